@@ -1,0 +1,296 @@
+//! The values a running proxy works with: complete, validated, immutable.
+//!
+//! Nothing here is optional that must be present, and nothing here knows where
+//! a value came from (`resolve` does) or what it is used for (the rooms above do).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// The whole configuration of one proxy.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Name of the upstream that sessions go to; always a key of `upstreams`.
+    pub(crate) upstream: String,
+    pub(crate) listen: Listen,
+    pub(crate) upstreams: BTreeMap<String, Arc<Upstream>>,
+    pub(crate) limits: Limits,
+    pub(crate) auth: Auth,
+    /// Held credentials by the name the client presents.
+    pub(crate) users: BTreeMap<String, Arc<User>>,
+    /// Database names that clients ask for, mapped to what the upstream is asked for.
+    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) admin: Admin,
+    pub(crate) log: Log,
+    /// Said at every start: lowered verification, raised modes, readable secret files.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where clients are accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Listen {
+    /// Resolved `addresses`; port 0 asks the kernel for a free one.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) unix_socket_dirs: Vec<PathBuf>,
+    /// The port in the socket file's name when no TCP address gives one.
+    pub(crate) unix_socket_port: u16,
+    /// Permission bits of the socket file, for example `0o777`.
+    pub(crate) unix_socket_mode: u32,
+    /// Numeric or named group of the socket file.
+    pub(crate) unix_socket_group: Option<String>,
+    pub(crate) tls: ListenTls,
+    pub(crate) sasl_plus: SaslPlus,
+    pub(crate) keepalive: Keepalive,
+    /// Length of the kernel's accept queue.
+    pub(crate) backlog: u32,
+}
+
+/// Whether clients may, or must, use TLS on the local leg.
+#[derive(Debug, Clone)]
+pub(crate) enum ListenTls {
+    Disable,
+    Allow(ServerIdentity),
+    Require(ServerIdentity),
+}
+
+/// Files of the proxy's own certificate.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerIdentity {
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    /// CA that client certificates must chain to; `None` asks for none.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+/// What happens to `SCRAM-SHA-256-PLUS` in the server's list of mechanisms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SaslPlus {
+    /// Taken off, so that clients without TLS log in (libpq refuses it otherwise).
+    Strip,
+    /// Kept, for clients such as Npgsql with `Channel Binding=Disable`.
+    Keep,
+}
+
+/// TCP liveness options of one side; `user_timeout` is `TCP_USER_TIMEOUT`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keepalive {
+    pub(crate) idle: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) count: u32,
+    pub(crate) user_timeout: Duration,
+}
+
+/// One server that sessions can be carried to.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) address: UpstreamAddress,
+    pub(crate) tls: UpstreamTls,
+    /// Credentials of held mode for users without their own.
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    /// Database for clients that name none.
+    pub(crate) dbname: Option<String>,
+    pub(crate) channel_binding: ChannelBinding,
+    /// Bound on name resolution, TCP, TLS and login together.
+    pub(crate) connect_timeout: Duration,
+    pub(crate) keepalive: Keepalive,
+}
+
+/// How an upstream is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UpstreamAddress {
+    /// `host` is a name or an address literal, resolved anew for every connection.
+    Tcp { host: String, port: u16 },
+    /// The socket file itself, `DIR/.s.PGSQL.PORT`.
+    Unix(PathBuf),
+}
+
+/// Protection of the upstream leg.
+#[derive(Debug, Clone)]
+pub(crate) enum UpstreamTls {
+    /// Plaintext; `resolve` allows it only for loopback and unix sockets.
+    Disable,
+    Enable(TlsClient),
+}
+
+/// What the proxy demands of, and shows to, an upstream over TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsClient {
+    pub(crate) verify: Verify,
+    pub(crate) roots: Roots,
+    /// Name to verify (and send as SNI) in place of `host`.
+    pub(crate) server_name: String,
+    /// Client certificate chain and key, both PEM.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub(crate) crl: Option<PathBuf>,
+    pub(crate) min_version: TlsVersion,
+    pub(crate) negotiation: Negotiation,
+}
+
+/// libpq's `sslmode`, without the ones that may end in plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verify {
+    /// Chain and host name.
+    Full,
+    /// Chain only.
+    Ca,
+    /// Nothing: encrypted, but to anybody.
+    Nothing,
+}
+
+/// Trust anchors of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// A PEM file: the only anchors, the system's are not consulted.
+    File(PathBuf),
+    /// `sslrootcert = "system"`, asked for by name.
+    System,
+    /// None needed, with [`Verify::Nothing`].
+    Unneeded,
+}
+
+/// Lowest TLS version accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+/// libpq's `sslnegotiation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Negotiation {
+    /// SSLRequest, then TLS.
+    Postgres,
+    /// TLS at once with ALPN; Postgres 17 and newer.
+    Direct,
+}
+
+/// libpq's `channel_binding`, for logins that the proxy makes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChannelBinding {
+    Disable,
+    Prefer,
+    Require,
+}
+
+/// Numbers that are promises.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) max_client_conn: u32,
+    /// `None` is no limit, here and below.
+    pub(crate) max_user_client_connections: Option<u32>,
+    pub(crate) max_db_client_connections: Option<u32>,
+    /// All connections to one upstream, logins in flight and closing ones included.
+    pub(crate) max_upstream_conn: u32,
+    pub(crate) max_user_connections: Option<u32>,
+    pub(crate) max_db_connections: Option<u32>,
+    /// How long a client waits for an upstream connection.
+    pub(crate) query_wait_timeout: Duration,
+    /// From accept to the client's complete login.
+    pub(crate) client_login_timeout: Duration,
+    /// How long TERM waits for busy sessions.
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Who proves the client's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthMode {
+    /// The upstream does: its challenge is relayed.
+    Passthrough,
+    /// The proxy does, and logs in upstream with credentials it holds.
+    Held,
+}
+
+/// Section `[auth]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Auth {
+    pub(crate) mode: AuthMode,
+}
+
+/// How a client proves who it is in held mode; names as in `pg_hba.conf`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    Trust,
+    /// Cleartext password.
+    Password,
+    Md5,
+    ScramSha256,
+    /// Unix socket whose peer runs as this OS user (name or number).
+    Peer { os_user: String },
+    /// TLS client certificate with this common name.
+    Cert { common_name: String },
+}
+
+/// One `[[users]]` entry.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) auth: ClientAuth,
+    /// What the client must present; `None` with trust, peer and cert.
+    pub(crate) password: Option<Secret>,
+    /// Role on the upstream.
+    pub(crate) upstream_user: String,
+    /// `None` logs in without a password (trust or certificate upstream).
+    pub(crate) upstream_password: Option<Secret>,
+}
+
+/// One `[databases.NAME]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) dbname: String,
+}
+
+/// When an upstream connection goes back to be used by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PoolMode {
+    Session,
+    Transaction,
+    Statement,
+}
+
+/// Who is served first when the cap is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Priority {
+    High,
+    Medium,
+    Low,
+}
+
+/// One `[[pools]]` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub(crate) name: String,
+    pub(crate) mode: PoolMode,
+    pub(crate) size: u32,
+    pub(crate) database: String,
+    pub(crate) user: Option<String>,
+    pub(crate) priority: Priority,
+}
+
+/// Section `[admin]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin {
+    /// Loopback address of the HTTP face (`/metrics`).
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// Section `[log]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub(crate) format: LogFormat,
+    /// A `tracing` filter such as `info` or `pgsluice=debug`.
+    pub(crate) level: String,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}

@@ -1,0 +1,7 @@
+//! The `pgsluice` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pgsluice::run()
+}
