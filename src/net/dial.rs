@@ -16,6 +16,8 @@ pub(crate) enum DialError {
     Resolve { host: String, source: io::Error },
     #[error("host name \"{0}\" has no addresses")]
     NoAddresses(String),
+    #[error("the connection was lost: {0}")]
+    Lost(io::Error),
     #[error("{address}: {source}")]
     Tcp { address: SocketAddr, source: io::Error },
     #[error("{}: {source}", path.display())]

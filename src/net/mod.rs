@@ -4,8 +4,9 @@
 
 mod bind;
 mod dial;
+pub(crate) mod framed;
 mod socket;
 
 pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, dial};
-pub(crate) use socket::{Peer, Socket};
+pub(crate) use socket::{Detached, Peer, Socket};

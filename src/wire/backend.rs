@@ -88,11 +88,30 @@ pub(crate) fn authentication_sasl(names: &[&[u8]]) -> Bytes {
     authentication(10, &list)
 }
 
-/// NegotiateProtocolVersion: the whole version number, as Postgres sends it.
-pub(crate) fn negotiate_protocol_version(version: Version) -> Bytes {
+/// NegotiateProtocolVersion: the whole version number, as Postgres sends it, and
+/// the protocol options that are not understood.
+pub(crate) fn negotiate_protocol_version(version: Version, unknown: &[&[u8]]) -> Bytes {
     message(NEGOTIATE_PROTOCOL_VERSION, |body| {
         body.put_u32(version.code());
-        body.put_u32(0);
+        body.put_u32(u32::try_from(unknown.len()).unwrap_or(u32::MAX));
+        for name in unknown {
+            body.extend_from_slice(name);
+            body.put_u8(0);
+        }
+    })
+}
+
+/// An ErrorResponse with a hint added, unless it has one.
+pub(crate) fn with_hint(body: &[u8], hint: &str) -> Bytes {
+    message(ERROR_RESPONSE, |out| {
+        let fields = body.strip_suffix(b"\0").unwrap_or(body);
+        out.extend_from_slice(fields);
+        if error_field(body, b'H').is_none() {
+            out.put_u8(b'H');
+            out.extend_from_slice(hint.as_bytes());
+            out.put_u8(0);
+        }
+        out.put_u8(0);
     })
 }
 
@@ -163,17 +182,6 @@ pub(crate) fn is_fatal(body: &[u8]) -> bool {
     error_field(body, b'V')
         .or_else(|| error_field(body, b'S'))
         .is_some_and(|severity| severity == "FATAL" || severity == "PANIC")
-}
-
-/// Name and value of a ParameterStatus.
-#[cfg(test)]
-pub(crate) fn parameter_status(name: &str, value: &str) -> Bytes {
-    message(b'S', |body| {
-        for text in [name, value] {
-            body.extend_from_slice(text.as_bytes());
-            body.put_u8(0);
-        }
-    })
 }
 
 /// One message: `tag`, the length, what `write` puts into the body.

@@ -206,9 +206,14 @@ impl StartupMessage {
         })
     }
 
-    /// Whether parameters of a protocol extension (`_pq_.`) are asked for.
-    pub(crate) fn has_protocol_options(&self) -> bool {
-        self.params.iter().any(|(name, _)| name.starts_with(b"_pq_."))
+    /// Names of the protocol extensions (`_pq_.`) that are asked for.
+    pub(crate) fn protocol_options(&self) -> Vec<&[u8]> {
+        self.params.iter().map(|(name, _)| &name[..]).filter(|n| n.starts_with(b"_pq_.")).collect()
+    }
+
+    /// Takes the protocol extensions out.
+    pub(crate) fn remove_protocol_options(&mut self) {
+        self.params.retain(|(name, _)| !name.starts_with(b"_pq_."));
     }
 
     /// Replaces every occurrence of `name`, or adds it.
@@ -288,7 +293,7 @@ mod tests {
         assert_eq!(message.encode(), packet(0x0003_0000, body));
         assert_eq!(message.user(), "sep", "the last of duplicates counts");
         assert_eq!(message.database(), "sep");
-        assert!(message.has_protocol_options());
+        assert_eq!(message.protocol_options(), [b"_pq_.x"]);
     }
 
     #[test]
