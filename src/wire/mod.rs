@@ -1,1 +1,4 @@
 //! wire.
+
+pub(crate) mod password;
+pub(crate) mod scram;
