@@ -87,7 +87,7 @@ impl Admission {
             return Err(Refused { failure: StartupFailure::NoTls, stream: None });
         };
         match acceptor.accept(socket, true).await {
-            Ok(stream) => Ok(MaybeTls::Tls(Box::new(stream.into()))),
+            Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
             Err(fault) => Err(Refused { failure: fault.into(), stream: None }),
         }
     }
@@ -101,7 +101,7 @@ impl Admission {
         }
         match (acceptor, stream) {
             (Some(acceptor), MaybeTls::Plain(socket)) => match acceptor.accept(socket, false).await {
-                Ok(stream) => Ok(MaybeTls::Tls(Box::new(stream.into()))),
+                Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
                 Err(fault) => Err(Refused { failure: fault.into(), stream: None }),
             },
             (_, stream) => Ok(stream),

@@ -51,19 +51,17 @@ impl ConnectError {
         }
     }
 
-    fn cure(&self) -> String {
+    fn cure(&self) -> &'static str {
         match self {
             Self::Dial(DialError::Resolve { .. } | DialError::NoAddresses(_)) => {
-                "Check the upstream's `host`, and that this machine can resolve it.".to_owned()
+                "Check the upstream's `host`, and that this machine can resolve it."
             }
             Self::Dial(_) => {
                 "Check that the server runs, its `port`, and that its firewall or trusted sources let this machine in."
-                    .to_owned()
             }
             Self::Tls(fault) => fault.cure(),
             Self::TimedOut(_) => {
                 "Check the upstream's `host` and `port`, and that its firewall or trusted sources let this machine in; `connect_timeout` bounds the wait."
-                    .to_owned()
             }
         }
     }
@@ -146,7 +144,7 @@ impl Upstream {
             None => Ok(MaybeTls::Plain(socket)),
             Some(connector) => {
                 let stream = connector.secure(socket).await?;
-                Ok(MaybeTls::Tls(Box::new(stream.into())))
+                Ok(MaybeTls::Connected(Box::new(stream)))
             }
         }
     }
