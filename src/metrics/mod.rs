@@ -3,8 +3,10 @@
 //! The only room that names `metrics`. Rooms are handed a [`Metrics`] and report
 //! to it; nothing ever reads a metric to decide something.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// What a metric is, for the exporter and for the table in `docs/configuration.md`.
@@ -61,6 +63,19 @@ metrics! {
         "Bytes carried in sessions: to_upstream and to_client.";
 }
 
+/// Bounds of the histograms' buckets in seconds: from a warm local wait to a
+/// login timeout.
+const BUCKETS: &[f64] =
+    &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Why the exporter cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be served at {address}: {source}")]
+pub(crate) struct MetricsError {
+    address: SocketAddr,
+    source: BuildError,
+}
+
 /// Typed handles; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -71,8 +86,23 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Describes every metric to the recorder that is installed, and takes handles.
-    pub(crate) fn new() -> Self {
+    /// Installs the exporter, served at `http`, and takes handles. Without an
+    /// address nothing is recorded. Once a process; needs a runtime.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub(crate) fn install(http: Option<SocketAddr>) -> Result<Self, MetricsError> {
+        if let Some(address) = http {
+            PrometheusBuilder::new()
+                .with_http_listener(address)
+                .set_buckets(BUCKETS)
+                .and_then(PrometheusBuilder::install)
+                .map_err(|source| MetricsError { address, source })?;
+        }
+        Ok(Self::new())
+    }
+
+    fn new() -> Self {
         for metric in ALL {
             match metric.kind {
                 Kind::Counter => describe_counter!(metric.name, metric.help),

@@ -17,13 +17,12 @@ use crate::tls::MaybeTls;
 use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
+use crate::wire::scram::SCRAM_SHA_256_PLUS;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage, Version};
 
 /// What a client may send ahead of its turn in a login.
 const MAX_AHEAD: usize = 16 * 1024;
-
-const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
 
 /// Why a login came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -193,8 +192,7 @@ impl Login<'_> {
         match log_in(&mut self.upstream, &who).await {
             Ok(()) => {}
             Err(LoginError::Refused(frame)) => {
-                let body = frame.get(5..).unwrap_or_default();
-                return self.pass_refusal(&WholeFrame { bytes: frame.clone() }, body).await;
+                return self.pass_refusal(&frame).await;
             }
             Err(error) => return Err(error.into()),
         }
@@ -244,7 +242,7 @@ impl Login<'_> {
             match frame.tag() {
                 backend::ERROR_RESPONSE => {
                     self.to_client(&out).await?;
-                    self.pass_refusal(&frame, frame.body()).await?;
+                    self.pass_refusal(&frame).await?;
                 }
                 backend::AUTHENTICATION if !until_ready => {
                     out.extend_from_slice(&self.challenge(&frame)?);
@@ -293,7 +291,7 @@ impl Login<'_> {
         let mut names = backend::mechanisms(list);
         let offered = names.len();
         if self.sasl_plus == SaslPlus::Strip {
-            names.retain(|name| *name != SCRAM_PLUS);
+            names.retain(|name| *name != SCRAM_SHA_256_PLUS.as_bytes());
         }
         self.stripped = names.len() < offered;
         if self.stripped { backend::authentication_sasl(&names) } else { frame.bytes.clone() }
@@ -312,7 +310,7 @@ impl Login<'_> {
             // The server checks this byte against its own offer, and the client's
             // proof covers it: it can be neither changed nor carried through.
             let thinks_unsupported = self.stripped && data.first() == Some(&b'y');
-            if mechanism == SCRAM_PLUS || thinks_unsupported {
+            if mechanism == SCRAM_SHA_256_PLUS.as_bytes() || thinks_unsupported {
                 return Err(LoginFailure::ChannelBinding);
             }
         }
@@ -324,11 +322,8 @@ impl Login<'_> {
     }
 
     /// The upstream's refusal in its own words, with a hint where one helps.
-    async fn pass_refusal<T>(
-        &mut self,
-        frame: &WholeFrame,
-        body: &[u8],
-    ) -> Result<T, LoginFailure> {
+    async fn pass_refusal<T>(&mut self, frame: &WholeFrame) -> Result<T, LoginFailure> {
+        let body = frame.body();
         let bytes = match explain(body) {
             Some(hint) => backend::with_hint(body, hint),
             None => frame.bytes.clone(),

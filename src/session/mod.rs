@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use crate::config::values::{Database, Priority, SaslPlus};
+use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
@@ -51,6 +51,7 @@ pub(crate) struct Service {
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) query_wait_timeout: Duration,
     pub(crate) sasl_plus: SaslPlus,
+    pub(crate) client_keepalive: Keepalive,
     pub(crate) metrics: Metrics,
 }
 

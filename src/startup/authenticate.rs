@@ -10,52 +10,63 @@ use super::{Admission, Admitted, HeldUser, Identity, StartupFailure, Users};
 use crate::config::values::{ClientAuth, User};
 use crate::net::Peer;
 use crate::net::framed::{Framed, MAX_LOGIN_FRAME};
-use crate::secret::Secret;
 use crate::tls::MaybeTls;
-use crate::wire::scram::{ServerScram, Verifier};
+use crate::wire::password::{Stored, StoredFault};
+use crate::wire::scram::{MESSAGE_LIMIT, SCRAM_SHA_256, SaltKey, ScramFault, ServerScram};
 use crate::wire::startup::Version;
-use crate::wire::{backend, frontend, password};
-
-/// Postgres's limit for messages of a SCRAM exchange.
-const MAX_SCRAM_FRAME: usize = 1024;
+use crate::wire::{backend, frontend};
 
 impl Users {
-    pub(super) fn held(users: &BTreeMap<String, Arc<User>>) -> Self {
-        let users = users
-            .iter()
-            .map(|(name, user)| {
-                let verifier = match (&user.auth, &user.password) {
-                    (ClientAuth::ScramSha256, Some(secret)) => Some(Verifier::from_secret(secret)),
-                    _ => None,
-                };
-                (name.clone(), HeldUser { user: Arc::clone(user), verifier })
-            })
-            .collect();
-        Self::Held { users, mock_key: rand::random() }
+    /// Derives what each login is checked against.
+    ///
+    /// # Errors
+    /// The name of a user whose password cannot be used, and why.
+    pub(super) fn held(
+        users: &BTreeMap<String, Arc<User>>,
+    ) -> Result<Self, (String, StoredFault)> {
+        let salts = SaltKey::new(rand::random());
+        let mut held = BTreeMap::new();
+        for (name, user) in users {
+            let stored = match &user.password {
+                None => None,
+                Some(secret) => {
+                    Some(Stored::parse(secret).map_err(|fault| (name.clone(), fault))?)
+                }
+            };
+            let verifier = match (&user.auth, &stored) {
+                (ClientAuth::ScramSha256, Some(stored)) => stored.verifier(&salts.salt(name)),
+                _ => None,
+            };
+            held.insert(name.clone(), HeldUser { user: Arc::clone(user), stored, verifier });
+        }
+        Ok(Self::Held { users: held, salts })
     }
 }
 
 impl Admission {
     pub(super) async fn authenticate(&self, client: &mut Admitted) -> Result<(), StartupFailure> {
-        let Users::Held { users, mock_key } = &self.users else { return Ok(()) };
+        let Users::Held { users, salts } = &self.users else { return Ok(()) };
         negotiate_version(client).await?;
         let name = client.startup.user();
         let Some(held) = users.get(&name) else {
-            let mock = Verifier::mock(&name, mock_key);
-            scram(&mut client.stream, &mock).await?;
+            let mock = ServerScram::mock(&name, salts, rand::random());
+            scram(&mut client.stream, mock).await?;
             return Err(StartupFailure::WrongPassword(name));
         };
         let user = &held.user;
-        let proven = match (&user.auth, &user.password) {
+        let stream = &mut client.stream;
+        let proven = match (&user.auth, &held.stored) {
             (ClientAuth::Trust, _) => true,
             (ClientAuth::Peer { os_user }, _) => is_peer(client.peer, os_user),
             (ClientAuth::Cert { common_name }, _) => {
-                client.stream.stream().peer_common_name().as_ref() == Some(common_name)
+                stream.stream().peer_common_name().as_ref() == Some(common_name)
             }
-            (ClientAuth::Password, Some(secret)) => cleartext(&mut client.stream, secret).await?,
-            (ClientAuth::Md5, Some(secret)) => md5(&mut client.stream, &name, secret).await?,
+            (ClientAuth::Password, Some(stored)) => cleartext(stream, &name, stored).await?,
+            (ClientAuth::Md5, Some(stored)) => md5(stream, &name, stored).await?,
             (ClientAuth::ScramSha256, _) => match &held.verifier {
-                Some(verifier) => scram(&mut client.stream, verifier).await?,
+                Some(verifier) => {
+                    scram(stream, ServerScram::new(Arc::clone(verifier), rand::random())).await?
+                }
                 None => false,
             },
             (ClientAuth::Password | ClientAuth::Md5, None) => false,
@@ -113,42 +124,47 @@ async fn password_text(stream: &mut Framed<MaybeTls>) -> Result<Vec<u8>, Startup
 
 async fn cleartext(
     stream: &mut Framed<MaybeTls>,
-    secret: &Secret,
+    user: &str,
+    stored: &Stored,
 ) -> Result<bool, StartupFailure> {
     stream.send(&backend::authentication(3, &[])).await?;
-    Ok(password::matches_cleartext(&password_text(stream).await?, secret))
+    Ok(stored.accepts_cleartext(user, &password_text(stream).await?))
 }
 
 async fn md5(
     stream: &mut Framed<MaybeTls>,
     user: &str,
-    secret: &Secret,
+    stored: &Stored,
 ) -> Result<bool, StartupFailure> {
     let salt: [u8; 4] = rand::random();
     stream.send(&backend::authentication(5, &salt)).await?;
-    Ok(password::matches_md5(&password_text(stream).await?, user, secret, salt))
+    Ok(stored.accepts_md5(user, salt, &password_text(stream).await?))
 }
 
 async fn scram(
     stream: &mut Framed<MaybeTls>,
-    verifier: &Verifier,
+    server: ServerScram,
 ) -> Result<bool, StartupFailure> {
-    stream.send(&backend::authentication_sasl(&[b"SCRAM-SHA-256"])).await?;
-    let initial = response(stream, MAX_SCRAM_FRAME).await?;
-    let Some((b"SCRAM-SHA-256", first)) = frontend::parse_sasl_initial_response(&initial) else {
-        return Err(StartupFailure::Protocol("client selected an invalid SASL authentication mechanism"));
+    stream.send(&backend::authentication_sasl(&[SCRAM_SHA_256.as_bytes()])).await?;
+    let initial = response(stream, MESSAGE_LIMIT).await?;
+    let first = match frontend::parse_sasl_initial_response(&initial) {
+        Some((mechanism, first)) if mechanism == SCRAM_SHA_256.as_bytes() => first,
+        _ => {
+            return Err(StartupFailure::Protocol(
+                "client selected an invalid SASL authentication mechanism",
+            ));
+        }
     };
     let malformed = |_| StartupFailure::Protocol("malformed SCRAM message");
-    let (server_first, expect_final) =
-        ServerScram::new(verifier).first(first).map_err(malformed)?;
+    let (server_first, expect_final) = server.first(first).map_err(malformed)?;
     stream.send(&backend::authentication(11, &server_first)).await?;
-    let last = response(stream, MAX_SCRAM_FRAME).await?;
+    let last = response(stream, MESSAGE_LIMIT).await?;
     match expect_final.finish(&last) {
         Ok(server_final) => {
             stream.send(&backend::authentication(12, &server_final)).await?;
             Ok(true)
         }
-        Err(fault) if fault.is_wrong_password() => Ok(false),
+        Err(ScramFault::WrongPassword) => Ok(false),
         Err(fault) => Err(malformed(fault)),
     }
 }

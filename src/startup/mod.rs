@@ -20,7 +20,8 @@ use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed};
 use crate::net::{Peer, Socket};
 use crate::tls::{AcceptFault, Acceptor, MaybeTls, SetupError};
-use crate::wire::scram::Verifier;
+use crate::wire::password::{Stored, StoredFault};
+use crate::wire::scram::{SaltKey, Verifier};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupError, StartupMessage, Version};
 
@@ -55,14 +56,24 @@ impl LocalTls {
 #[derive(Debug)]
 enum Users {
     Relayed,
-    Held { users: BTreeMap<String, HeldUser>, mock_key: [u8; 32] },
+    Held { users: BTreeMap<String, HeldUser>, salts: SaltKey },
 }
 
 #[derive(Debug)]
 struct HeldUser {
     user: Arc<User>,
+    stored: Option<Stored>,
     /// Derived once, so that a login costs microseconds.
-    verifier: Option<Verifier>,
+    verifier: Option<Arc<Verifier>>,
+}
+
+/// Why a listener cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdmissionError {
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    #[error("the password of user \"{user}\" cannot be used: {source}")]
+    Password { user: String, source: StoredFault },
 }
 
 /// What a socket turned out to be.
@@ -177,8 +188,8 @@ impl Admission {
     /// Reads certificates and derives what logins are checked against.
     ///
     /// # Errors
-    /// A certificate or key that cannot be read or used.
-    pub(crate) fn new(config: &Config) -> Result<Self, SetupError> {
+    /// A certificate, a key or a password that cannot be read or used.
+    pub(crate) fn new(config: &Config) -> Result<Self, AdmissionError> {
         let tls = match &config.listen.tls {
             ListenTls::Disable => LocalTls::Disable,
             ListenTls::Allow(identity) => LocalTls::Allow(Acceptor::new(identity)?),
@@ -186,7 +197,8 @@ impl Admission {
         };
         let users = match config.auth.mode {
             AuthMode::Passthrough => Users::Relayed,
-            AuthMode::Held => Users::held(&config.users),
+            AuthMode::Held => Users::held(&config.users)
+                .map_err(|(user, source)| AdmissionError::Password { user, source })?,
         };
         Ok(Self {
             tls,

@@ -4,21 +4,18 @@
 //! to bind to, else SCRAM-SHA-256, md5 or cleartext, as the server asks. The
 //! cleartext password leaves only over verified TLS or to this machine itself.
 
-use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::config::values::ChannelBinding;
 use crate::fault::{ClientFacing, Fault};
-use crate::net::framed::{FrameError, Framed, MAX_UPSTREAM_FRAME};
+use crate::net::framed::{FrameError, Framed, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::secret::Secret;
 use crate::tls::MaybeTls;
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
-use crate::wire::password::md5_response;
-use crate::wire::scram::{ClientScram, ScramFault};
+use crate::wire::password::{Stored, StoredFault};
+use crate::wire::scram::{ClientScram, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramFault};
 use crate::wire::sqlstate::SqlState;
-
-const SCRAM: &[u8] = b"SCRAM-SHA-256";
-const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
 
 /// Whom to log in as, and how.
 #[derive(Debug, Clone)]
@@ -33,13 +30,17 @@ pub(crate) struct Credentials<'a> {
 pub(crate) enum LoginError {
     /// The server said so itself: its whole ErrorResponse.
     #[error("the upstream refused the login: {}", error_text(.0))]
-    Refused(Bytes),
+    Refused(WholeFrame),
     #[error("the upstream asks for a password, and the proxy holds none for \"{0}\"")]
     NoPassword(String),
     #[error("the upstream offers no channel binding, and channel_binding is \"require\"")]
     NoChannelBinding,
     #[error("the upstream asks for authentication of an unsupported kind ({0})")]
     Unsupported(&'static str),
+    #[error("the password held for \"{user}\" cannot be used: {source}")]
+    Unusable { user: String, source: StoredFault },
+    #[error("the password held for \"{0}\" is a hash that cannot answer what the upstream asks")]
+    Hashed(String),
     #[error("the upstream's login could not be trusted: {0}")]
     Scram(#[from] ScramFault),
     #[error("the upstream broke the protocol during login")]
@@ -54,8 +55,8 @@ impl From<std::io::Error> for LoginError {
     }
 }
 
-fn error_text(frame: &Bytes) -> String {
-    backend::error_field(frame.get(5..).unwrap_or_default(), b'M').unwrap_or_default()
+fn error_text(frame: &WholeFrame) -> String {
+    backend::error_field(frame.body(), b'M').unwrap_or_default()
 }
 
 impl ClientFacing for LoginError {
@@ -66,6 +67,11 @@ impl ClientFacing for LoginError {
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
                 Some("Give `upstream_password_file` in the user's [[users]] entry, or `password_file` in the upstream's section."),
+            ),
+            Self::Unusable { .. } | Self::Hashed(_) => (
+                SqlState::INVALID_AUTHORIZATION,
+                "upstream_login",
+                Some("Give the password itself in `upstream_password_file`, not a hash of it."),
             ),
             Self::NoChannelBinding => (
                 SqlState::INVALID_AUTHORIZATION,
@@ -106,7 +112,7 @@ pub(crate) async fn log_in(
         let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
         match frame.tag() {
             backend::AUTHENTICATION => {}
-            backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame.bytes)),
+            backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame)),
             backend::NEGOTIATE_PROTOCOL_VERSION | backend::NOTICE_RESPONSE => continue,
             _ => return Err(LoginError::Protocol),
         }
@@ -127,8 +133,8 @@ pub(crate) async fn log_in(
     }
 }
 
-fn held<'a>(who: &Credentials<'a>) -> Result<&'a str, LoginError> {
-    who.password.map(Secret::expose).ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))
+fn held<'a>(who: &Credentials<'a>) -> Result<&'a Secret, LoginError> {
+    who.password.ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))
 }
 
 async fn send_password(
@@ -140,10 +146,14 @@ async fn send_password(
         return Err(LoginError::NoChannelBinding);
     }
     let password = held(who)?;
-    let mut text = match salt {
-        Some(salt) => md5_response(who.user, password, salt),
-        None => password.to_owned(),
-    };
+    let mut text = Zeroizing::new(match salt {
+        None => password.expose().to_owned(),
+        Some(salt) => Stored::parse(password)
+            .map_err(|source| LoginError::Unusable { user: who.user.to_owned(), source })?
+            .md5_response(who.user, salt)
+            .ok_or_else(|| LoginError::Hashed(who.user.to_owned()))?
+            .to_string(),
+    });
     text.push('\0');
     stream.send(&frontend::password_message(text.as_bytes())).await?;
     Ok(())
@@ -156,43 +166,46 @@ async fn scram(
     list: &[u8],
 ) -> Result<(), LoginError> {
     let offered = backend::mechanisms(list);
+    let offers = |name: &str| offered.contains(&name.as_bytes());
     let binding = match who.channel_binding {
-        ChannelBinding::Disable => None,
-        _ if !offered.contains(&SCRAM_PLUS) => None,
-        _ => stream.stream().peer_binding(),
+        ChannelBinding::Prefer | ChannelBinding::Require if offers(SCRAM_SHA_256_PLUS) => {
+            stream.stream().peer_binding()
+        }
+        _ => None,
     };
-    if binding.is_none() && who.channel_binding == ChannelBinding::Require {
-        return Err(LoginError::NoChannelBinding);
-    }
-    let (name, mut client) = match binding {
-        Some(hash) => ("SCRAM-SHA-256-PLUS", ClientScram::plus(held(who)?, hash)),
-        None if offered.contains(&SCRAM) => ("SCRAM-SHA-256", ClientScram::plain(held(who)?)),
+    let client = match binding {
+        Some(hash) => ClientScram::plus(held(who)?, hash),
+        None if who.channel_binding == ChannelBinding::Require => {
+            return Err(LoginError::NoChannelBinding);
+        }
+        None if offers(SCRAM_SHA_256) => ClientScram::plain(held(who)?),
         None => return Err(LoginError::Unsupported("SASL without SCRAM-SHA-256")),
     };
-    stream.send(&frontend::sasl_initial_response(name, client.message())).await?;
+    let first = frontend::sasl_initial_response(client.mechanism(), client.first());
+    stream.send(&first).await?;
     let frame = expect_authentication(stream).await?;
-    match AuthRequest::decode(frame.get(5..).unwrap_or_default()) {
-        Some(AuthRequest::SaslContinue(data)) => client.update(data)?,
-        _ => return Err(LoginError::Protocol),
-    }
-    stream.send(&frontend::password_message(client.message())).await?;
+    let Some(AuthRequest::SaslContinue(server_first)) = AuthRequest::decode(frame.body()) else {
+        return Err(LoginError::Protocol);
+    };
+    let (client_final, server) = client.answer(server_first)?;
+    stream.send(&frontend::password_message(&client_final)).await?;
     let frame = expect_authentication(stream).await?;
-    match AuthRequest::decode(frame.get(5..).unwrap_or_default()) {
-        Some(AuthRequest::SaslFinal(data)) => client.finish(data)?,
-        _ => return Err(LoginError::Protocol),
-    }
+    let Some(AuthRequest::SaslFinal(server_final)) = AuthRequest::decode(frame.body()) else {
+        return Err(LoginError::Protocol);
+    };
+    server.finish(server_final)?;
     let frame = expect_authentication(stream).await?;
-    match AuthRequest::decode(frame.get(5..).unwrap_or_default()) {
+    match AuthRequest::decode(frame.body()) {
         Some(AuthRequest::Ok) => Ok(()),
         _ => Err(LoginError::Protocol),
     }
 }
 
-async fn expect_authentication(stream: &mut Framed<MaybeTls>) -> Result<Bytes, LoginError> {
+async fn expect_authentication(stream: &mut Framed<MaybeTls>) -> Result<WholeFrame, LoginError> {
     let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
     match frame.tag() {
-        backend::AUTHENTICATION => Ok(frame.bytes),
-        backend::ERROR_RESPONSE => Err(LoginError::Refused(frame.bytes)),
+        backend::AUTHENTICATION => Ok(frame),
+        backend::ERROR_RESPONSE => Err(LoginError::Refused(frame)),
         _ => Err(LoginError::Protocol),
     }
 }
