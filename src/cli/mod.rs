@@ -1,5 +1,7 @@
 //! Arguments to actions, one file a command, and the exit codes.
 
+pub(crate) mod config;
+
 use std::process::ExitCode;
 
 /// Runs the command that the process was started with.
