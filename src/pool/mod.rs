@@ -1,1 +1,3 @@
 //! pool.
+
+pub(crate) mod accounts;
