@@ -3,5 +3,5 @@
 pub(crate) mod accounts;
 mod gatekeeper;
 
-pub(crate) use accounts::Key;
+pub(crate) use accounts::{Caps, Key};
 pub(crate) use gatekeeper::{Gatekeeper, Permit, Refusal};
