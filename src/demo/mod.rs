@@ -53,7 +53,7 @@ pub(crate) enum DemoError {
     Proxy(#[source] Box<dyn Error + Send + Sync>),
     #[error("the proof failed: {0}")]
     Proof(String),
-    #[error("{0}")]
+    #[error("cannot write what the demo is to tell: {0}")]
     Files(#[from] io::Error),
     #[error("interrupted before the proof")]
     Interrupted,
@@ -117,8 +117,9 @@ pub(crate) async fn run<P: DemoProxy>(
         () = &mut interrupted => return Err(DemoError::Interrupted),
     };
     let ended = serve(&options, &cluster, start_proxy, interrupted, out).await;
-    cluster.close().await?;
-    ended
+    let closed = cluster.close().await;
+    ended?;
+    Ok(closed?)
 }
 
 /// What lies between the start of the cluster and its end.
@@ -133,7 +134,10 @@ async fn serve<P: DemoProxy>(
         return Err(DemoError::UpstreamPortTaken(port));
     }
     let toml = files::proxy_toml(cluster, proxy_port(options.port));
-    let proxy = start_proxy(toml).await.map_err(DemoError::Proxy)?;
+    let proxy = tokio::select! {
+        proxy = start_proxy(toml) => proxy.map_err(DemoError::Proxy)?,
+        () = &mut interrupted => return Err(DemoError::Interrupted),
+    };
     let proof = tokio::select! {
         proof = Proof::take(cluster, &proxy) => proof.map_err(DemoError::Proof),
         () = &mut interrupted => Err(DemoError::Interrupted),
