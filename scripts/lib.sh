@@ -55,3 +55,53 @@ free_port() {
 }
 
 random_secret() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
+require_pg_env() {
+    local name
+    for name in PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE; do
+        [ -n "${!name:-}" ] || die "$name is not set; see tests/drivers/README.md"
+    done
+}
+
+# run_checks LABEL JOBS FUNCTION NAME...
+#
+# Runs check programs, JOBS at a time, and prints their lines, each with the
+# program's name, as every program ends. FUNCTION NAME sets the array `command`.
+# A program counts as failed if it exits other than 0, says `not ok`, has no
+# `ok` line at all, or takes longer than PGSLUICE_CHECK_SECONDS.
+run_checks() {
+    local label=$1 jobs=$2 function=$3 name dir began=$SECONDS command
+    shift 3
+    dir=$(mktemp -d)
+    # shellcheck disable=SC2064 # the directory is known now
+    trap "rm -rf '$dir'" EXIT
+    trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
+    for name; do
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+        command=()
+        "$function" "$name" || die "no such check: $name"
+        (
+            rc=0
+            timeout -k 5 "${PGSLUICE_CHECK_SECONDS:-300}" "${command[@]}" \
+                >"$dir/$name.out" 2>"$dir/$name.err" </dev/null || rc=$?
+            exec 9>"$dir/lock"
+            flock 9
+            sed "s/^/$name: /" "$dir/$name.out"
+            if [ "$rc" -ne 0 ] || ! grep -q '^ok ' "$dir/$name.out" || grep -q '^not ok ' "$dir/$name.out"; then
+                touch "$dir/$name.failed"
+                sed "s/^/$name! /" "$dir/$name.err" >&2
+                printf '%s: not ok: the program ended with status %s\n' "$name" "$rc"
+            fi
+        ) &
+    done
+    wait
+
+    local ok skipped bad failed
+    ok=$(cat "$dir"/*.out | grep '^ok ' | grep -vc ' # skip' || true)
+    skipped=$(cat "$dir"/*.out | grep -c '^ok .* # skip' || true)
+    bad=$(cat "$dir"/*.out | grep -c '^not ok ' || true)
+    failed=$(find "$dir" -name '*.failed' | wc -l)
+    printf '%s: %s programs, %s failed; %s cases ok, %s not ok, %s skipped; %s s\n' \
+        "$label" "$#" "$failed" "$ok" "$bad" "$skipped" "$((SECONDS - began))"
+    [ "$failed" -eq 0 ] && [ "$ok" -gt 0 ]
+}
