@@ -68,7 +68,7 @@ require_pg_env() {
 # Runs check programs, JOBS at a time, and prints their lines, each with the
 # program's name, as every program ends. FUNCTION NAME sets the array `command`.
 # A program counts as failed if it exits other than 0, says `not ok`, has no
-# `ok` line at all, or takes longer than PGSLUICE_CHECK_SECONDS.
+# `ok` line at all, or takes longer than CHECK_SECONDS.
 run_checks() {
     local label=$1 jobs=$2 function=$3 name dir began=$SECONDS command
     shift 3
@@ -82,7 +82,7 @@ run_checks() {
         "$function" "$name" || die "no such check: $name"
         (
             rc=0
-            timeout -k 5 "${PGSLUICE_CHECK_SECONDS:-300}" "${command[@]}" \
+            timeout -k 5 "${CHECK_SECONDS:-300}" "${command[@]}" \
                 >"$dir/$name.out" 2>"$dir/$name.err" </dev/null || rc=$?
             exec 9>"$dir/lock"
             flock 9
