@@ -89,7 +89,7 @@ run_checks() {
             sed "s/^/$name: /" "$dir/$name.out"
             if [ "$rc" -ne 0 ] || ! grep -q '^ok ' "$dir/$name.out" || grep -q '^not ok ' "$dir/$name.out"; then
                 touch "$dir/$name.failed"
-                sed "s/^/$name! /" "$dir/$name.err" >&2
+                tail -n 60 "$dir/$name.err" | sed "s/^/$name! /" >&2
                 printf '%s: not ok: the program ended with status %s\n' "$name" "$rc"
             fi
         ) &
