@@ -14,14 +14,15 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::config::values::UpstreamTls;
 use crate::listener::{Front, Workers, serve};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
 use crate::pool::{Caps, Gatekeeper};
 use crate::session::{Order, Registry, Route, Service};
 use crate::startup::{Admission, AdmissionError};
-use crate::tls::SetupError;
-use crate::upstream::Upstream;
+use crate::tls::{Description, SetupError};
+use crate::upstream::{Unreachable, Upstream};
 
 /// How long sessions that were told to end at once may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -30,7 +31,10 @@ const FAREWELL: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
     #[error("upstream \"{upstream}\": {source}")]
-    Upstream { upstream: String, source: SetupError },
+    Upstream {
+        upstream: String,
+        source: SetupError,
+    },
     #[error(transparent)]
     Admission(#[from] AdmissionError),
     #[error("no upstream is named \"{0}\"")]
@@ -39,6 +43,10 @@ pub(crate) enum AppError {
     Bind(#[from] BindError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error("the upstream is reached in plaintext")]
+    Plaintext,
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[source] io::Error),
 }
@@ -93,10 +101,16 @@ impl App {
         };
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
-        let workers = (0..worker_count()).map(Worker::start).collect::<Result<Vec<_>, _>>()?;
+        let workers = (0..worker_count())
+            .map(Worker::start)
+            .collect::<Result<Vec<_>, _>>()?;
         let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
-        let front =
-            Front::new(admission, service, Workers::new(handles), limits.max_client_conn);
+        let front = Front::new(
+            admission,
+            service,
+            Workers::new(handles),
+            limits.max_client_conn,
+        );
         Ok(Self {
             front: Arc::new(front),
             listeners,
@@ -107,7 +121,36 @@ impl App {
 
     /// The TCP addresses that are listened on, with the ports that were taken.
     pub(crate) fn tcp_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.address().parse().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.address().parse().ok())
+            .collect()
+    }
+
+    /// Secures one connection to the active upstream as a session would, except
+    /// that the server must prove to be `server_name`.
+    ///
+    /// # Errors
+    /// It cannot be reached or verified.
+    pub(crate) async fn secure_upstream(
+        config: &Config,
+        server_name: &str,
+    ) -> Result<Description, AppError> {
+        let missing = || AppError::NoUpstream(config.upstream.clone());
+        let mut upstream = Arc::clone(config.upstreams.get(&config.upstream).ok_or_else(missing)?);
+        if let UpstreamTls::Enable(tls) = &mut Arc::make_mut(&mut upstream).tls {
+            server_name.clone_into(&mut tls.server_name);
+        }
+        let built =
+            Upstream::new(upstream, &Metrics::detached()).map_err(|source| AppError::Upstream {
+                upstream: config.upstream.clone(),
+                source,
+            })?;
+        built
+            .connect()
+            .await?
+            .description()
+            .ok_or(AppError::Plaintext)
     }
 
     /// Serves until a signal, or until `stop`.
@@ -171,7 +214,10 @@ fn upstreams(
     let build = |(name, upstream): (&String, &Arc<_>)| {
         Upstream::new(Arc::clone(upstream), metrics)
             .map(|upstream| (name.clone(), Arc::new(upstream)))
-            .map_err(|source| AppError::Upstream { upstream: name.clone(), source })
+            .map_err(|source| AppError::Upstream {
+                upstream: name.clone(),
+                source,
+            })
     };
     config.upstreams.iter().map(build).collect()
 }
@@ -183,7 +229,10 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
         listeners.push(Listener::bind_tcp(*address, listen.backlog)?);
     }
     let port = match listen.unix_socket_port {
-        0 => listeners.first().and_then(Listener::port).unwrap_or_default(),
+        0 => listeners
+            .first()
+            .and_then(Listener::port)
+            .unwrap_or_default(),
         port => port,
     };
     let options = UnixOptions {
@@ -199,7 +248,9 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
 
 /// Event loops for sessions: as many as there are cores, at most four.
 fn worker_count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(4)
 }
 
 /// An event loop on a thread of its own. Sessions stay on one: many ready sockets
@@ -212,9 +263,14 @@ struct Worker {
 
 impl Worker {
     fn start(number: usize) -> Result<Self, AppError> {
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(AppError::Runtime)?;
-        let worker = Self { handle: runtime.handle().clone(), stop: CancellationToken::new() };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(AppError::Runtime)?;
+        let worker = Self {
+            handle: runtime.handle().clone(),
+            stop: CancellationToken::new(),
+        };
         let stop = worker.stop.clone();
         std::thread::Builder::new()
             .name(format!("worker-{number}"))

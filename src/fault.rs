@@ -29,7 +29,13 @@ impl Fault {
         label: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None, label }
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            label,
+        }
     }
 
     pub(crate) fn detail(mut self, text: impl Into<Cow<'static, str>>) -> Self {

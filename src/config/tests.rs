@@ -110,7 +110,12 @@ fn assert_blessed(path: &Path, actual: &str) {
         fs::write(path, actual).unwrap();
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(actual, expected, "{} differs; BLESS=1 rewrites it", path.display());
+    assert_eq!(
+        actual,
+        expected,
+        "{} differs; BLESS=1 rewrites it",
+        path.display()
+    );
 }
 
 const MINIMAL: &str = "[upstreams.cluster]\nhost = \"db.example.com\"\nsslrootcert = \"ca.crt\"\n";
@@ -121,16 +126,31 @@ fn valid_fixtures_are_ok() {
         let text = fs::read_to_string(&path).unwrap();
         let room = Room::new(&text);
         let (code, out, err) = room.check();
-        assert_eq!((code, out.as_str()), (0, "configuration ok\n"), "{}: {err}", path.display());
-        let wanted: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# warns: ")).collect();
-        let warnings: Vec<&str> = err.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+        assert_eq!(
+            (code, out.as_str()),
+            (0, "configuration ok\n"),
+            "{}: {err}",
+            path.display()
+        );
+        let wanted: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# warns: "))
+            .collect();
+        let warnings: Vec<&str> = err
+            .lines()
+            .filter_map(|line| line.strip_prefix("warning: "))
+            .collect();
         assert_eq!(warnings.len(), wanted.len(), "{}: {err}", path.display());
         for (warning, wanted) in warnings.iter().zip(wanted) {
             assert!(warning.starts_with(wanted), "{}: {warning}", path.display());
         }
         let shown = room.show(false);
-        shown.parse::<toml::Table>().unwrap_or_else(|error| panic!("{}: {error}\n{shown}", path.display()));
-        assert!(!format!("{err}{shown}{}{:?}", room.show(true), load(&room.sources)).contains(CANARY));
+        shown
+            .parse::<toml::Table>()
+            .unwrap_or_else(|error| panic!("{}: {error}\n{shown}", path.display()));
+        assert!(
+            !format!("{err}{shown}{}{:?}", room.show(true), load(&room.sources)).contains(CANARY)
+        );
     }
 }
 
@@ -143,7 +163,13 @@ fn invalid_fixtures_report_every_problem() {
         assert_blessed(&path.with_extension("expected"), &err);
         let problems = load(&room.sources).unwrap_err();
         // Names may hold the word; a value never does.
-        assert!(!format!("{err}{problems:?}").replace("CANARY_VARIABLE", "").contains(CANARY), "{}", path.display());
+        assert!(
+            !format!("{err}{problems:?}")
+                .replace("CANARY_VARIABLE", "")
+                .contains(CANARY),
+            "{}",
+            path.display()
+        );
         for problem in problems {
             assert!(!problem.message.is_empty() && !problem.fix.is_empty());
             assert_eq!(problem.to_json()["key"], problem.key);
@@ -154,8 +180,15 @@ fn invalid_fixtures_report_every_problem() {
 #[test]
 fn the_example_is_valid_beside_its_ca() {
     let room = Room::new(&fs::read_to_string(repository().join("proxy.toml")).unwrap());
-    fs::copy(room.dir.path().join("ca.crt"), room.dir.path().join("ca-certificate.crt")).unwrap();
-    assert_eq!(room.check(), (0, "configuration ok\n".to_owned(), String::new()));
+    fs::copy(
+        room.dir.path().join("ca.crt"),
+        room.dir.path().join("ca-certificate.crt"),
+    )
+    .unwrap();
+    assert_eq!(
+        room.check(),
+        (0, "configuration ok\n".to_owned(), String::new())
+    );
     let config = room.config();
     assert_eq!(config.upstream, "cluster");
     assert_eq!(config.limits.max_upstream_conn, 22);
@@ -167,9 +200,17 @@ fn the_example_is_valid_with_every_commented_key() {
     let is_setting = |line: &str| line.contains(" = ") || line.starts_with("[");
     let uncommented: Vec<&str> = text
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| is_setting(rest))
+                .unwrap_or(line)
+        })
         .collect();
-    let room = Room::new(&uncommented.join("\n").replace("\"passthrough\"", "\"held\""));
+    let room = Room::new(
+        &uncommented
+            .join("\n")
+            .replace("\"passthrough\"", "\"held\""),
+    );
     let dir = room.dir.path();
     let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for name in ["ca-certificate.crt", "server.crt"] {
@@ -181,7 +222,10 @@ fn the_example_is_valid_with_every_commented_key() {
     write_secret(&dir.join("secrets/doadmin"), "b");
     let json = r#"{"connection_pools": [{"name": "json", "size": 1, "database": "d"}]}"#;
     fs::write(dir.join("pools.json"), json).unwrap();
-    assert_eq!(room.check(), (0, "configuration ok\n".to_owned(), String::new()));
+    assert_eq!(
+        room.check(),
+        (0, "configuration ok\n".to_owned(), String::new())
+    );
     let config = room.config();
     assert_eq!(config.users["sep"].upstream_user, "doadmin");
     assert_eq!(config.databases["sep-primary-pool"].dbname, "defaultdb");
@@ -194,7 +238,10 @@ fn the_example_is_valid_with_every_commented_key() {
 fn defaults_hold() {
     let config = Room::new(MINIMAL).config();
     assert_eq!(config.upstream, "cluster");
-    let addresses = ["127.0.0.1:5432".parse().unwrap(), "[::1]:5432".parse().unwrap()];
+    let addresses = [
+        "127.0.0.1:5432".parse().unwrap(),
+        "[::1]:5432".parse().unwrap(),
+    ];
     assert_eq!(config.listen.addresses, addresses);
     assert_eq!(config.listen.unix_socket_mode, 0o777);
     assert_eq!(config.limits.query_wait_timeout, Duration::from_secs(120));
@@ -205,7 +252,10 @@ fn defaults_hold() {
     let UpstreamTls::Enable(tls) = &upstream.tls else {
         panic!("plaintext by default");
     };
-    assert_eq!((tls.verify, tls.min_version), (Verify::Full, TlsVersion::Tls12));
+    assert_eq!(
+        (tls.verify, tls.min_version),
+        (Verify::Full, TlsVersion::Tls12)
+    );
     assert_eq!(tls.server_name, "db.example.com");
     assert!(config.warnings.is_empty());
 }
@@ -219,7 +269,10 @@ fn a_stronger_source_wins() {
         .env("PGSLUICE_UPSTREAMS__CLUSTER__PORT", "3")
         .flag("upstreams.cluster.port", "4");
     let upstream = &room.config().upstreams["cluster"];
-    let address = UpstreamAddress::Tcp { host: "db.example.com".to_owned(), port: 4 };
+    let address = UpstreamAddress::Tcp {
+        host: "db.example.com".to_owned(),
+        port: 4,
+    };
     assert_eq!(upstream.address, address);
     assert_eq!(upstream.user.as_deref(), Some("plan"));
     assert_eq!(upstream.dbname.as_deref(), Some("file"));
@@ -231,7 +284,10 @@ fn a_stronger_source_wins() {
         "connect_timeout = \"15s\"  # default",
         "upstream = \"cluster\"  # default",
     ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "{line} is not in\n{shown}"
+        );
     }
 }
 
@@ -258,8 +314,18 @@ fn lists_and_entries_come_from_the_environment() {
     let config = room.config();
     assert_eq!(config.listen.addresses.len(), 2);
     assert_eq!(config.listen.unix_socket_port, 1);
-    assert_eq!(config.users["app"].password.as_ref().unwrap().expose(), CANARY);
-    assert_eq!(config.users["app"].upstream_password.as_ref().unwrap().expose(), CANARY);
+    assert_eq!(
+        config.users["app"].password.as_ref().unwrap().expose(),
+        CANARY
+    );
+    assert_eq!(
+        config.users["app"]
+            .upstream_password
+            .as_ref()
+            .unwrap()
+            .expose(),
+        CANARY
+    );
     assert_eq!(config.databases["app"].dbname, "defaultdb");
 }
 
@@ -278,14 +344,20 @@ fn the_plans_variables_suffice() {
         .env("DB_POOL_NAME", "sep-primary-pool")
         .env("DB_POOL_MODE", "transaction")
         .env("DB_POOL_SIZE", "20")
-        .env("DB_POOL_URL", "postgres://pooluser:CANARY@db.example.com:25061/ignored");
+        .env(
+            "DB_POOL_URL",
+            "postgres://pooluser:CANARY@db.example.com:25061/ignored",
+        );
     let config = room.load_env().unwrap().config;
     let upstream = &config.upstreams["cluster"];
     assert_eq!(upstream.password.as_ref().unwrap().expose(), "12345");
     let UpstreamTls::Enable(tls) = &upstream.tls else {
         panic!("plaintext");
     };
-    assert_eq!((tls.verify, &tls.roots), (Verify::Full, &Roots::File(ca.into())));
+    assert_eq!(
+        (tls.verify, &tls.roots),
+        (Verify::Full, &Roots::File(ca.into()))
+    );
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     let pool = Pool {
         name: "sep-primary-pool".to_owned(),
@@ -311,10 +383,18 @@ fn a_database_url_suffices() {
     assert_eq!(upstream.user.as_deref(), Some("do@min"));
     assert_eq!(upstream.password.as_ref().unwrap().expose(), "p:w%");
     assert_eq!(upstream.connect_timeout, Duration::from_secs(7));
-    let address = UpstreamAddress::Tcp { host: "2001:db8::1".to_owned(), port: 25060 };
+    let address = UpstreamAddress::Tcp {
+        host: "2001:db8::1".to_owned(),
+        port: 25060,
+    };
     assert_eq!(upstream.address, address);
     assert!(matches!(&upstream.tls, UpstreamTls::Enable(tls) if tls.verify == Verify::Full));
-    assert_eq!(loaded.config.warnings.len(), 2, "{:?}", loaded.config.warnings);
+    assert_eq!(
+        loaded.config.warnings.len(),
+        2,
+        "{:?}",
+        loaded.config.warnings
+    );
 }
 
 /// Only `proxy.toml` and `PGSLUICE_` may ask for less than verify-full.
@@ -328,11 +408,21 @@ fn the_plans_variables_never_lower_sslmode() {
         let room = Room::new(MINIMAL).env("DB_SSL_MODE", mode);
         assert_eq!(verify(&room), Verify::Full, "{mode}");
         let text = MINIMAL.to_owned() + "sslmode = \"verify-full\"\n";
-        assert_eq!(verify(&Room::new(&text).env("DB_SSL_MODE", mode)), Verify::Full, "{mode}");
+        assert_eq!(
+            verify(&Room::new(&text).env("DB_SSL_MODE", mode)),
+            Verify::Full,
+            "{mode}"
+        );
     }
     let asked = MINIMAL.to_owned() + "sslmode = \"verify-ca\"\n";
-    assert_eq!(verify(&Room::new(&asked).env("DB_SSL_MODE", "require")), Verify::Ca);
-    assert_eq!(verify(&Room::new(&asked).env("DB_SSL_MODE", "verify-full")), Verify::Full);
+    assert_eq!(
+        verify(&Room::new(&asked).env("DB_SSL_MODE", "require")),
+        Verify::Ca
+    );
+    assert_eq!(
+        verify(&Room::new(&asked).env("DB_SSL_MODE", "verify-full")),
+        Verify::Full
+    );
     let room = Room::new(MINIMAL)
         .env("DB_SSL_MODE", "require")
         .env("PGSLUICE_UPSTREAMS__CLUSTER__SSLMODE", "verify-ca");
@@ -347,8 +437,19 @@ fn a_readable_secret_file_is_said() {
     let secret = room.dir.path().join("secret");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o640)).unwrap();
     let config = room.config();
-    assert!(config.warnings[0].contains("others can read it"), "{:?}", config.warnings);
-    assert_eq!(config.upstreams["cluster"].password.as_ref().unwrap().expose(), CANARY);
+    assert!(
+        config.warnings[0].contains("others can read it"),
+        "{:?}",
+        config.warnings
+    );
+    assert_eq!(
+        config.upstreams["cluster"]
+            .password
+            .as_ref()
+            .unwrap()
+            .expose(),
+        CANARY
+    );
 }
 
 #[test]
@@ -362,7 +463,10 @@ fn the_upstreams_credentials_are_for_its_own_user() {
     let config = Room::new(&text).config();
     let given = |name: &str| {
         let user = &config.users[name];
-        let password = user.upstream_password.as_ref().map(|secret| secret.expose().to_owned());
+        let password = user
+            .upstream_password
+            .as_ref()
+            .map(|secret| secret.expose().to_owned());
         (user.upstream_user.clone(), password)
     };
     assert_eq!(given("a"), ("shared".to_owned(), Some(CANARY.to_owned())));
@@ -378,7 +482,11 @@ fn a_file_given_by_name_must_exist() {
     };
     let problems = load(&sources).unwrap_err();
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].to_string().starts_with("/does/not/exist.toml: cannot be read"));
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("/does/not/exist.toml: cannot be read")
+    );
 }
 
 #[test]
@@ -398,7 +506,10 @@ fn machine_readable_output() {
     let mut out = Vec::new();
     let code = check(&Room::new("x = 1").sources, true, &mut out, &mut Vec::new()).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&out).unwrap();
-    assert_eq!((code, &report["ok"], &report["problems"][0]["line"]), (2, &false.into(), &1.into()));
+    assert_eq!(
+        (code, &report["ok"], &report["problems"][0]["line"]),
+        (2, &false.into(), &1.into())
+    );
 }
 
 /// What `show` prints configures the same proxy again.
@@ -409,13 +520,23 @@ fn show_is_a_configuration() {
         let first = load(&room.sources).unwrap();
         let values = |loaded: &Loaded| -> Vec<(String, String)> {
             let settings = loaded.settings.iter();
-            settings.map(|setting| (setting.key.clone(), setting.toml.clone())).collect()
+            settings
+                .map(|setting| (setting.key.clone(), setting.toml.clone()))
+                .collect()
         };
         write_secret(&room.dir.path().join("proxy.toml"), &first.to_toml());
-        let second = load(&Sources { env: BTreeMap::new(), ..room.sources.clone() });
+        let second = load(&Sources {
+            env: BTreeMap::new(),
+            ..room.sources.clone()
+        });
         // The pools of a pools file are shown in full, so they would come twice.
         if !first.to_toml().contains("pools_file") {
-            assert_eq!(values(&second.unwrap()), values(&first), "{}", path.display());
+            assert_eq!(
+                values(&second.unwrap()),
+                values(&first),
+                "{}",
+                path.display()
+            );
         }
     }
 }
@@ -426,12 +547,17 @@ fn every_default_is_a_correct_value() {
     let loaded = load(&Room::new(&text).sources).unwrap();
     for section in SECTIONS {
         for key in section.keys {
-            assert!(key.doc.trim().ends_with('.'), "{} needs a sentence", key.name);
+            assert!(
+                key.doc.trim().ends_with('.'),
+                "{} needs a sentence",
+                key.name
+            );
             let always = section.repeat == schema::Repeat::Once;
             if always && matches!(key.fallback, Fallback::Text(_)) {
-                let shown = loaded.settings.iter().any(|setting| {
-                    setting.key == section.path(None).join(key.name).to_string()
-                });
+                let shown = loaded
+                    .settings
+                    .iter()
+                    .any(|setting| setting.key == section.path(None).join(key.name).to_string());
                 assert!(shown, "{} is not shown", key.name);
             }
         }
@@ -446,7 +572,10 @@ fn the_documentation_is_the_table() {
     let page = fs::read_to_string(&path).unwrap();
     let (before, rest) = page.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
-    assert_blessed(&path, &format!("{before}{BEGIN}\n{}{END}{after}", show::reference()));
+    assert_blessed(
+        &path,
+        &format!("{before}{BEGIN}\n{}{END}{after}", show::reference()),
+    );
 }
 
 proptest! {

@@ -35,7 +35,10 @@ pub(crate) struct Workers {
 
 impl Workers {
     pub(crate) const fn new(handles: Vec<Handle>) -> Self {
-        Self { handles, next: AtomicUsize::new(0) }
+        Self {
+            handles,
+            next: AtomicUsize::new(0),
+        }
     }
 
     fn next(&self) -> Option<&Handle> {
@@ -62,7 +65,9 @@ impl Front {
         workers: Workers,
         max_client_conn: u32,
     ) -> Self {
-        let places = (max_client_conn as usize).saturating_add(LOBBY).min(Semaphore::MAX_PERMITS);
+        let places = (max_client_conn as usize)
+            .saturating_add(LOBBY)
+            .min(Semaphore::MAX_PERMITS);
         Self {
             admission,
             workers,
@@ -106,7 +111,9 @@ fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
         front.metrics.refused("flood");
         return Ok(());
     };
-    let Some(worker) = front.workers.next() else { return Ok(()) };
+    let Some(worker) = front.workers.next() else {
+        return Ok(());
+    };
     let socket = socket.into_std()?;
     let shared = Arc::clone(front);
     front.tasks.spawn_on(

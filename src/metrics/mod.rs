@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use metrics::{
+    Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// What a metric is, for the exporter and for the table in `docs/configuration.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +67,9 @@ metrics! {
 
 /// Bounds of the histograms' buckets in seconds: from a warm local wait to a
 /// login timeout.
-const BUCKETS: &[f64] =
-    &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+const BUCKETS: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
 
 /// Why the exporter cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,11 @@ impl Metrics {
                 .map_err(|source| MetricsError { address, source })?;
         }
         Ok(Self::new())
+    }
+
+    /// Handles for work that is not part of the proxy's own service.
+    pub(crate) fn detached() -> Self {
+        Self::new()
     }
 
     fn new() -> Self {

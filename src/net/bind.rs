@@ -23,7 +23,10 @@ const MAX_UNIX_PATH: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
     #[error("cannot listen on {address}: {source}")]
-    Tcp { address: SocketAddr, source: io::Error },
+    Tcp {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("cannot listen on {}: {source}", path.display())]
     Unix { path: PathBuf, source: io::Error },
     #[error("{} is in use by another server", .0.display())]
@@ -31,7 +34,11 @@ pub(crate) enum BindError {
     #[error("{} is longer than the {MAX_UNIX_PATH} bytes a socket path may have", .0.display())]
     PathTooLong(PathBuf),
     #[error("{} is locked by {} (process {pid}); if that process is gone, remove the lock file", path.display(), lock.display())]
-    Locked { path: PathBuf, lock: PathBuf, pid: u32 },
+    Locked {
+        path: PathBuf,
+        lock: PathBuf,
+        pid: u32,
+    },
     #[error("no group \"{0}\" on this machine")]
     NoGroup(String),
 }
@@ -48,7 +55,10 @@ pub(crate) struct UnixOptions<'a> {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, file: SocketFile },
+    Unix {
+        listener: UnixListener,
+        file: SocketFile,
+    },
 }
 
 impl Listener {
@@ -58,8 +68,11 @@ impl Listener {
     /// The address is in use, not ours, or not allowed.
     pub(crate) fn bind_tcp(address: SocketAddr, backlog: u32) -> Result<Self, BindError> {
         let bind = || {
-            let socket =
-                RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = RawSocket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
             // A restart must not wait for connections in TIME_WAIT.
             socket.set_reuse_address(true)?;
             if address.is_ipv6() {
@@ -71,7 +84,9 @@ impl Listener {
             socket.set_nonblocking(true)?;
             TcpListener::from_std(socket.into())
         };
-        bind().map(Self::Tcp).map_err(|source| BindError::Tcp { address, source })
+        bind()
+            .map(Self::Tcp)
+            .map_err(|source| BindError::Tcp { address, source })
     }
 
     /// Binds `DIRECTORY/.s.PGSQL.PORT`, taking over a socket that nobody serves.
@@ -87,8 +102,13 @@ impl Listener {
             return Err(BindError::PathTooLong(path));
         }
         let file = SocketFile::claim(path)?;
-        let failed = |source| BindError::Unix { path: file.path.clone(), source };
-        let fresh = file.path.with_extension(format!("{}.{}", options.port, std::process::id()));
+        let failed = |source| BindError::Unix {
+            path: file.path.clone(),
+            source,
+        };
+        let fresh = file
+            .path
+            .with_extension(format!("{}.{}", options.port, std::process::id()));
         let _ = fs::remove_file(&fresh);
         let listener = UnixListener::bind(&fresh).map_err(failed)?;
         if let Some(group) = options.group {
@@ -120,9 +140,10 @@ impl Listener {
     /// The address as text: with the port that was taken, or the socket's path.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener
-                .local_addr()
-                .map_or_else(|error| format!("unknown ({error})"), |address| address.to_string()),
+            Self::Tcp(listener) => listener.local_addr().map_or_else(
+                |error| format!("unknown ({error})"),
+                |address| address.to_string(),
+            ),
             Self::Unix { file, .. } => file.path.display().to_string(),
         }
     }
@@ -151,7 +172,10 @@ impl SocketFile {
         let mut lock = path.clone().into_os_string();
         lock.push(".lock");
         let lock = PathBuf::from(lock);
-        let failed = |source| BindError::Unix { path: lock.clone(), source };
+        let failed = |source| BindError::Unix {
+            path: lock.clone(),
+            source,
+        };
         if let Some(pid) = lock_holder(&lock) {
             if is_running(pid) {
                 return Err(BindError::Locked { path, lock, pid });
@@ -165,7 +189,10 @@ impl SocketFile {
             .mode(0o600)
             .open(&lock)
             .map_err(failed)?;
-        let claimed = Self { path, lock: lock.clone() };
+        let claimed = Self {
+            path,
+            lock: lock.clone(),
+        };
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(claimed)
     }
@@ -198,7 +225,12 @@ fn is_served(path: &Path) -> bool {
 fn lock_holder(lock: &Path) -> Option<u32> {
     let text = fs::read_to_string(lock).ok()?;
     // Postgres writes a negative number for a standalone backend.
-    Some(text.lines().next().and_then(|line| line.trim().trim_start_matches('-').parse().ok()).unwrap_or(0))
+    Some(
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().trim_start_matches('-').parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 /// Whether `pid` is a running process that may own a Postgres socket: after a
@@ -207,8 +239,9 @@ fn is_running(pid: u32) -> bool {
     if pid == 0 || pid == std::process::id() {
         return false;
     }
-    fs::read_to_string(format!("/proc/{pid}/comm"))
-        .is_ok_and(|name| ["postgres", "postmaster", "pgsluice", "pgbouncer"].contains(&name.trim()))
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| {
+        ["postgres", "postmaster", "pgsluice", "pgbouncer"].contains(&name.trim())
+    })
 }
 
 fn group_id(group: &str) -> Result<u32, BindError> {
@@ -225,7 +258,11 @@ fn group_id(group: &str) -> Result<u32, BindError> {
 mod tests {
     use super::*;
 
-    const OPTIONS: UnixOptions<'_> = UnixOptions { port: 5432, mode: 0o700, group: None };
+    const OPTIONS: UnixOptions<'_> = UnixOptions {
+        port: 5432,
+        mode: 0o700,
+        group: None,
+    };
 
     #[tokio::test]
     async fn a_live_socket_is_not_taken_over_and_goes_with_its_owner() {
@@ -242,7 +279,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".s.PGSQL.5432");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        fs::write(dir.path().join(".s.PGSQL.5432.lock"), "4194305\n/old/data\n").unwrap();
+        fs::write(
+            dir.path().join(".s.PGSQL.5432.lock"),
+            "4194305\n/old/data\n",
+        )
+        .unwrap();
         let listener = Listener::bind_unix(dir.path(), &OPTIONS).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o700);
@@ -250,7 +291,12 @@ mod tests {
             tokio::join!(listener.accept(), tokio::net::UnixStream::connect(&path));
         connected.unwrap();
         let (_, peer) = accepted.unwrap();
-        assert_eq!(peer, Peer::Unix { uid: nix::unistd::getuid().as_raw() });
+        assert_eq!(
+            peer,
+            Peer::Unix {
+                uid: nix::unistd::getuid().as_raw()
+            }
+        );
     }
 
     #[tokio::test]

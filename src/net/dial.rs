@@ -19,7 +19,10 @@ pub(crate) enum DialError {
     #[error("the connection was lost: {0}")]
     Lost(io::Error),
     #[error("{address}: {source}")]
-    Tcp { address: SocketAddr, source: io::Error },
+    Tcp {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("{}: {source}", path.display())]
     Unix { path: PathBuf, source: io::Error },
 }
@@ -33,13 +36,17 @@ pub(crate) async fn dial(
     address: &UpstreamAddress,
     keepalive: &Keepalive,
 ) -> Result<Socket, DialError> {
-    let socket = match address {
-        UpstreamAddress::Tcp { host, port } => dial_tcp(host, *port).await?,
-        UpstreamAddress::Unix(path) => UnixStream::connect(path)
-            .await
-            .map(Socket::Unix)
-            .map_err(|source| DialError::Unix { path: path.clone(), source })?,
-    };
+    let socket =
+        match address {
+            UpstreamAddress::Tcp { host, port } => dial_tcp(host, *port).await?,
+            UpstreamAddress::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(Socket::Unix)
+                .map_err(|source| DialError::Unix {
+                    path: path.clone(),
+                    source,
+                })?,
+        };
     socket.set_options(keepalive);
     Ok(socket)
 }
@@ -47,7 +54,10 @@ pub(crate) async fn dial(
 async fn dial_tcp(host: &str, port: u16) -> Result<Socket, DialError> {
     let addresses = lookup_host((host, port))
         .await
-        .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
+        .map_err(|source| DialError::Resolve {
+            host: host.to_owned(),
+            source,
+        })?;
     let mut failure = DialError::NoAddresses(host.to_owned());
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -56,7 +56,10 @@ pub(crate) struct Framed<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, ahead: BytesMut::new() }
+        Self {
+            stream,
+            ahead: BytesMut::new(),
+        }
     }
 
     pub(crate) const fn stream(&self) -> &S {
@@ -81,14 +84,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     /// # Errors
     /// A length that lies or exceeds `max`.
     pub(crate) fn buffered(&mut self, max: usize) -> Result<Option<WholeFrame>, FrameError> {
-        let Some((tag, len)) = frame::header(&self.ahead)? else { return Ok(None) };
+        let Some((tag, len)) = frame::header(&self.ahead)? else {
+            return Ok(None);
+        };
         if len > max {
             return Err(FrameError::TooLong { tag, len });
         }
         if self.ahead.len() < HEADER + len {
             return Ok(None);
         }
-        Ok(Some(WholeFrame { bytes: self.ahead.split_to(HEADER + len).freeze() }))
+        Ok(Some(WholeFrame {
+            bytes: self.ahead.split_to(HEADER + len).freeze(),
+        }))
     }
 
     /// Reads whatever comes next into the buffer. Cancel-safe.

@@ -24,7 +24,9 @@ pub(crate) enum Socket {
 pub(crate) enum Peer {
     Tcp(SocketAddr),
     /// The user that the peer's process ran as when it connected.
-    Unix { uid: u32 },
+    Unix {
+        uid: u32,
+    },
 }
 
 impl fmt::Display for Peer {
@@ -54,7 +56,10 @@ impl Socket {
         for (option, result) in [
             ("TCP_NODELAY", stream.set_nodelay(true)),
             ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
-            ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(keepalive.user_timeout))),
+            (
+                "TCP_USER_TIMEOUT",
+                socket.set_tcp_user_timeout(Some(keepalive.user_timeout)),
+            ),
         ] {
             if let Err(error) = result {
                 tracing::debug!(option, %error, "socket option not set");
@@ -65,7 +70,9 @@ impl Socket {
     /// The first byte, left in the socket; `None` at end of file, and on unix
     /// sockets, where nothing depends on it.
     pub(crate) async fn peek_byte(&self) -> io::Result<Option<u8>> {
-        let Self::Tcp(stream) = self else { return Ok(None) };
+        let Self::Tcp(stream) = self else {
+            return Ok(None);
+        };
         let mut byte = [0];
         Ok((stream.peek(&mut byte).await? == 1).then_some(byte[0]))
     }

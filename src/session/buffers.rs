@@ -19,7 +19,8 @@ thread_local! {
 /// A buffer of [`BUFFER`] bytes; what is in it is left over from others and must
 /// be written before it is read.
 pub(crate) fn take() -> Vec<u8> {
-    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BUFFER])
+    FREE.with_borrow_mut(Vec::pop)
+        .unwrap_or_else(|| vec![0; BUFFER])
 }
 
 /// Gives a buffer back.

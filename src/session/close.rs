@@ -47,7 +47,12 @@ pub(super) struct Closing {
 
 impl Closing {
     pub(super) const fn new(permit: Permit, upstream: Arc<Upstream>) -> Self {
-        Self { _permit: permit, upstream, key: None, state: UpstreamState::Torn }
+        Self {
+            _permit: permit,
+            upstream,
+            key: None,
+            state: UpstreamState::Torn,
+        }
     }
 
     /// Lets go of the connection; returns when the server has.
@@ -64,7 +69,10 @@ impl Closing {
             self.cancel().await;
         }
         let _ = stream.shutdown().await;
-        if timeout(STATEMENT_PATIENCE, read_to_end(&mut stream)).await.is_err() {
+        if timeout(STATEMENT_PATIENCE, read_to_end(&mut stream))
+            .await
+            .is_err()
+        {
             self.cancel().await;
             read_to_end(&mut stream).await;
         }

@@ -70,14 +70,20 @@ fn note(names: &mut Vec<Box<[u8]>>, name: &[u8], commits: bool) {
 /// Whether the statement begins with a word that ends a transaction.
 fn commits(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
-    [&b"commit"[..], b"end", b"prepare transaction"].iter().any(|word| {
-        text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
-            && !text.get(word.len()).is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_')
-    })
+    [&b"commit"[..], b"end", b"prepare transaction"]
+        .iter()
+        .any(|word| {
+            text.get(..word.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(word))
+                && !text
+                    .get(word.len())
+                    .is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_')
+        })
 }
 
 fn mentions_commit(text: &[u8]) -> bool {
-    text.windows(6).any(|window| window.eq_ignore_ascii_case(b"commit"))
+    text.windows(6)
+        .any(|window| window.eq_ignore_ascii_case(b"commit"))
 }
 
 #[cfg(test)]
@@ -87,14 +93,23 @@ mod tests {
     fn after(messages: &[(u8, &[u8])]) -> bool {
         let mut watch = CommitWatch::default();
         for (tag, body) in messages {
-            watch.on_frontend(Frame { tag: *tag, len: body.len(), body });
+            watch.on_frontend(Frame {
+                tag: *tag,
+                len: body.len(),
+                body,
+            });
         }
         watch.in_flight()
     }
 
     #[test]
     fn simple_commits_are_seen() {
-        for text in ["COMMIT", " commit;", "end", "insert into t values (1); commit"] {
+        for text in [
+            "COMMIT",
+            " commit;",
+            "end",
+            "insert into t values (1); commit",
+        ] {
             assert!(after(&[(b'Q', text.as_bytes())]), "{text}");
         }
         for text in ["select 1", "endless", "select ending"] {
@@ -111,6 +126,9 @@ mod tests {
         assert!(!after(&[parse, bind]));
         assert!(after(&[parse, bind, execute]));
         let other = (b'B', &b"\0s2\0\0\0\0\0\0\0"[..]);
-        assert!(!after(&[parse, bind, other, execute]), "the portal was bound anew");
+        assert!(
+            !after(&[parse, bind, other, execute]),
+            "the portal was bound anew"
+        );
     }
 }

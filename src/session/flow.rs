@@ -115,7 +115,11 @@ impl Flow {
         mut visit: impl FnMut(Frame<'_>),
     ) -> Result<Turn, FlowError> {
         loop {
-            if self.poll_drain(cx, destination).map_err(FlowError::Destination)?.is_pending() {
+            if self
+                .poll_drain(cx, destination)
+                .map_err(FlowError::Destination)?
+                .is_pending()
+            {
                 return Ok(Turn::Full);
             }
             if self.source_ended {

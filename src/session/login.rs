@@ -44,7 +44,9 @@ pub(super) enum LoginFailure {
     UpstreamProtocol,
     #[error("login not complete in time")]
     TimedOut,
-    #[error("the client's TLS session ends at the proxy, so its channel binding cannot reach the upstream")]
+    #[error(
+        "the client's TLS session ends at the proxy, so its channel binding cannot reach the upstream"
+    )]
     ChannelBinding,
     #[error("GSSAPI and SSPI logins cannot be relayed: the ticket is for the proxy's name")]
     Gss,
@@ -82,7 +84,9 @@ impl LoginFailure {
             ),
             Self::Gss => (
                 SqlState::INVALID_AUTHORIZATION,
-                Some("Use a role that logs in with scram-sha-256, or let the proxy hold its credentials."),
+                Some(
+                    "Use a role that logs in with scram-sha-256, or let the proxy hold its credentials.",
+                ),
             ),
         };
         let fault = Fault::new(sqlstate, self.label(), self.to_string());
@@ -206,6 +210,7 @@ impl Login<'_> {
         let until_ready = self.expects == Expects::Authenticated;
         loop {
             let asked = matches!(self.expects, Expects::Mechanism | Expects::Response);
+            let room = self.client.ahead() < MAX_AHEAD;
             tokio::select! {
                 frame = self.upstream.read(MAX_UPSTREAM_FRAME) => {
                     let frame = frame.map_err(LoginFailure::Upstream)?;
@@ -213,11 +218,10 @@ impl Login<'_> {
                         return Ok(());
                     }
                 }
-                frame = self.client.read(MAX_LOGIN_FRAME), if asked => {
-                    self.on_client(frame.map_err(client_failure)?).await?;
-                }
-                filled = self.client.fill(), if !asked && self.client.ahead() < MAX_AHEAD => {
-                    filled.map_err(client_failure)?;
+                spoken = listen(self.client, asked), if asked || room => {
+                    if let Some(frame) = spoken.map_err(client_failure)? {
+                        self.on_client(frame).await?;
+                    }
                 }
             }
         }
@@ -259,7 +263,10 @@ impl Login<'_> {
             }
             next = match reached {
                 true => None,
-                false => self.upstream.buffered(MAX_UPSTREAM_FRAME).map_err(LoginFailure::Upstream)?,
+                false => self
+                    .upstream
+                    .buffered(MAX_UPSTREAM_FRAME)
+                    .map_err(LoginFailure::Upstream)?,
             };
         }
         self.to_client(&out).await?;
@@ -294,7 +301,11 @@ impl Login<'_> {
             names.retain(|name| *name != SCRAM_SHA_256_PLUS.as_bytes());
         }
         self.stripped = names.len() < offered;
-        if self.stripped { backend::authentication_sasl(&names) } else { frame.bytes.clone() }
+        if self.stripped {
+            backend::authentication_sasl(&names)
+        } else {
+            frame.bytes.clone()
+        }
     }
 
     async fn on_client(&mut self, frame: WholeFrame) -> Result<(), LoginFailure> {
@@ -329,14 +340,31 @@ impl Login<'_> {
             None => frame.bytes.clone(),
         };
         self.to_client(&bytes).await?;
-        Err(LoginFailure::Refused(backend::error_field(body, b'M').unwrap_or_default()))
+        Err(LoginFailure::Refused(
+            backend::error_field(body, b'M').unwrap_or_default(),
+        ))
     }
 
     async fn to_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.client.send(bytes).await.map_err(LoginFailure::ClientLost)
+        self.client
+            .send(bytes)
+            .await
+            .map_err(LoginFailure::ClientLost)
+    }
+}
+
+/// The client's answer where it was asked; else only notices when it leaves.
+async fn listen(
+    client: &mut Framed<MaybeTls>,
+    asked: bool,
+) -> Result<Option<WholeFrame>, FrameError> {
+    if asked {
+        client.read(MAX_LOGIN_FRAME).await.map(Some)
+    } else {
+        client.fill().await.map(|()| None)
     }
 }
 

@@ -61,8 +61,14 @@ pub(crate) enum Ending {
     NoRoom(NoRoom),
     NotServed(Fault),
     LeftWhileWaiting,
-    LoginFailed { label: &'static str, text: String },
-    Carried { reason: &'static str, detail: Option<String> },
+    LoginFailed {
+        label: &'static str,
+        text: String,
+    },
+    Carried {
+        reason: &'static str,
+        detail: Option<String>,
+    },
 }
 
 impl Ending {
@@ -92,7 +98,9 @@ impl Ending {
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::LeftWhileWaiting => false,
-            Self::Carried { reason, .. } => !matches!(*reason, "client_left" | "client_lost" | "shutdown"),
+            Self::Carried { reason, .. } => {
+                !matches!(*reason, "client_left" | "client_lost" | "shutdown")
+            }
             Self::LoginFailed { label, .. } => *label != "client_left",
             Self::NoRoom(_) | Self::NotServed(_) => true,
         }
@@ -101,8 +109,11 @@ impl Ending {
 
 /// Serves one client from admission to farewell.
 pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending {
-    let entered =
-        service.registry.enter(client.startup.user(), client.startup.database(), client.peer);
+    let entered = service.registry.enter(
+        client.startup.user(),
+        client.startup.database(),
+        client.peer,
+    );
     let mut entry = match entered {
         Ok(entry) => entry,
         Err(no_room) => {
@@ -121,7 +132,14 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending 
     };
     let unopened = match opened {
         Ok((upstream, closing)) => {
-            return carry(client.stream.into_parts(), upstream, closing, entry, service).await;
+            return carry(
+                client.stream.into_parts(),
+                upstream,
+                closing,
+                entry,
+                service,
+            )
+            .await;
         }
         Err(unopened) => unopened,
     };
@@ -133,7 +151,11 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending 
             refuse(stream, &fault).await;
             Ending::NotServed(fault)
         }
-        Unopened::Login { failure, upstream, closing } => {
+        Unopened::Login {
+            failure,
+            upstream,
+            closing,
+        } => {
             let told = failure.told();
             let farewell = async {
                 match &told {
@@ -142,7 +164,10 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending 
                 }
             };
             tokio::join!(farewell, closing.close(upstream));
-            Ending::LoginFailed { label: failure.label(), text: failure.to_string() }
+            Ending::LoginFailed {
+                label: failure.label(),
+                text: failure.to_string(),
+            }
         }
     }
 }
@@ -165,14 +190,21 @@ async fn carry(
     closing.state = relay.upstream_state(&departure);
     let (client, upstream) = relay.into_streams();
     tokio::join!(close::client(client), closing.close(upstream));
-    Ending::Carried { reason: departure.label(), detail: departure.detail() }
+    Ending::Carried {
+        reason: departure.label(),
+        detail: departure.detail(),
+    }
 }
 
 /// Why no session came about.
 enum Unopened {
     Left,
     Fault(Fault),
-    Login { failure: LoginFailure, upstream: MaybeTls, closing: Closing },
+    Login {
+        failure: LoginFailure,
+        upstream: MaybeTls,
+        closing: Closing,
+    },
 }
 
 async fn open(
@@ -187,9 +219,14 @@ async fn open(
         Identity::Relayed => client.startup.user(),
         Identity::Held(user) => user.upstream_user.clone(),
     };
-    let key = Key { user: user.into(), database: dbname.as_deref().unwrap_or(&asked).into() };
+    let key = Key {
+        user: user.into(),
+        database: dbname.as_deref().unwrap_or(&asked).into(),
+    };
     // Waiting for others is not the client's slowness: its time stands still.
-    let patience = client.login_deadline.saturating_duration_since(Instant::now());
+    let patience = client
+        .login_deadline
+        .saturating_duration_since(Instant::now());
     let permit = wait_for_permit(client, service, &route, key).await?;
     entry.handle().set_activity(Activity::LoggingIn);
     let connecting = route.upstream.connect();
@@ -200,7 +237,10 @@ async fn open(
 
     let closing = Closing::new(permit, Arc::clone(&route.upstream));
     let mut upstream = Framed::new(stream);
-    let plan = Plan { dbname: dbname.as_deref(), sasl_plus: service.sasl_plus };
+    let plan = Plan {
+        dbname: dbname.as_deref(),
+        sasl_plus: service.sasl_plus,
+    };
     match log_client_in(client, &mut upstream, &route.upstream, &plan).await {
         Ok(cancel_key) => {
             if let Some(key) = cancel_key {
@@ -208,9 +248,11 @@ async fn open(
             }
             Ok((upstream.into_parts(), closing))
         }
-        Err(failure) => {
-            Err(Unopened::Login { failure, upstream: upstream.into_parts().0, closing })
-        }
+        Err(failure) => Err(Unopened::Login {
+            failure,
+            upstream: upstream.into_parts().0,
+            closing,
+        }),
     }
 }
 

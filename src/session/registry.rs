@@ -221,10 +221,17 @@ impl Registry {
             waker: AtomicWaker::new(),
         });
         *sessions.by_user.entry(handle.user.clone()).or_default() += 1;
-        *sessions.by_database.entry(handle.database.clone()).or_default() += 1;
+        *sessions
+            .by_database
+            .entry(handle.database.clone())
+            .or_default() += 1;
         sessions.by_id.insert(handle.id, Arc::clone(&handle));
         drop(sessions);
-        Ok(Entry { registry: Arc::clone(self), handle, key: None })
+        Ok(Entry {
+            registry: Arc::clone(self),
+            handle,
+            key: None,
+        })
     }
 
     /// Where a cancel request with this key must go.
@@ -243,7 +250,12 @@ impl Registry {
 
     /// The sessions that are still there.
     pub(crate) fn handles(&self) -> Vec<Arc<Handle>> {
-        self.sessions.lock().by_id.values().map(Arc::clone).collect()
+        self.sessions
+            .lock()
+            .by_id
+            .values()
+            .map(Arc::clone)
+            .collect()
     }
 
     /// Completes when no session is left.
@@ -274,7 +286,10 @@ impl Entry {
     /// Makes the session cancellable with the key that its client is given.
     pub(crate) fn set_cancel_key(&mut self, key: CancelKey, upstream: &Arc<Upstream>) {
         self.clear_cancel_key();
-        self.registry.keys.lock().insert(key.clone(), Arc::clone(upstream));
+        self.registry
+            .keys
+            .lock()
+            .insert(key.clone(), Arc::clone(upstream));
         self.key = Some(key);
     }
 

@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt as _;
 
-use super::commit::CommitWatch;
 use super::close::UpstreamState;
+use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, Turn};
 use super::registry::{Activity, Handle, Order};
 use crate::fault::Fault;
@@ -29,7 +29,10 @@ pub(super) enum Departure {
     /// The upstream said why in a FATAL of its own, which the client has seen.
     UpstreamEnded,
     /// The upstream went without a word.
-    UpstreamLost { commit_in_flight: bool, error: Option<io::Error> },
+    UpstreamLost {
+        commit_in_flight: bool,
+        error: Option<io::Error>,
+    },
     /// The client's bytes are no messages.
     BadClient(BadLength),
     /// The upstream's bytes are no messages.
@@ -54,9 +57,10 @@ impl Departure {
     /// The error behind it, for the log.
     pub(super) fn detail(&self) -> Option<String> {
         match self {
-            Self::ClientLost(error) | Self::UpstreamLost { error: Some(error), .. } => {
-                Some(error.to_string())
-            }
+            Self::ClientLost(error)
+            | Self::UpstreamLost {
+                error: Some(error), ..
+            } => Some(error.to_string()),
             Self::BadClient(error) | Self::BadUpstream(error) => Some(error.to_string()),
             _ => None,
         }
@@ -66,7 +70,10 @@ impl Departure {
     pub(super) fn told(&self) -> Option<Fault> {
         let (state, text) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
-            Self::UpstreamLost { commit_in_flight: true, .. } => (
+            Self::UpstreamLost {
+                commit_in_flight: true,
+                ..
+            } => (
                 SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
                 "the upstream connection was lost while COMMIT was in flight".to_owned(),
             ),
@@ -75,9 +82,10 @@ impl Departure {
                 "the upstream connection was lost".to_owned(),
             ),
             Self::BadClient(error) => (SqlState::PROTOCOL_VIOLATION, error.to_string()),
-            Self::BadUpstream(error) => {
-                (SqlState::CONNECTION_FAILURE, format!("the upstream sent garbage: {error}"))
-            }
+            Self::BadUpstream(error) => (
+                SqlState::CONNECTION_FAILURE,
+                format!("the upstream sent garbage: {error}"),
+            ),
             Self::Ordered(_) => (
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection: the proxy is shutting down".to_owned(),
@@ -85,7 +93,10 @@ impl Departure {
         };
         let fault = Fault::new(state, self.label(), text);
         Some(match self {
-            Self::UpstreamLost { commit_in_flight: true, .. } => fault.hint(
+            Self::UpstreamLost {
+                commit_in_flight: true,
+                ..
+            } => fault.hint(
                 "The transaction may or may not have been committed: look before you repeat it.",
             ),
             Self::UpstreamLost { .. } => {
@@ -248,9 +259,11 @@ impl<'a> Relay<'a> {
         if account.client == ClientSide::Done {
             return Poll::Pending;
         }
-        let turn = self.to_upstream.turn(cx, &mut self.client, &mut self.upstream, |frame| {
-            account.on_frontend(frame);
-        });
+        let turn = self
+            .to_upstream
+            .turn(cx, &mut self.client, &mut self.upstream, |frame| {
+                account.on_frontend(frame);
+            });
         match turn {
             Ok(Turn::Empty | Turn::Full) => {
                 if account.client == ClientSide::Terminated && self.to_upstream.is_clear() {
@@ -295,9 +308,11 @@ impl<'a> Relay<'a> {
 
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
         let account = &mut self.account;
-        let turn = self.to_client.turn(cx, &mut self.upstream, &mut self.client, |frame| {
-            account.on_backend(frame);
-        });
+        let turn = self
+            .to_client
+            .turn(cx, &mut self.upstream, &mut self.client, |frame| {
+                account.on_backend(frame);
+            });
         self.upstream_ended |= matches!(turn, Ok(Turn::Ended) | Err(FlowError::Source(_)));
         let lost = |error| Departure::UpstreamLost {
             commit_in_flight: account.commit.in_flight(),
@@ -320,15 +335,21 @@ impl<'a> Relay<'a> {
 
     /// Reports what was carried since the last time.
     fn count(&mut self) {
-        let (up, down) = (self.to_upstream.take_carried(), self.to_client.take_carried());
+        let (up, down) = (
+            self.to_upstream.take_carried(),
+            self.to_client.take_carried(),
+        );
         if up > 0 {
             self.metrics.bytes_to_upstream.increment(up);
         }
         if down > 0 {
             self.metrics.bytes_to_client.increment(down);
         }
-        let activity =
-            if self.account.ledger.is_quiescent() { Activity::Idle } else { Activity::Active };
+        let activity = if self.account.ledger.is_quiescent() {
+            Activity::Idle
+        } else {
+            Activity::Active
+        };
         if activity != self.activity {
             self.activity = activity;
             self.handle.set_activity(activity);

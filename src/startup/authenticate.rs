@@ -21,23 +21,26 @@ impl Users {
     ///
     /// # Errors
     /// The name of a user whose password cannot be used, and why.
-    pub(super) fn held(
-        users: &BTreeMap<String, Arc<User>>,
-    ) -> Result<Self, (String, StoredFault)> {
+    pub(super) fn held(users: &BTreeMap<String, Arc<User>>) -> Result<Self, (String, StoredFault)> {
         let salts = SaltKey::new(rand::random());
         let mut held = BTreeMap::new();
         for (name, user) in users {
             let stored = match &user.password {
                 None => None,
-                Some(secret) => {
-                    Some(Stored::parse(secret).map_err(|fault| (name.clone(), fault))?)
-                }
+                Some(secret) => Some(Stored::parse(secret).map_err(|fault| (name.clone(), fault))?),
             };
             let verifier = match (&user.auth, &stored) {
                 (ClientAuth::ScramSha256, Some(stored)) => stored.verifier(&salts.salt(name)),
                 _ => None,
             };
-            held.insert(name.clone(), HeldUser { user: Arc::clone(user), stored, verifier });
+            held.insert(
+                name.clone(),
+                HeldUser {
+                    user: Arc::clone(user),
+                    stored,
+                    verifier,
+                },
+            );
         }
         Ok(Self::Held { users: held, salts })
     }
@@ -45,7 +48,9 @@ impl Users {
 
 impl Admission {
     pub(super) async fn authenticate(&self, client: &mut Admitted) -> Result<(), StartupFailure> {
-        let Users::Held { users, salts } = &self.users else { return Ok(()) };
+        let Users::Held { users, salts } = &self.users else {
+            return Ok(());
+        };
         negotiate_version(client).await?;
         let name = client.startup.user();
         let Some(held) = users.get(&name) else {
@@ -65,7 +70,11 @@ impl Admission {
             (ClientAuth::Md5, Some(stored)) => md5(stream, &name, stored).await?,
             (ClientAuth::ScramSha256, _) => match &held.verifier {
                 Some(verifier) => {
-                    scram(stream, ServerScram::new(Arc::clone(verifier), rand::random())).await?
+                    scram(
+                        stream,
+                        ServerScram::new(Arc::clone(verifier), rand::random()),
+                    )
+                    .await?
                 }
                 None => false,
             },
@@ -97,7 +106,9 @@ async fn negotiate_version(client: &mut Admitted) -> Result<(), StartupFailure> 
 }
 
 fn is_peer(peer: Peer, os_user: &str) -> bool {
-    let Peer::Unix { uid } = peer else { return false };
+    let Peer::Unix { uid } = peer else {
+        return false;
+    };
     os_user.parse() == Ok(uid)
         || nix::unistd::User::from_uid(uid.into())
             .is_ok_and(|found| found.is_some_and(|user| user.name == os_user))
@@ -141,11 +152,10 @@ async fn md5(
     Ok(stored.accepts_md5(user, salt, &password_text(stream).await?))
 }
 
-async fn scram(
-    stream: &mut Framed<MaybeTls>,
-    server: ServerScram,
-) -> Result<bool, StartupFailure> {
-    stream.send(&backend::authentication_sasl(&[SCRAM_SHA_256.as_bytes()])).await?;
+async fn scram(stream: &mut Framed<MaybeTls>, server: ServerScram) -> Result<bool, StartupFailure> {
+    stream
+        .send(&backend::authentication_sasl(&[SCRAM_SHA_256.as_bytes()]))
+        .await?;
     let initial = response(stream, MESSAGE_LIMIT).await?;
     let first = match frontend::parse_sasl_initial_response(&initial) {
         Some((mechanism, first)) if mechanism == SCRAM_SHA_256.as_bytes() => first,
@@ -157,11 +167,15 @@ async fn scram(
     };
     let malformed = |_| StartupFailure::Protocol("malformed SCRAM message");
     let (server_first, expect_final) = server.first(first).map_err(malformed)?;
-    stream.send(&backend::authentication(11, &server_first)).await?;
+    stream
+        .send(&backend::authentication(11, &server_first))
+        .await?;
     let last = response(stream, MESSAGE_LIMIT).await?;
     match expect_final.finish(&last) {
         Ok(server_final) => {
-            stream.send(&backend::authentication(12, &server_final)).await?;
+            stream
+                .send(&backend::authentication(12, &server_final))
+                .await?;
             Ok(true)
         }
         Err(ScramFault::WrongPassword) => Ok(false),

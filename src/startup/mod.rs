@@ -56,7 +56,10 @@ impl LocalTls {
 #[derive(Debug)]
 enum Users {
     Relayed,
-    Held { users: BTreeMap<String, HeldUser>, salts: SaltKey },
+    Held {
+        users: BTreeMap<String, HeldUser>,
+        salts: SaltKey,
+    },
 }
 
 #[derive(Debug)]
@@ -139,10 +142,14 @@ impl StartupFailure {
     /// What the client is told; `None` closes without a word, as Postgres does.
     pub(crate) fn told(&self) -> Option<Fault> {
         let (sqlstate, hint) = match self {
-            Self::Left | Self::Io(_) | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn) => {
+            Self::Left
+            | Self::Io(_)
+            | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn) => {
                 return None;
             }
-            Self::Startup(StartupError::Length(_) | StartupError::CancelKey(_)) | Self::Tls(_) | Self::NoTls => {
+            Self::Startup(StartupError::Length(_) | StartupError::CancelKey(_))
+            | Self::Tls(_)
+            | Self::NoTls => {
                 return None;
             }
             Self::TimedOut(_) => (SqlState::PROTOCOL_VIOLATION, None),
@@ -153,10 +160,14 @@ impl StartupFailure {
             Self::Unsupported(_) => (SqlState::FEATURE_NOT_SUPPORTED, None),
             Self::TlsRequired => (
                 SqlState::INVALID_AUTHORIZATION,
-                Some("Connect with sslmode=require or stronger, or set listen.tls_mode = \"allow\"."),
+                Some(
+                    "Connect with sslmode=require or stronger, or set listen.tls_mode = \"allow\".",
+                ),
             ),
             Self::WrongPassword(_) => (SqlState::INVALID_PASSWORD, None),
-            Self::WrongPeer(_) | Self::WrongCertificate(_) => (SqlState::INVALID_AUTHORIZATION, None),
+            Self::WrongPeer(_) | Self::WrongCertificate(_) => {
+                (SqlState::INVALID_AUTHORIZATION, None)
+            }
         };
         let fault = Fault::new(sqlstate, self.label(), self.to_string());
         Some(match hint {
@@ -169,8 +180,14 @@ impl StartupFailure {
     pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::TimedOut(_) => "login_timeout",
-            Self::Left | Self::Io(_) | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn) => "client_left",
-            Self::Startup(_) | Self::Protocol(_) | Self::Frame(_) | Self::Unsupported(_) => "protocol",
+            Self::Left
+            | Self::Io(_)
+            | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn) => {
+                "client_left"
+            }
+            Self::Startup(_) | Self::Protocol(_) | Self::Frame(_) | Self::Unsupported(_) => {
+                "protocol"
+            }
             Self::Tls(_) | Self::NoTls | Self::TlsRequired => "client_tls",
             Self::WrongPassword(_) | Self::WrongPeer(_) | Self::WrongCertificate(_) => "auth",
         }
@@ -218,7 +235,12 @@ impl Admission {
         let (stream, first) = match timeout_at(deadline, negotiating).await {
             Ok(Ok(negotiated)) => negotiated,
             Ok(Err(refused)) => return Err(refused),
-            Err(_) => return Err(Refused { failure: self.timed_out(), stream: None }),
+            Err(_) => {
+                return Err(Refused {
+                    failure: self.timed_out(),
+                    stream: None,
+                });
+            }
         };
         let startup = match first {
             negotiate::Wish::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
@@ -237,7 +259,10 @@ impl Admission {
                 Ok(Err(failure)) => failure,
                 Err(_) => self.timed_out(),
             };
-            return Err(Refused { failure, stream: Some(admitted.stream.into_parts().0) });
+            return Err(Refused {
+                failure,
+                stream: Some(admitted.stream.into_parts().0),
+            });
         }
         Ok(Arrival::Client(admitted))
     }
@@ -249,7 +274,8 @@ impl Admission {
 
 impl ClientFacing for StartupFailure {
     fn fault(&self) -> Fault {
-        self.told()
-            .unwrap_or_else(|| Fault::new(SqlState::PROTOCOL_VIOLATION, self.label(), self.to_string()))
+        self.told().unwrap_or_else(|| {
+            Fault::new(SqlState::PROTOCOL_VIOLATION, self.label(), self.to_string())
+        })
     }
 }

@@ -34,7 +34,10 @@ struct Asked {
 impl Admission {
     pub(super) async fn negotiate(&self, socket: Socket) -> Result<(MaybeTls, Wish), Refused> {
         let mut stream = self.open(socket).await?;
-        let mut asked = Asked { tls: stream.is_tls(), gss: stream.is_tls() };
+        let mut asked = Asked {
+            tls: stream.is_tls(),
+            gss: stream.is_tls(),
+        };
         loop {
             let first = match read_packet(&mut stream).await {
                 Ok(first) => first,
@@ -55,8 +58,14 @@ impl Admission {
                     }
                 }
                 // What Postgres makes of a second request: a protocol it does not know.
-                First::SslRequest => StartupFailure::Unsupported(Version { major: 1234, minor: 5679 }),
-                First::GssEncRequest => StartupFailure::Unsupported(Version { major: 1234, minor: 5680 }),
+                First::SslRequest => StartupFailure::Unsupported(Version {
+                    major: 1234,
+                    minor: 5679,
+                }),
+                First::GssEncRequest => StartupFailure::Unsupported(Version {
+                    major: 1234,
+                    minor: 5680,
+                }),
                 First::Unsupported(version) => StartupFailure::Unsupported(version),
                 First::Cancel(key) => return Ok((stream, Wish::Cancel(key))),
                 First::Startup(message) if self.is_satisfied_by(&stream) => {
@@ -84,11 +93,17 @@ impl Admission {
             Err(error) => return Err(refused(error.into(), MaybeTls::Plain(socket))),
         }
         let Some(acceptor) = self.tls.acceptor() else {
-            return Err(Refused { failure: StartupFailure::NoTls, stream: None });
+            return Err(Refused {
+                failure: StartupFailure::NoTls,
+                stream: None,
+            });
         };
         match acceptor.accept(socket, true).await {
             Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
-            Err(fault) => Err(Refused { failure: fault.into(), stream: None }),
+            Err(fault) => Err(Refused {
+                failure: fault.into(),
+                stream: None,
+            }),
         }
     }
 
@@ -100,9 +115,13 @@ impl Admission {
             return Err(refused(error.into(), stream));
         }
         match (acceptor, stream) {
-            (Some(acceptor), MaybeTls::Plain(socket)) => match acceptor.accept(socket, false).await {
+            (Some(acceptor), MaybeTls::Plain(socket)) => match acceptor.accept(socket, false).await
+            {
                 Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
-                Err(fault) => Err(Refused { failure: fault.into(), stream: None }),
+                Err(fault) => Err(Refused {
+                    failure: fault.into(),
+                    stream: None,
+                }),
             },
             (_, stream) => Ok(stream),
         }
@@ -110,7 +129,10 @@ impl Admission {
 }
 
 fn refused(failure: StartupFailure, stream: MaybeTls) -> Refused {
-    Refused { failure, stream: Some(stream) }
+    Refused {
+        failure,
+        stream: Some(stream),
+    }
 }
 
 async fn answer(stream: &mut MaybeTls, byte: u8) -> io::Result<()> {

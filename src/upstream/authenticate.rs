@@ -66,7 +66,9 @@ impl ClientFacing for LoginError {
             Self::NoPassword(_) => (
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
-                Some("Give `upstream_password_file` in the user's [[users]] entry, or `password_file` in the upstream's section."),
+                Some(
+                    "Give `upstream_password_file` in the user's [[users]] entry, or `password_file` in the upstream's section.",
+                ),
             ),
             Self::Unusable { .. } | Self::Hashed(_) => (
                 SqlState::INVALID_AUTHORIZATION,
@@ -76,17 +78,23 @@ impl ClientFacing for LoginError {
             Self::NoChannelBinding => (
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
-                Some("The role's password may be stored as md5, or the upstream is a PgBouncer: neither can bind. Set channel_binding = \"prefer\"."),
+                Some(
+                    "The role's password may be stored as md5, or the upstream is a PgBouncer: neither can bind. Set channel_binding = \"prefer\".",
+                ),
             ),
             Self::Unsupported(_) => (
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
-                Some("Let the server ask this role for scram-sha-256, md5 or password in its pg_hba.conf."),
+                Some(
+                    "Let the server ask this role for scram-sha-256, md5 or password in its pg_hba.conf.",
+                ),
             ),
             Self::Scram(_) => (
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
-                Some("The server did not prove that it knows the password: check that the upstream is the server you mean."),
+                Some(
+                    "The server did not prove that it knows the password: check that the upstream is the server you mean.",
+                ),
             ),
             Self::Protocol | Self::Lost(_) => (SqlState::CANNOT_CONNECT_NOW, "upstream_lost", None),
         };
@@ -134,7 +142,8 @@ pub(crate) async fn log_in(
 }
 
 fn held<'a>(who: &Credentials<'a>) -> Result<&'a Secret, LoginError> {
-    who.password.ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))
+    who.password
+        .ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))
 }
 
 async fn send_password(
@@ -149,13 +158,18 @@ async fn send_password(
     let mut text = Zeroizing::new(match salt {
         None => password.expose().to_owned(),
         Some(salt) => Stored::parse(password)
-            .map_err(|source| LoginError::Unusable { user: who.user.to_owned(), source })?
+            .map_err(|source| LoginError::Unusable {
+                user: who.user.to_owned(),
+                source,
+            })?
             .md5_response(who.user, salt)
             .ok_or_else(|| LoginError::Hashed(who.user.to_owned()))?
             .to_string(),
     });
     text.push('\0');
-    stream.send(&frontend::password_message(text.as_bytes())).await?;
+    stream
+        .send(&frontend::password_message(text.as_bytes()))
+        .await?;
     Ok(())
 }
 
@@ -188,7 +202,9 @@ async fn scram(
         return Err(LoginError::Protocol);
     };
     let (client_final, server) = client.answer(server_first)?;
-    stream.send(&frontend::password_message(&client_final)).await?;
+    stream
+        .send(&frontend::password_message(&client_final))
+        .await?;
     let frame = expect_authentication(stream).await?;
     let Some(AuthRequest::SaslFinal(server_final)) = AuthRequest::decode(frame.body()) else {
         return Err(LoginError::Protocol);

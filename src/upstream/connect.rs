@@ -77,8 +77,12 @@ pub(crate) struct Unreachable {
 
 impl ClientFacing for Unreachable {
     fn fault(&self) -> Fault {
-        Fault::new(SqlState::CANNOT_CONNECT_NOW, self.source.label(), self.to_string())
-            .hint(self.source.cure())
+        Fault::new(
+            SqlState::CANNOT_CONNECT_NOW,
+            self.source.label(),
+            self.to_string(),
+        )
+        .hint(self.source.cure())
     }
 }
 
@@ -104,7 +108,12 @@ impl Upstream {
                 Verify::Full => 3,
             },
         });
-        Ok(Self { config, connector, metrics, cancels: Semaphore::new(MAX_CANCELS) })
+        Ok(Self {
+            config,
+            connector,
+            metrics,
+            cancels: Semaphore::new(MAX_CANCELS),
+        })
     }
 
     pub(crate) fn config(&self) -> &values::Upstream {
@@ -133,7 +142,10 @@ impl Upstream {
             }
             Err(source) => {
                 self.metrics.connect_failed(source.label());
-                Err(Unreachable { upstream: self.config.name.clone(), source })
+                Err(Unreachable {
+                    upstream: self.config.name.clone(),
+                    source,
+                })
             }
         }
     }
@@ -155,7 +167,9 @@ impl Upstream {
     /// # Errors
     /// The upstream cannot be reached.
     pub(crate) async fn cancel(&self, key: &CancelKey) -> Result<bool, Unreachable> {
-        let Ok(_turn) = self.cancels.try_acquire() else { return Ok(false) };
+        let Ok(_turn) = self.cancels.try_acquire() else {
+            return Ok(false);
+        };
         let mut stream = self.connect().await?;
         let deliver = async {
             stream.write_all(&key.request()).await?;
@@ -178,6 +192,9 @@ impl Upstream {
 
     fn lost(&self, source: io::Error) -> Unreachable {
         let source = DialError::Lost(source);
-        Unreachable { upstream: self.config.name.clone(), source: ConnectError::Dial(source) }
+        Unreachable {
+            upstream: self.config.name.clone(),
+            source: ConnectError::Dial(source),
+        }
     }
 }

@@ -9,5 +9,5 @@ mod connect;
 mod explain;
 
 pub(crate) use authenticate::{Credentials, LoginError, log_in};
-pub(crate) use connect::{ConnectError, Upstream};
+pub(crate) use connect::{Unreachable, Upstream};
 pub(crate) use explain::explain;

@@ -212,7 +212,10 @@ mod tests {
         });
         let body = &bytes[5..];
         assert_eq!(error_field(body, b'C').as_deref(), Some("53300"));
-        assert_eq!(error_field(body, b'M').as_deref(), Some("pgsluice: full house"));
+        assert_eq!(
+            error_field(body, b'M').as_deref(),
+            Some("pgsluice: full house")
+        );
         assert_eq!(error_field(body, b'H').as_deref(), Some("wait"));
         assert_eq!(error_field(body, b'D'), None);
         assert!(is_fatal(body));
@@ -220,7 +223,13 @@ mod tests {
 
     #[test]
     fn torn_error_bodies_are_not_fatal_and_do_not_panic() {
-        for body in [&b""[..], b"V", b"VFATAL", b"\0VFATAL\0", b"SERROR\0VERROR\0\0"] {
+        for body in [
+            &b""[..],
+            b"V",
+            b"VFATAL",
+            b"\0VFATAL\0",
+            b"SERROR\0VERROR\0\0",
+        ] {
             assert!(!is_fatal(body), "{body:?}");
         }
     }

@@ -90,7 +90,11 @@ impl Walker {
             } else if HEADER + len <= capacity || here.len() < PREVIEW.min(len) {
                 break;
             } else {
-                visit(Frame { tag, len, body: here })?;
+                visit(Frame {
+                    tag,
+                    len,
+                    body: here,
+                })?;
                 self.streaming = len - here.len();
                 at = chunk.len();
             }

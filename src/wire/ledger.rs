@@ -66,7 +66,12 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Of a connection that has just said ReadyForQuery.
     pub(crate) const fn new(status: TransactionStatus) -> Self {
-        Self { owed: VecDeque::new(), status, batch: Batch::Closed, copying_in: false }
+        Self {
+            owed: VecDeque::new(),
+            status,
+            batch: Batch::Closed,
+            copying_in: false,
+        }
     }
 
     /// Whether the upstream owes nothing, in no transaction: the point at which
@@ -190,7 +195,10 @@ impl Ledger {
 
     fn fail(&mut self) {
         self.copying_in = false;
-        if matches!(self.front(), None | Some(Owed::Query | Owed::Function | Owed::Sync)) {
+        if matches!(
+            self.front(),
+            None | Some(Owed::Query | Owed::Function | Owed::Sync)
+        ) {
             return;
         }
         while self.front().is_some_and(|owed| owed != Owed::Sync) {

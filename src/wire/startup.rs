@@ -52,9 +52,15 @@ impl Version {
     /// The newest protocol this proxy understands.
     pub(crate) const NEWEST: Self = Self { major: 3, minor: 2 };
 
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken on purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "both halves are taken on purpose"
+    )]
     const fn from_code(code: u32) -> Self {
-        Self { major: (code >> 16) as u16, minor: code as u16 }
+        Self {
+            major: (code >> 16) as u16,
+            minor: code as u16,
+        }
     }
 
     pub(crate) fn code(self) -> u32 {
@@ -79,9 +85,10 @@ impl CancelKey {
     /// From the body of BackendKeyData; `None` when it is too short or too long.
     pub(crate) fn from_key_data(body: &[u8]) -> Option<Self> {
         let (pid, secret) = body.split_first_chunk::<4>()?;
-        (4..=MAX_CANCEL_KEY)
-            .contains(&secret.len())
-            .then(|| Self { pid: u32::from_be_bytes(*pid), secret: secret.into() })
+        (4..=MAX_CANCEL_KEY).contains(&secret.len()).then(|| Self {
+            pid: u32::from_be_bytes(*pid),
+            secret: secret.into(),
+        })
     }
 
     pub(crate) const fn pid(&self) -> u32 {
@@ -130,7 +137,9 @@ pub(crate) fn packet_length(prefix: [u8; 4]) -> Result<usize, StartupError> {
 /// See [`StartupError`].
 pub(crate) fn decode(packet: Bytes) -> Result<First, StartupError> {
     let Some((head, rest)) = packet.split_first_chunk::<8>() else {
-        return Err(StartupError::Length(u32::try_from(packet.len()).unwrap_or(u32::MAX)));
+        return Err(StartupError::Length(
+            u32::try_from(packet.len()).unwrap_or(u32::MAX),
+        ));
     };
     let [_, _, _, _, a, b, c, d] = *head;
     match u32::from_be_bytes([a, b, c, d]) {
@@ -182,7 +191,11 @@ impl StartupMessage {
 
     /// The value of `name`; of duplicates the last counts, as in Postgres.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.params.iter().rev().find(|(n, _)| n == name).map(|(_, value)| &value[..])
+        self.params
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| &value[..])
     }
 
     /// The role asked for, as text fit for logs.
@@ -202,13 +215,20 @@ impl StartupMessage {
     pub(crate) fn is_replication(&self) -> bool {
         self.get(b"replication").is_some_and(|value| {
             let value = value.to_ascii_lowercase();
-            !matches!(&value[..], b"" | b"0" | b"f" | b"false" | b"n" | b"no" | b"off")
+            !matches!(
+                &value[..],
+                b"" | b"0" | b"f" | b"false" | b"n" | b"no" | b"off"
+            )
         })
     }
 
     /// Names of the protocol extensions (`_pq_.`) that are asked for.
     pub(crate) fn protocol_options(&self) -> Vec<&[u8]> {
-        self.params.iter().map(|(name, _)| &name[..]).filter(|n| n.starts_with(b"_pq_.")).collect()
+        self.params
+            .iter()
+            .map(|(name, _)| &name[..])
+            .filter(|n| n.starts_with(b"_pq_."))
+            .collect()
     }
 
     /// Takes the protocol extensions out.
@@ -298,26 +318,46 @@ mod tests {
 
     #[test]
     fn replication_is_a_boolean_or_database() {
-        for (value, expected) in
-            [("1", true), ("on", true), ("database", true), ("off", false), ("False", false)]
-        {
+        for (value, expected) in [
+            ("1", true),
+            ("on", true),
+            ("database", true),
+            ("off", false),
+            ("False", false),
+        ] {
             let body = format!("user\0a\0replication\0{value}\0\0");
-            assert_eq!(startup(body.as_bytes()).unwrap().is_replication(), expected, "{value}");
+            assert_eq!(
+                startup(body.as_bytes()).unwrap().is_replication(),
+                expected,
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn layouts_that_postgres_refuses_are_refused() {
         assert_eq!(startup(b"\0").unwrap_err(), StartupError::NoUser);
-        assert!(matches!(startup(b"user\0a\0\0x").unwrap_err(), StartupError::Layout(_)));
-        assert!(matches!(startup(b"user\0a").unwrap_err(), StartupError::Layout(_)));
-        assert!(matches!(startup(b"user\0a\0").unwrap_err(), StartupError::Layout(_)));
+        assert!(matches!(
+            startup(b"user\0a\0\0x").unwrap_err(),
+            StartupError::Layout(_)
+        ));
+        assert!(matches!(
+            startup(b"user\0a").unwrap_err(),
+            StartupError::Layout(_)
+        ));
+        assert!(matches!(
+            startup(b"user\0a\0").unwrap_err(),
+            StartupError::Layout(_)
+        ));
     }
 
     #[test]
     fn lengths_outside_postgres_limits_are_refused() {
         for len in [0, 7, 10_005, u32::MAX] {
-            assert_eq!(packet_length(len.to_be_bytes()), Err(StartupError::Length(len)));
+            assert_eq!(
+                packet_length(len.to_be_bytes()),
+                Err(StartupError::Length(len))
+            );
         }
         assert_eq!(packet_length(10_004_u32.to_be_bytes()), Ok(10_004));
     }

@@ -14,11 +14,21 @@ fn play(script: &str) -> Ledger {
                 (b'Z', None) => vec![b'I'],
                 _ => vec![],
             };
-            let frame = Frame { tag, len: body.len(), body: &body };
-            ledger.on_backend(frame).unwrap_or_else(|e| panic!("{script}: at {word}: {e}"));
+            let frame = Frame {
+                tag,
+                len: body.len(),
+                body: &body,
+            };
+            ledger
+                .on_backend(frame)
+                .unwrap_or_else(|e| panic!("{script}: at {word}: {e}"));
         } else {
             for &tag in word.as_bytes() {
-                ledger.on_frontend(Frame { tag, len: 0, body: &[] });
+                ledger.on_frontend(Frame {
+                    tag,
+                    len: 0,
+                    body: &[],
+                });
             }
         }
     }
@@ -122,8 +132,16 @@ fn replies_that_nobody_asked_for_are_refused() {
         ("Q", b'Z', b""),
     ] {
         let mut ledger = play(asked);
-        let frame = Frame { tag, len: body.len(), body };
-        assert_eq!(ledger.on_backend(frame), Err(Unexpected(tag)), "{asked} {tag}");
+        let frame = Frame {
+            tag,
+            len: body.len(),
+            body,
+        };
+        assert_eq!(
+            ledger.on_backend(frame),
+            Err(Unexpected(tag)),
+            "{asked} {tag}"
+        );
     }
 }
 
