@@ -322,7 +322,12 @@ impl Table<'_> {
         default: &str,
         problems: &mut Problems,
     ) -> Set<T> {
-        if let Some(set) = self.optional(name, problems) {
+        if let Some(mut set) = self.optional(name, problems) {
+            if set.at.origin == Origin::Default {
+                // A problem with a default is shown where the section starts.
+                let key = std::mem::take(&mut set.at.key);
+                set.at = At { key, ..self.at() };
+            }
             return set;
         }
         Set {

@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::keys::SECTIONS;
 use super::kinds::Info;
-use super::problem::Bad;
+use super::plan;
+use super::problem::{At, Bad, Origin};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -175,7 +176,7 @@ pub(crate) fn unknown(name: &str, section: Option<&Section>) -> Bad {
         };
         return Bad::new(
             format!("unknown key here; {name} belongs {place}"),
-            format!("move it {place}"),
+            "move it there",
         );
     }
     let known: Vec<&str> = here.into_iter().filter(|name| !name.is_empty()).collect();
@@ -208,6 +209,27 @@ pub(crate) fn env_name(section: &Section, entry: &str, key: &str) -> String {
         .map(|name| name.to_uppercase())
         .collect();
     format!("PGSLUICE_{}", path.join("__"))
+}
+
+/// A key of an entry that must be written, and how to write it in the kind of
+/// source that the entry came from. `at` is the entry.
+pub(crate) fn missing(
+    at: &At,
+    (section, entry): (&Section, &str),
+    key: &str,
+    fix: &str,
+) -> (At, Bad) {
+    let mut at = at.clone();
+    at.key = format!("{}.{key}", at.key);
+    let fix = match &at.origin {
+        Origin::Env(variable) => {
+            let own = || env_name(section, entry, key);
+            let name = plan::name_of(variable, section.name, key).map_or_else(own, str::to_owned);
+            format!("set {name}; in a file, {fix}")
+        }
+        Origin::Default | Origin::File(_) | Origin::Flag(_) => fix.to_owned(),
+    };
+    (at, Bad::new("is missing", fix))
 }
 
 /// The candidate that `name` is probably a misspelling of.
