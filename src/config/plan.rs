@@ -224,8 +224,8 @@ impl Plan<'_> {
                 return self.upstream(variable, "sslmode", "verify-full");
             }
         };
-        if let Some(word) = in_file.filter(|word| *word >= asked) {
-            return self.upstream(variable, "sslmode", spelling(word));
+        if in_file.is_some_and(|word| word >= asked) {
+            return self.layer.remove(&path);
         }
         self.upstream(variable, "sslmode", "verify-full");
         let roots = upstream_path("sslrootcert");
@@ -310,14 +310,5 @@ impl Plan<'_> {
         if let Some(text) = database.filter(|_| !in_file("database")) {
             self.put(variable, "pools", (&number, "database"), &text);
         }
-    }
-}
-
-fn spelling(mode: SslMode) -> &'static str {
-    match mode {
-        SslMode::Disable => "disable",
-        SslMode::Require => "require",
-        SslMode::VerifyCa => "verify-ca",
-        SslMode::VerifyFull => "verify-full",
     }
 }

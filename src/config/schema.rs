@@ -14,6 +14,10 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) info: Info,
     pub(crate) fallback: Fallback,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that writes the documentation")
+    )]
     pub(crate) doc: &'static str,
 }
 
@@ -23,7 +27,13 @@ pub(crate) enum Fallback {
     /// The text form of the default.
     Text(&'static str),
     /// Another value decides; said in words.
-    Derived(&'static str),
+    Derived(
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "read by the test that writes the documentation")
+        )]
+        &'static str,
+    ),
     Nothing,
 }
 
@@ -44,6 +54,10 @@ pub(crate) struct Section {
     /// Empty for the keys above the first section.
     pub(crate) name: &'static str,
     pub(crate) repeat: Repeat,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that writes the documentation")
+    )]
     pub(crate) doc: &'static str,
     pub(crate) keys: &'static [Key],
 }

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::keys::SECTIONS;
 use super::kinds::Shape;
 use super::layer::Merged;
-use super::schema::{Key, Path, Repeat, Section, header, toml_key};
+use super::schema::{Key, Path, Repeat, header, toml_key};
 use super::values::{ClientAuth, Config, UpstreamTls};
 
 const MASK: &str = "********";
@@ -22,7 +22,7 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// As TOML; a secret is a mask already.
     pub(crate) toml: String,
-    /// `default`, `proxy.toml:12`, `env NAME` or `flag KEY`.
+    /// `default`, `proxy.toml:12`, `env NAME` or `--set KEY`.
     pub(crate) origin: String,
 }
 

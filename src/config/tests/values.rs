@@ -51,7 +51,7 @@ fn a_stronger_source_wins() {
     assert_eq!(upstream.dbname.as_deref(), Some("file"));
     let shown = room.show(false);
     for line in [
-        "port = 4  # flag upstreams.cluster.port",
+        "port = 4  # --set upstreams.cluster.port",
         "user = \"plan\"  # env DB_USER",
         "dbname = \"file\"  # proxy.toml:6",
         "connect_timeout = \"15s\"  # default",
@@ -245,4 +245,14 @@ fn the_upstreams_credentials_are_for_its_own_user() {
     assert_eq!(given("a"), ("shared".to_owned(), Some(CANARY.to_owned())));
     assert_eq!(given("b"), ("b".to_owned(), Some("own-b".to_owned())));
     assert_eq!(given("c"), ("other".to_owned(), None));
+}
+
+/// The word that holds is the operator's, and `show` says so.
+#[test]
+fn an_equal_sslmode_in_the_file_keeps_its_place() {
+    let text = format!("{MINIMAL}sslmode = \"verify-full\"\n");
+    let room = Room::new(&text).env("DB_SSL_MODE", "require");
+    assert!(room.config().warnings.is_empty());
+    let line = "sslmode = \"verify-full\"  # proxy.toml:4\n";
+    assert!(room.show(false).contains(line), "{}", room.show(false));
 }
