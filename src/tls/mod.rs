@@ -14,6 +14,9 @@ mod files;
 mod provider;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use accept::{AcceptFault, Acceptor, peer_common_name};
 pub(crate) use binding::{Description, describe, peer_binding, tls_server_end_point};
 pub(crate) use connect::{Connector, explain_late_alert};

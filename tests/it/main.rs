@@ -1,1 +1,3 @@
+//! The proxy as a whole, against real servers and real clients.
 
+mod support;
