@@ -23,7 +23,7 @@ use super::certificate::printable;
 use super::fault::{Stage, TlsFault};
 use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
-use super::verify::{Chain, ServerVerifier, Trust};
+use super::verify::{Chain, RevocationLists, ServerVerifier, Trust};
 use crate::config::values::{Negotiation, Roots, TlsClient, TlsVersion, Verify};
 
 /// Length 8, code 80877103.
@@ -155,9 +155,15 @@ pub(crate) fn explain_late_alert(error: &io::Error) -> Option<TlsFault> {
 }
 
 fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
-    let crls = match &settings.crl {
-        None => Vec::new(),
-        Some(path) => files::revocation_lists("sslcrl", path)?,
+    let crl = match &settings.crl {
+        None => None,
+        Some(path) => {
+            let lists = files::revocation_lists("sslcrl", path)?;
+            Some(RevocationLists {
+                path: path.clone(),
+                lists,
+            })
+        }
     };
     match &settings.roots {
         Roots::File(path) => {
@@ -167,7 +173,7 @@ fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
                 anchors,
                 certificates,
                 place: path.display().to_string(),
-                crls,
+                crl,
             })
         }
         Roots::System => {
@@ -177,7 +183,7 @@ fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
                 anchors,
                 certificates,
                 place,
-                crls,
+                crl,
             })
         }
         Roots::Unneeded => Err(SetupError::NoRoots),

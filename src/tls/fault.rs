@@ -177,7 +177,7 @@ impl TlsFault {
                 "check this machine's clock and time zone; it is probably behind"
             }
             Self::SelfSigned { trusted: false, .. } => {
-                "use the CA certificate of the cluster and a server certificate issued by it; is this the right server?"
+                "is this the right server? if so, have a CA issue its certificate, and set sslrootcert to that CA's"
             }
             Self::SelfSigned { trusted: true, .. } => {
                 "a CA certificate cannot serve as a server's own: have the CA issue one for the server, or remake this one with -addext basicConstraints=critical,CA:FALSE and a subjectAltName"
@@ -271,22 +271,19 @@ fn unknown_ca_text(unknown: &UnknownCa) -> String {
         trusted,
         same_name,
     } = unknown;
-    let shown = if *shows_ca {
-        "it was shown with"
+    let held = if *same_name {
+        "a CA of that name, but with another key".to_owned()
     } else {
-        "the topmost certificate shown has"
+        list(trusted)
     };
-    let mut text = format!(
-        "the server's certificate comes from a CA that is not trusted: {issuer} ({shown} SHA-256 {fingerprint})"
-    );
-    if *same_name {
-        text.push_str(&format!(
-            "; {place} holds a CA of that name, but with another key"
-        ));
+    let shown = if *shows_ca {
+        "the CA certificate shown"
     } else {
-        text.push_str(&format!("; {place} holds {}", list(trusted)));
-    }
-    text
+        "the topmost certificate shown"
+    };
+    format!(
+        "the server's certificate comes from a CA that is not trusted, {issuer}; {place} holds {held} (SHA-256 of {shown}: {fingerprint})"
+    )
 }
 
 fn wrong_name_text(wrong: &WrongName) -> String {

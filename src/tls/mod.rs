@@ -15,6 +15,9 @@ mod provider;
 mod stream;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use accept::{AcceptFault, Acceptor};
 pub(crate) use binding::Description;
 pub(crate) use connect::{Connector, explain_late_alert};

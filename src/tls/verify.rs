@@ -6,10 +6,11 @@
 //! finds words for a refusal. Invariant: no path turns an error into an
 //! acceptance other than `forgives`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
@@ -37,7 +38,13 @@ pub(super) struct Trust {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     /// Where they were read from, for messages.
     pub(super) place: String,
-    pub(super) crls: Vec<CertificateRevocationListDer<'static>>,
+    pub(super) crl: Option<RevocationLists>,
+}
+
+/// What `sslcrl` holds.
+pub(super) struct RevocationLists {
+    pub(super) path: PathBuf,
+    pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
 impl Chain {
@@ -49,19 +56,24 @@ impl Chain {
         let anchors = Arc::new(trust.anchors);
         let mut builder =
             WebPkiServerVerifier::builder_with_provider(anchors, Arc::clone(provider));
-        if !trust.crls.is_empty() {
+        let mut crl_path = PathBuf::new();
+        if let Some(crl) = trust.crl {
             // A list that is out of date, or that is by another CA, proves
             // nothing: both refuse, as they do with libpq. Only the server's own
             // certificate is looked up, for the lists of CAs above it are rarely at hand.
             builder = builder
-                .with_crls(trust.crls)
+                .with_crls(crl.lists)
                 .only_check_end_entity_revocation()
                 .enforce_revocation_expiration();
+            crl_path = crl.path;
         }
-        let webpki = builder.build().map_err(|error| SetupError::BadFile {
-            key: "sslcrl",
-            path: "the revocation list".to_owned(),
-            reason: error.to_string(),
+        let webpki = builder.build().map_err(|error| match error {
+            VerifierBuilderError::InvalidCrl(_) => SetupError::BadFile {
+                key: "sslcrl",
+                path: crl_path.display().to_string(),
+                reason: "it holds no revocation list of a supported kind".to_owned(),
+            },
+            _ => SetupError::NoRoots,
         })?;
         let trusted = trust
             .certificates
@@ -172,7 +184,7 @@ impl Chain {
             // webpki's "CA used as end entity" among others.
             CertificateError::Other(_) if server.is_self_signed() => self.self_signed(server),
             other => TlsFault::BadCertificate {
-                what: printable(&other.to_string()),
+                what: unusable(other),
             },
         }
     }
@@ -204,6 +216,30 @@ impl Chain {
         let known = |name| self.trusted.iter().any(|anchor| anchor.raw_subject == name);
         chain.iter().any(|facts| known(facts.raw_issuer.clone()))
     }
+}
+
+/// Words for what is wrong with a certificate besides trust, time and name.
+fn unusable(error: &CertificateError) -> String {
+    #[allow(deprecated, reason = "the deprecated variant must be worded as well")]
+    let text = match error {
+        CertificateError::UnsupportedSignatureAlgorithm
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the algorithm of a signature in its chain is not accepted (SHA-1 and MD5 are too weak)"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not meant for servers (extended key usage)"
+        }
+        CertificateError::BadEncoding => "its encoding is damaged",
+        // webpki's own errors cannot be named here; their text can.
+        CertificateError::Other(OtherError(inner)) => match inner.to_string().as_str() {
+            "CaUsedAsEndEntity" => "it is marked as a CA (CA:TRUE)",
+            "UnsupportedCertVersion" => "it is not an X.509 certificate of version 3",
+            other => return printable(other),
+        },
+        other => return printable(&other.to_string()),
+    };
+    text.to_owned()
 }
 
 /// One server's chain at one moment.

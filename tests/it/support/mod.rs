@@ -5,11 +5,13 @@
     reason = "a toolbox is not emptied by every test that opens it"
 )]
 
+pub(crate) mod certs;
 pub(crate) mod frontend;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod raw_client;
 mod self_test;
+pub(crate) mod tls_servers;
 pub(crate) mod wait;
 
 pub(crate) use postgres::Postgres;
