@@ -1,3 +1,4 @@
 //! pool.
 
 pub(crate) mod accounts;
+pub(crate) mod gatekeeper;
