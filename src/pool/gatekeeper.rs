@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout_at};
 use super::accounts::{Accounts, Caps, Decision, Departure, Grant, Key, Obstacle, Slot};
 use super::accounts::{Tally, WaiterId};
 use crate::config::values::Priority;
+use crate::fault::{ClientFacing, Fault};
+use crate::wire::sqlstate::SqlState;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,40 @@ pub(crate) enum Refusal {
     /// SQLSTATE 57P01: the proxy is going down.
     #[error("no new connections are made any more")]
     Closed,
+}
+
+impl ClientFacing for Refusal {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::TimedOut {
+                obstacle,
+                in_use,
+                waiting,
+                ..
+            } => Fault::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "query_wait_timeout",
+                "no upstream connection became free within query_wait_timeout",
+            )
+            .detail(format!("{in_use} in use, {waiting} other clients waiting."))
+            .hint(match obstacle {
+                Obstacle::Total => {
+                    "All connections of limits.max_upstream_conn are in use: close idle \
+                     sessions, or raise it if the cluster's limit permits."
+                }
+                Obstacle::User => {
+                    "The user is at limits.max_user_connections: close idle sessions of \
+                     this user, or raise it."
+                }
+                Obstacle::Database => {
+                    "The database is at limits.max_db_connections: close idle sessions to \
+                     it, or raise it."
+                }
+            }),
+            Self::Closed => Fault::new(SqlState::ADMIN_SHUTDOWN, "draining", self.to_string())
+                .hint("Connect again: another instance, or this one after its restart."),
+        }
+    }
 }
 
 /// The numbers at one moment.

@@ -1,4 +1,7 @@
-//! pool.
+//! Who holds which upstream connection, and who waits for one.
 
 pub(crate) mod accounts;
-pub(crate) mod gatekeeper;
+mod gatekeeper;
+
+pub(crate) use accounts::{Caps, Key};
+pub(crate) use gatekeeper::{Gatekeeper, Permit};

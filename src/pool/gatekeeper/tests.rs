@@ -86,6 +86,26 @@ async fn a_timeout_says_what_it_saw() {
     assert_clear(&door);
 }
 
+#[test]
+fn a_client_is_told_which_cap_to_look_at() {
+    for (obstacle, limit) in [
+        (Obstacle::Total, "limits.max_upstream_conn"),
+        (Obstacle::User, "limits.max_user_connections"),
+        (Obstacle::Database, "limits.max_db_connections"),
+    ] {
+        let refusal = Refusal::TimedOut {
+            waited: SECOND,
+            obstacle,
+            in_use: 22,
+            waiting: 3,
+        };
+        let fault = refusal.fault();
+        assert_eq!(fault.sqlstate, SqlState::TOO_MANY_CONNECTIONS);
+        assert!(fault.hint.unwrap().contains(limit));
+    }
+    assert_eq!(Refusal::Closed.fault().sqlstate, SqlState::ADMIN_SHUTDOWN);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_past_still_takes_what_is_free() {
     let door = gatekeeper(1);

@@ -1,0 +1,17 @@
+//! What the tests are made with: servers, proxies, clients, and patience.
+
+#![allow(
+    dead_code,
+    reason = "a toolbox is not emptied by every test that opens it"
+)]
+
+pub(crate) mod frontend;
+pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod raw_client;
+mod self_test;
+pub(crate) mod wait;
+
+pub(crate) use postgres::Postgres;
+pub(crate) use proxy::Proxy;
+pub(crate) use raw_client::RawClient;
