@@ -4,4 +4,4 @@ pub(crate) mod accounts;
 mod gatekeeper;
 
 pub(crate) use accounts::{Caps, Key};
-pub(crate) use gatekeeper::{Gatekeeper, Permit, Refusal};
+pub(crate) use gatekeeper::{Gatekeeper, Permit};

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 
 mod client;
 
-pub(crate) use client::{ClientScram, ExpectServerFinal};
+pub(crate) use client::ClientScram;
 
 #[cfg(test)]
 mod tests;
