@@ -39,6 +39,8 @@ pub(crate) enum AppError {
     Admission(#[from] AdmissionError),
     #[error("no upstream is named \"{0}\"")]
     NoUpstream(String),
+    #[error("none of the addresses in listen.addresses exists on this machine")]
+    NoAddress,
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -178,13 +180,13 @@ impl App {
             tokio::spawn(serve(listener, Arc::clone(&self.front), closing.clone()));
         }
         // Not under systemd: nobody to tell.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
 
         let asked = tokio::select! {
             asked = signals.next() => asked,
             () = stop.cancelled() => Asked::Drain,
         };
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
         closing.cancel();
         self.front.tasks.close();
         if asked == Asked::Drain {
@@ -240,7 +242,17 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
     let listen = &config.listen;
     let mut listeners = Vec::new();
     for address in &listen.addresses {
-        listeners.push(Listener::bind_tcp(*address, listen.backlog)?);
+        match Listener::bind_tcp(*address, listen.backlog) {
+            Ok(listener) => listeners.push(listener),
+            // The default asks for both families; many containers have only one.
+            Err(error) if error.is_no_such_address() && listen.addresses.len() > 1 => {
+                tracing::warn!(%error, "address left out");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if listeners.is_empty() && !listen.addresses.is_empty() {
+        return Err(AppError::NoAddress);
     }
     let port = match listen.unix_socket_port {
         0 => listeners

@@ -62,13 +62,13 @@ impl Closing {
         }
         // The server may be gone already; reading shows it, writing need not.
         if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
-            let _ = stream.write_all(&TERMINATE_MESSAGE).await;
-            let _ = stream.flush().await;
+            drop(stream.write_all(&TERMINATE_MESSAGE).await);
+            drop(stream.flush().await);
         }
         if self.state == UpstreamState::Busy {
             self.cancel().await;
         }
-        let _ = stream.shutdown().await;
+        drop(stream.shutdown().await);
         if timeout(STATEMENT_PATIENCE, read_to_end(&mut stream))
             .await
             .is_err()
@@ -93,5 +93,5 @@ async fn read_to_end(stream: &mut MaybeTls) {
 
 /// Lets the client go: what was written reaches it.
 pub(super) async fn client(mut stream: MaybeTls) {
-    let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
+    drop(timeout(CLIENT_PATIENCE, stream.shutdown()).await);
 }

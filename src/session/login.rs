@@ -198,7 +198,7 @@ impl Login<'_> {
             password: user.upstream_password.as_ref(),
             channel_binding: target.config().channel_binding,
         };
-        match log_in(&mut self.upstream, &who).await {
+        match log_in(self.upstream, &who).await {
             Ok(()) => {}
             Err(LoginError::Refused(frame)) => {
                 return self.pass_refusal(&frame).await;
@@ -207,7 +207,7 @@ impl Login<'_> {
             Err(error) => return Err(error.into()),
         }
         self.expects = Expects::Authenticated;
-        self.to_client(&backend::authentication(0, &[])).await
+        self.tell_client(&backend::authentication(0, &[])).await
     }
 
     /// Relays until AuthenticationOk, and once that has been seen until
@@ -251,7 +251,7 @@ impl Login<'_> {
             }
             match frame.tag() {
                 backend::ERROR_RESPONSE => {
-                    self.to_client(&out).await?;
+                    self.tell_client(&out).await?;
                     self.pass_refusal(&frame).await?;
                 }
                 backend::AUTHENTICATION if !until_ready => {
@@ -275,7 +275,7 @@ impl Login<'_> {
                     .map_err(upstream_failure)?,
             };
         }
-        self.to_client(&out).await?;
+        self.tell_client(&out).await?;
         Ok(reached)
     }
 
@@ -345,13 +345,13 @@ impl Login<'_> {
             Some(hint) => backend::with_hint(body, hint),
             None => frame.bytes.clone(),
         };
-        self.to_client(&bytes).await?;
+        self.tell_client(&bytes).await?;
         Err(LoginFailure::Refused(
             backend::error_field(body, b'M').unwrap_or_default(),
         ))
     }
 
-    async fn to_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
+    async fn tell_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
         if bytes.is_empty() {
             return Ok(());
         }

@@ -162,17 +162,7 @@ impl TlsFault {
             Self::WrongName(_) => {
                 "set host to a name the certificate bears, or server_name to the one that is meant"
             }
-            Self::Expired {
-                whose: Whose::Server,
-                ..
-            } => {
-                "renew the server's certificate; if that date is yet to come, set this machine's clock"
-            }
-            Self::Expired {
-                whose: Whose::Ca, ..
-            } => {
-                "download the CA certificate again; the server's chain may have to be renewed as well"
-            }
+            Self::Expired { whose, .. } => expired_cure(*whose),
             Self::NotYetValid { .. } => {
                 "check this machine's clock and time zone; it is probably behind"
             }
@@ -250,6 +240,17 @@ fn cut_off_cure(during: Stage) -> &'static str {
         Stage::Handshake => "see the server's log, and whether a firewall on the way breaks TLS",
         Stage::DirectHandshake => {
             "direct TLS needs Postgres 17 or newer; set sslnegotiation = \"postgres\" for older servers"
+        }
+    }
+}
+
+const fn expired_cure(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Server => {
+            "renew the server's certificate; if that date is yet to come, set this machine's clock"
+        }
+        Whose::Ca => {
+            "download the CA certificate again; the server's chain may have to be renewed as well"
         }
     }
 }

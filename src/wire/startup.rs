@@ -147,7 +147,7 @@ pub(crate) fn decode(packet: Bytes) -> Result<First, StartupError> {
         GSSENC_REQUEST if rest.is_empty() => Ok(First::GssEncRequest),
         CANCEL_REQUEST => CancelKey::from_key_data(rest)
             .map(First::Cancel)
-            .ok_or(StartupError::CancelKey(rest.len().saturating_sub(4))),
+            .ok_or_else(|| StartupError::CancelKey(rest.len().saturating_sub(4))),
         code => match Version::from_code(code) {
             version @ Version { major: 3, .. } => {
                 StartupMessage::decode(version, &packet).map(First::Startup)

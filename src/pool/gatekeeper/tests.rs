@@ -16,12 +16,12 @@ use crate::metrics::Metrics;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A door that reports to nobody.
-fn gatekeeper(caps: Caps) -> Gatekeeper {
+fn door(caps: Caps) -> Gatekeeper {
     Gatekeeper::new(caps, Metrics::detached().upstream("test"))
 }
 
 fn gatekeeper(total: u32) -> Gatekeeper {
-    gatekeeper(Caps {
+    door(Caps {
         total,
         per_user: None,
         per_database: None,
@@ -221,7 +221,7 @@ impl Drop for Hold {
 
 /// Hundreds of tasks, some aborted at whatever point they have reached.
 async fn crowd(tasks: u64) {
-    let door = gatekeeper(Caps {
+    let door = door(Caps {
         total: 7,
         per_user: Some(3),
         per_database: Some(4),
