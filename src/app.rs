@@ -1,1 +1,319 @@
-//! The composition root.
+//! The composition root: builds everything from a [`Config`], binds, serves,
+//! drains. The life of the process fits on the screen in [`run`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Handle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::config::values::UpstreamTls;
+use crate::listener::{Front, Workers, serve};
+use crate::metrics::{Metrics, MetricsError};
+use crate::net::{BindError, Listener, UnixOptions};
+use crate::pool::{Caps, Gatekeeper};
+use crate::session::{Order, Registry, Route, Service};
+use crate::startup::{Admission, AdmissionError};
+use crate::tls::{Description, SetupError};
+use crate::upstream::{Unreachable, Upstream};
+
+/// How long sessions that were told to end at once may take to say so.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error("upstream \"{upstream}\": {source}")]
+    Upstream {
+        upstream: String,
+        source: SetupError,
+    },
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    #[error("no upstream is named \"{0}\"")]
+    NoUpstream(String),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    #[error("the upstream is reached in plaintext")]
+    Plaintext,
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// A proxy whose files are read and whose sockets are bound.
+#[derive(Debug)]
+pub(crate) struct App {
+    front: Arc<Front>,
+    listeners: Vec<Listener>,
+    drain_timeout: Duration,
+    /// Ended by dropping.
+    _workers: Vec<Worker>,
+}
+
+/// Which signal came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// TERM or INT.
+    Drain,
+    /// QUIT.
+    Quit,
+}
+
+impl App {
+    /// Reads what has to be read and binds what has to be bound; serves nobody yet.
+    ///
+    /// # Errors
+    /// See [`AppError`].
+    pub(crate) fn build(config: &Config) -> Result<Self, AppError> {
+        let metrics = Metrics::install(config.admin.http)?;
+        let upstreams = upstreams(config, &metrics)?;
+        let upstream = upstreams
+            .get(&config.upstream)
+            .ok_or_else(|| AppError::NoUpstream(config.upstream.clone()))?;
+        let limits = &config.limits;
+        let gatekeeper = Gatekeeper::new(Caps {
+            total: limits.max_upstream_conn,
+            per_user: limits.max_user_connections,
+            per_database: limits.max_db_connections,
+        });
+        let service = Service {
+            route: ArcSwap::from_pointee(Route {
+                upstream: Arc::clone(upstream),
+                gatekeeper: Arc::new(gatekeeper),
+            }),
+            registry: Arc::new(Registry::new(limits.clone())),
+            databases: config.databases.clone(),
+            query_wait_timeout: limits.query_wait_timeout,
+            sasl_plus: config.listen.sasl_plus,
+            client_keepalive: config.listen.keepalive,
+            metrics,
+        };
+        let admission = Admission::new(config)?;
+        let listeners = bind(config)?;
+        let workers = (0..worker_count())
+            .map(Worker::start)
+            .collect::<Result<Vec<_>, _>>()?;
+        let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
+        let front = Front::new(
+            admission,
+            service,
+            Workers::new(handles),
+            limits.max_client_conn,
+        );
+        Ok(Self {
+            front: Arc::new(front),
+            listeners,
+            drain_timeout: limits.drain_timeout,
+            _workers: workers,
+        })
+    }
+
+    /// The TCP addresses that are listened on, with the ports that were taken.
+    pub(crate) fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.address().parse().ok())
+            .collect()
+    }
+
+    /// Secures one connection to the active upstream as a session would, except
+    /// that the server must prove to be `server_name`.
+    ///
+    /// # Errors
+    /// It cannot be reached or verified.
+    pub(crate) async fn secure_upstream(
+        config: &Config,
+        server_name: &str,
+    ) -> Result<Description, AppError> {
+        let missing = || AppError::NoUpstream(config.upstream.clone());
+        let mut upstream = Arc::clone(config.upstreams.get(&config.upstream).ok_or_else(missing)?);
+        if let UpstreamTls::Enable(tls) = &mut Arc::make_mut(&mut upstream).tls {
+            server_name.clone_into(&mut tls.server_name);
+        }
+        let built =
+            Upstream::new(upstream, &Metrics::detached()).map_err(|source| AppError::Upstream {
+                upstream: config.upstream.clone(),
+                source,
+            })?;
+        built
+            .connect()
+            .await?
+            .description()
+            .ok_or(AppError::Plaintext)
+    }
+
+    /// Serves until a signal, or until `stop`.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        let closing = CancellationToken::new();
+        for listener in self.listeners {
+            tracing::info!(address = listener.address(), "listening");
+            tokio::spawn(serve(listener, Arc::clone(&self.front), closing.clone()));
+        }
+        // Not under systemd: nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = stop.cancelled() => Asked::Drain,
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        closing.cancel();
+        self.front.tasks.close();
+        if asked == Asked::Drain {
+            drain(&self.front, self.drain_timeout, &mut signals).await;
+        }
+        self.front.service.registry.order_all(Order::End);
+        let all_ended = timeout(FAREWELL, self.front.tasks.wait()).await.is_ok();
+        tracing::info!(all_ended, "stopped");
+        Ok(())
+    }
+}
+
+/// Lets sessions end by themselves, until the deadline or the next signal.
+async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
+    let registry = &front.service.registry;
+    registry.order_all(Order::Drain);
+    tracing::info!(sessions = registry.handles().len(), "draining");
+    let reason = tokio::select! {
+        () = front.tasks.wait() => return,
+        () = sleep(limit) => "drain_timeout",
+        _ = signals.next() => "second signal",
+    };
+    for session in registry.handles() {
+        tracing::warn!(
+            session = session.id,
+            client = %session.peer,
+            user = session.user,
+            database = session.database,
+            activity = %session.activity(),
+            reason,
+            "session cut off",
+        );
+    }
+}
+
+fn upstreams(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<BTreeMap<String, Arc<Upstream>>, AppError> {
+    let build = |(name, upstream): (&String, &Arc<_>)| {
+        Upstream::new(Arc::clone(upstream), metrics)
+            .map(|upstream| (name.clone(), Arc::new(upstream)))
+            .map_err(|source| AppError::Upstream {
+                upstream: name.clone(),
+                source,
+            })
+    };
+    config.upstreams.iter().map(build).collect()
+}
+
+fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
+    let listen = &config.listen;
+    let mut listeners = Vec::new();
+    for address in &listen.addresses {
+        listeners.push(Listener::bind_tcp(*address, listen.backlog)?);
+    }
+    let port = match listen.unix_socket_port {
+        0 => listeners
+            .first()
+            .and_then(Listener::port)
+            .unwrap_or_default(),
+        port => port,
+    };
+    let options = UnixOptions {
+        port,
+        mode: listen.unix_socket_mode,
+        group: listen.unix_socket_group.as_deref(),
+    };
+    for directory in &listen.unix_socket_dirs {
+        listeners.push(Listener::bind_unix(directory, &options)?);
+    }
+    Ok(listeners)
+}
+
+/// Event loops for sessions: as many as there are cores, at most four.
+fn worker_count() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(4)
+}
+
+/// An event loop on a thread of its own. Sessions stay on one: many ready sockets
+/// are served for each time it wakes, and none is handed between threads.
+#[derive(Debug)]
+struct Worker {
+    handle: Handle,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    fn start(number: usize) -> Result<Self, AppError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(AppError::Runtime)?;
+        let worker = Self {
+            handle: runtime.handle().clone(),
+            stop: CancellationToken::new(),
+        };
+        let stop = worker.stop.clone();
+        std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || runtime.block_on(stop.cancelled()))
+            .map_err(AppError::Runtime)?;
+        Ok(worker)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::Drain,
+                _ = self.interrupt.recv() => return Asked::Drain,
+                _ = self.quit.recv() => return Asked::Quit,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("reload is not supported yet: restart to apply a new configuration");
+                }
+            }
+        }
+    }
+}

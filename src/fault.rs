@@ -1,1 +1,66 @@
-//! Who is to blame, and what the client is told.
+//! Who is to blame, and what the client is told about it.
+//!
+//! Each room has its own closed error type; where such an error meets a client it
+//! becomes a [`Fault`]: severity, SQLSTATE, a text that is safe to show, a hint
+//! that says what to do, and a label under which it is counted.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::wire::backend::{self, ErrorFields, Severity};
+use crate::wire::sqlstate::SqlState;
+
+/// An error as a client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) sqlstate: SqlState,
+    /// Without the `pgsluice: ` that every message starts with.
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) detail: Option<Cow<'static, str>>,
+    pub(crate) hint: Option<Cow<'static, str>>,
+    /// Label of the metric that counts it, and `reason` in the log.
+    pub(crate) label: &'static str,
+}
+
+impl Fault {
+    pub(crate) fn new(
+        sqlstate: SqlState,
+        label: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            label,
+        }
+    }
+
+    pub(crate) fn detail(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(text.into());
+        self
+    }
+
+    pub(crate) fn hint(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(text.into());
+        self
+    }
+
+    /// The ErrorResponse that ends a session.
+    pub(crate) fn fatal(&self) -> Bytes {
+        backend::error_response(&ErrorFields {
+            severity: Severity::Fatal,
+            sqlstate: self.sqlstate,
+            message: &format!("pgsluice: {}", self.message),
+            detail: self.detail.as_deref(),
+            hint: self.hint.as_deref(),
+        })
+    }
+}
+
+/// An error of some room that a client can be told about.
+pub(crate) trait ClientFacing {
+    fn fault(&self) -> Fault;
+}

@@ -208,7 +208,7 @@ pub(crate) enum AuthMode {
 }
 
 /// Section `[auth]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Auth {
     pub(crate) mode: AuthMode,
 }
@@ -222,9 +222,13 @@ pub(crate) enum ClientAuth {
     Md5,
     ScramSha256,
     /// Unix socket whose peer runs as this OS user (name or number).
-    Peer { os_user: String },
+    Peer {
+        os_user: String,
+    },
     /// TLS client certificate with this common name.
-    Cert { common_name: String },
+    Cert {
+        common_name: String,
+    },
 }
 
 /// One `[[users]]` entry.
@@ -278,6 +282,8 @@ pub(crate) struct Pool {
 pub(crate) struct Admin {
     /// Loopback address of the HTTP face (`/metrics`).
     pub(crate) http: Option<SocketAddr>,
+    /// Who may log in to the console.
+    pub(crate) users: Vec<String>,
 }
 
 /// Section `[log]`.

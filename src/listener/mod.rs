@@ -1,1 +1,188 @@
-//! listener.
+//! Accepting: one loop a socket, one task a client, and the one place in which
+//! the errors of a client end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::net::{Listener, Peer, Socket};
+use crate::session::{self, Service};
+use crate::startup::{Admission, Arrival, Refused, refuse};
+use crate::tls::MaybeTls;
+use crate::wire::startup::CancelKey;
+
+/// Connections beyond `max_client_conn` that are still spoken to: clients that
+/// have to be told so, and cancel requests, which must come through when all
+/// places are taken.
+const LOBBY: usize = 64;
+/// First and longest pause after a failed accept.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// The threads that sessions live on. A session never moves from one to another.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    handles: Vec<Handle>,
+    next: AtomicUsize,
+}
+
+impl Workers {
+    pub(crate) const fn new(handles: Vec<Handle>) -> Self {
+        Self {
+            handles,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    fn next(&self) -> Option<&Handle> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        self.handles.get(n % self.handles.len().max(1))
+    }
+}
+
+/// What every accept loop shares.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) admission: Admission,
+    pub(crate) service: Service,
+    pub(crate) workers: Workers,
+    pub(crate) tasks: TaskTracker,
+    lobby: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Front {
+    pub(crate) fn new(
+        admission: Admission,
+        service: Service,
+        workers: Workers,
+        max_client_conn: u32,
+    ) -> Self {
+        let places = (max_client_conn as usize)
+            .saturating_add(LOBBY)
+            .min(Semaphore::MAX_PERMITS);
+        Self {
+            admission,
+            workers,
+            tasks: TaskTracker::new(),
+            lobby: Arc::new(Semaphore::new(places)),
+            metrics: service.metrics.clone(),
+            service,
+        }
+    }
+}
+
+/// Accepts until `closing`; the socket closes when this returns.
+pub(crate) async fn serve(listener: Listener, front: Arc<Front>, closing: CancellationToken) {
+    let mut pause = ACCEPT_PAUSE.0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                pause = ACCEPT_PAUSE.0;
+                if let Err(error) = welcome(&front, socket, peer) {
+                    tracing::warn!(client = %peer, %error, "client not taken over");
+                }
+            }
+            // Out of descriptors, mostly: it passes when a client leaves.
+            Err(error) => {
+                tracing::warn!(address = listener.address(), %error, "accept failed");
+                sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE.1);
+            }
+        }
+    }
+}
+
+/// Hands a socket to a worker.
+fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
+    let Ok(place) = Arc::clone(&front.lobby).try_acquire_owned() else {
+        // A flood: not even a word is spent on it.
+        front.metrics.refused("flood");
+        return Ok(());
+    };
+    let Some(worker) = front.workers.next() else {
+        return Ok(());
+    };
+    let socket = socket.into_std()?;
+    let shared = Arc::clone(front);
+    front.tasks.spawn_on(
+        async move {
+            match socket.attach() {
+                Ok(socket) => greet(&shared, socket, peer, place).await,
+                Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
+            }
+        },
+        worker,
+    );
+    Ok(())
+}
+
+/// One client from its first byte to its last.
+async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphorePermit) {
+    front.metrics.clients_total.increment(1);
+    front.metrics.clients.increment(1.0);
+    socket.set_options(&front.service.client_keepalive);
+    // Boxed: negotiation needs more room than an idle session.
+    match Box::pin(front.admission.admit(socket, peer)).await {
+        Ok(Arrival::Client(client)) => {
+            let began = Instant::now();
+            let (user, database) = (client.startup.user(), client.startup.database());
+            let ending = session::run(client, &front.service).await;
+            front.metrics.session_ended(ending.label());
+            let (reason, detail) = (ending.label(), ending.detail());
+            let seconds = began.elapsed().as_secs_f64();
+            if ending.is_failure() {
+                tracing::warn!(client = %peer, user, database, reason, detail, seconds, "session failed");
+            } else {
+                tracing::info!(client = %peer, user, database, reason, detail, seconds, "session ended");
+            }
+        }
+        Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
+        Err(refused) => turn_away(front, refused, peer).await,
+    }
+    front.metrics.clients.decrement(1.0);
+}
+
+/// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
+/// client learns that it is done by the close, and nothing more.
+async fn cancel(front: &Front, key: &CancelKey, peer: Peer, stream: MaybeTls) {
+    let outcome = match front.service.registry.cancel_target(key) {
+        None => "unknown",
+        Some(upstream) => match upstream.cancel(key).await {
+            Ok(true) => "forwarded",
+            Ok(false) => "limited",
+            Err(error) => {
+                tracing::warn!(client = %peer, %error, "cancel request not delivered");
+                "failed"
+            }
+        },
+    };
+    front.metrics.cancel(outcome);
+    tracing::debug!(client = %peer, pid = key.pid(), outcome, "cancel request");
+    drop(stream);
+}
+
+async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
+    let Refused { failure, stream } = refused;
+    let reason = failure.label();
+    front.metrics.refused(reason);
+    match (failure.told(), stream) {
+        (Some(fault), Some(stream)) => {
+            tracing::warn!(client = %peer, reason, error = %failure, "client refused");
+            refuse(stream, &fault).await;
+        }
+        // A probe, a scan, or somebody who changed their mind.
+        _ => tracing::debug!(client = %peer, reason, error = %failure, "connection dropped"),
+    }
+}

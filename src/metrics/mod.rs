@@ -1,1 +1,177 @@
-//! metrics.
+//! Names and handles of everything that is counted.
+//!
+//! The only room that names `metrics`. Rooms are handed a [`Metrics`] and report
+//! to it; nothing ever reads a metric to decide something.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
+
+/// What a metric is, for the exporter and for the table in `docs/configuration.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric: its name exists here and nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) labels: &'static str,
+    pub(crate) help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$labels:literal] $help:literal;)*) => {
+        $(const $id: &str = $name;)*
+        /// Every metric there is.
+        pub(crate) const ALL: &[Metric] = &[
+            $(Metric { name: $name, kind: Kind::$kind, labels: $labels, help: $help },)*
+        ];
+    };
+}
+
+metrics! {
+    CLIENT_CONNECTIONS = Gauge "pgsluice_client_connections" [""]
+        "Clients connected now, logins included.";
+    CLIENT_CONNECTIONS_TOTAL = Counter "pgsluice_client_connections_total" [""]
+        "Clients accepted.";
+    CLIENT_REFUSALS = Counter "pgsluice_client_refusals_total" ["reason"]
+        "Clients that were refused or ended with an error by the proxy.";
+    CLIENT_WAITING = Gauge "pgsluice_client_waiting_connections" ["upstream"]
+        "Clients waiting for an upstream connection.";
+    CLIENT_WAIT = Histogram "pgsluice_client_wait_seconds" ["upstream"]
+        "Time that clients waited for an upstream connection.";
+    SESSION_ENDS = Counter "pgsluice_session_ends_total" ["reason"]
+        "Sessions ended, by reason.";
+    UPSTREAM_CONNECTIONS = Gauge "pgsluice_upstream_connections" ["upstream"]
+        "Upstream connections that count against the cap, logins and closing ones included.";
+    UPSTREAM_CONNECT = Histogram "pgsluice_upstream_connect_seconds" ["upstream"]
+        "Time to connect to the upstream and secure the connection.";
+    UPSTREAM_CONNECT_ERRORS = Counter "pgsluice_upstream_connect_errors_total" ["upstream, reason"]
+        "Upstream connections that failed before login.";
+    UPSTREAM_VERIFICATION = Gauge "pgsluice_upstream_tls_verification" ["upstream"]
+        "How the upstream is verified: 3 verify-full, 2 verify-ca, 1 require, 0 plaintext.";
+    CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
+        "Cancel requests: forwarded, unknown, limited or failed.";
+    BYTES = Counter "pgsluice_bytes_total" ["direction"]
+        "Bytes carried in sessions: to_upstream and to_client.";
+}
+
+/// Bounds of the histograms' buckets in seconds: from a warm local wait to a
+/// login timeout.
+const BUCKETS: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
+
+/// Why the exporter cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be served at {address}: {source}")]
+pub(crate) struct MetricsError {
+    address: SocketAddr,
+    source: BuildError,
+}
+
+/// Typed handles; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) clients: Gauge,
+    pub(crate) clients_total: Counter,
+    pub(crate) bytes_to_upstream: Counter,
+    pub(crate) bytes_to_client: Counter,
+}
+
+impl Metrics {
+    /// Installs the exporter, served at `http`, and takes handles. Without an
+    /// address nothing is recorded. Once a process; needs a runtime.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub(crate) fn install(http: Option<SocketAddr>) -> Result<Self, MetricsError> {
+        if let Some(address) = http {
+            PrometheusBuilder::new()
+                .with_http_listener(address)
+                .set_buckets(BUCKETS)
+                .and_then(PrometheusBuilder::install)
+                .map_err(|source| MetricsError { address, source })?;
+        }
+        Ok(Self::new())
+    }
+
+    /// Handles for work that is not part of the proxy's own service.
+    pub(crate) fn detached() -> Self {
+        Self::new()
+    }
+
+    fn new() -> Self {
+        for metric in ALL {
+            match metric.kind {
+                Kind::Counter => describe_counter!(metric.name, metric.help),
+                Kind::Gauge => describe_gauge!(metric.name, metric.help),
+                Kind::Histogram => describe_histogram!(metric.name, metric.help),
+            }
+        }
+        Self {
+            clients: gauge!(CLIENT_CONNECTIONS),
+            clients_total: counter!(CLIENT_CONNECTIONS_TOTAL),
+            bytes_to_upstream: counter!(BYTES, "direction" => "to_upstream"),
+            bytes_to_client: counter!(BYTES, "direction" => "to_client"),
+        }
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        counter!(CLIENT_REFUSALS, "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn session_ended(&self, reason: &'static str) {
+        counter!(SESSION_ENDS, "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn cancel(&self, outcome: &'static str) {
+        counter!(CANCELS, "outcome" => outcome).increment(1);
+    }
+
+    /// The handles of one upstream.
+    pub(crate) fn upstream(&self, name: &str) -> UpstreamMetrics {
+        UpstreamMetrics {
+            name: name.to_owned(),
+            connections: gauge!(UPSTREAM_CONNECTIONS, "upstream" => name.to_owned()),
+            waiting: gauge!(CLIENT_WAITING, "upstream" => name.to_owned()),
+        }
+    }
+}
+
+/// Handles of one upstream.
+#[derive(Debug, Clone)]
+pub(crate) struct UpstreamMetrics {
+    name: String,
+    pub(crate) connections: Gauge,
+    pub(crate) waiting: Gauge,
+}
+
+impl UpstreamMetrics {
+    pub(crate) fn waited(&self, time: Duration) {
+        histogram!(CLIENT_WAIT, "upstream" => self.name.clone()).record(time);
+    }
+
+    pub(crate) fn connected(&self, time: Duration) {
+        histogram!(UPSTREAM_CONNECT, "upstream" => self.name.clone()).record(time);
+    }
+
+    pub(crate) fn connect_failed(&self, reason: &'static str) {
+        counter!(UPSTREAM_CONNECT_ERRORS, "upstream" => self.name.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// `level` as in the help text of the metric.
+    pub(crate) fn verification(&self, level: u8) {
+        gauge!(UPSTREAM_VERIFICATION, "upstream" => self.name.clone()).set(f64::from(level));
+    }
+}

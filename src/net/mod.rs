@@ -1,1 +1,12 @@
-//! net.
+//! Sockets: binding, accepting, dialling, and the options set on each.
+//!
+//! The only room that names `socket2`. It knows addresses, not Postgres.
+
+mod bind;
+mod dial;
+pub(crate) mod framed;
+mod socket;
+
+pub(crate) use bind::{BindError, Listener, UnixOptions};
+pub(crate) use dial::{DialError, dial};
+pub(crate) use socket::{Detached, Peer, Socket};

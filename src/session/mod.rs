@@ -1,1 +1,302 @@
-//! session.
+//! An admitted client until it leaves: wait for a connection, connect, log in,
+//! carry, close.
+
+mod buffers;
+mod close;
+mod commit;
+mod flow;
+mod login;
+mod registry;
+mod relay;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
+use crate::fault::{ClientFacing, Fault};
+use crate::metrics::Metrics;
+use crate::net::framed::Framed;
+use crate::pool::{Gatekeeper, Key, Permit};
+use crate::startup::{Admitted, Identity, refuse};
+use crate::tls::MaybeTls;
+use crate::upstream::Upstream;
+
+pub(crate) use registry::{Entry, Order, Registry};
+
+use close::Closing;
+use login::{LoginFailure, Plan, log_client_in};
+use registry::{Activity, NoRoom};
+use relay::{Departure, Relay};
+
+/// A waiting client may send this much before it is served.
+const MAX_AHEAD: usize = 16 * 1024;
+
+/// Where sessions go, as one value that can be exchanged.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) gatekeeper: Arc<Gatekeeper>,
+}
+
+/// What every session of a proxy shares.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) route: ArcSwap<Route>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) query_wait_timeout: Duration,
+    pub(crate) sasl_plus: SaslPlus,
+    pub(crate) client_keepalive: Keepalive,
+    pub(crate) metrics: Metrics,
+}
+
+/// How a session ended, for the one place that logs and counts it.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    NoRoom(NoRoom),
+    NotServed(Fault),
+    LeftWhileWaiting,
+    LoginFailed {
+        label: &'static str,
+        text: String,
+    },
+    Carried {
+        reason: &'static str,
+        detail: Option<String>,
+    },
+}
+
+impl Ending {
+    /// Label of the metric and reason in the log.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::NoRoom(error) => error.fault().label,
+            Self::NotServed(fault) => fault.label,
+            Self::LeftWhileWaiting => "client_left",
+            Self::LoginFailed { label, .. } => label,
+            Self::Carried { reason, .. } => reason,
+        }
+    }
+
+    /// The story behind the label, if there is one.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::NoRoom(error) => Some(error.to_string()),
+            Self::NotServed(fault) => Some(fault.message.clone().into_owned()),
+            Self::LeftWhileWaiting => Some("client left while waiting for a connection".to_owned()),
+            Self::LoginFailed { text, .. } => Some(text.clone()),
+            Self::Carried { detail, .. } => detail.clone(),
+        }
+    }
+
+    /// Whether the proxy or the upstream failed the client.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            Self::LeftWhileWaiting => false,
+            Self::Carried { reason, .. } => {
+                !matches!(*reason, "client_left" | "client_lost" | "shutdown")
+            }
+            Self::LoginFailed { label, .. } => *label != "client_left",
+            Self::NoRoom(_) | Self::NotServed(_) => true,
+        }
+    }
+}
+
+/// Serves one client from admission to farewell.
+pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending {
+    let entered = service.registry.enter(
+        client.startup.user(),
+        client.startup.database(),
+        client.peer,
+    );
+    let mut entry = match entered {
+        Ok(entry) => entry,
+        Err(no_room) => {
+            refuse(client.stream.into_parts().0, &no_room.fault()).await;
+            return Ending::NoRoom(no_room);
+        }
+    };
+    // Boxed, and gone once the session carries: an idle session keeps only the relay.
+    let opened = {
+        let handle = Arc::clone(entry.handle());
+        let opening = Box::pin(open(&mut client, &mut entry, service));
+        tokio::select! {
+            opened = opening => opened,
+            _ = handle.ordered() => Err(Unopened::Fault(NoRoom::Draining.fault())),
+        }
+    };
+    let unopened = match opened {
+        Ok((upstream, closing)) => {
+            return carry(
+                client.stream.into_parts(),
+                upstream,
+                closing,
+                entry,
+                service,
+            )
+            .await;
+        }
+        Err(unopened) => unopened,
+    };
+    drop(entry);
+    let stream = client.stream.into_parts().0;
+    match unopened {
+        Unopened::Left => Ending::LeftWhileWaiting,
+        Unopened::Fault(fault) => {
+            refuse(stream, &fault).await;
+            Ending::NotServed(fault)
+        }
+        Unopened::Login {
+            failure,
+            upstream,
+            closing,
+        } => {
+            let told = failure.told();
+            let farewell = async {
+                match &told {
+                    Some(fault) => refuse(stream, fault).await,
+                    None => close::client(stream).await,
+                }
+            };
+            tokio::join!(farewell, closing.close(upstream));
+            Ending::LoginFailed {
+                label: failure.label(),
+                text: failure.to_string(),
+            }
+        }
+    }
+}
+
+/// A stream, and what was read ahead of its place.
+type Ahead = (MaybeTls, BytesMut);
+
+async fn carry(
+    client: Ahead,
+    upstream: Ahead,
+    mut closing: Closing,
+    mut entry: Entry,
+    service: &Service,
+) -> Ending {
+    let handle = Arc::clone(entry.handle());
+    let mut relay = Relay::new(client, upstream, &handle, &service.metrics);
+    let departure = relay.run().await;
+    closing.key = entry.clear_cancel_key();
+    drop(entry);
+    closing.state = relay.upstream_state(&departure);
+    let (client, upstream) = relay.into_streams();
+    tokio::join!(close::client(client), closing.close(upstream));
+    Ending::Carried {
+        reason: departure.label(),
+        detail: departure.detail(),
+    }
+}
+
+/// Why no session came about.
+enum Unopened {
+    Left,
+    Fault(Fault),
+    Login {
+        failure: LoginFailure,
+        upstream: MaybeTls,
+        closing: Closing,
+    },
+}
+
+async fn open(
+    client: &mut Admitted,
+    entry: &mut Entry,
+    service: &Service,
+) -> Result<(Ahead, Closing), Unopened> {
+    let route = service.route.load_full();
+    let asked = client.startup.database();
+    let dbname = service.database(client, &asked, &route.upstream);
+    let user = match &client.identity {
+        Identity::Relayed => client.startup.user(),
+        Identity::Held(user) => user.upstream_user.clone(),
+    };
+    let key = Key {
+        user: user.into(),
+        database: dbname.as_deref().unwrap_or(&asked).into(),
+    };
+    // Waiting for others is not the client's slowness: its time stands still.
+    let patience = client
+        .login_deadline
+        .saturating_duration_since(Instant::now());
+    let permit = wait_for_permit(client, service, &route, key).await?;
+    entry.handle().set_activity(Activity::LoggingIn);
+    let connecting = route.upstream.connect();
+    let stream = while_client_stays(&mut client.stream, connecting)
+        .await?
+        .map_err(|error| Unopened::Fault(error.fault()))?;
+    client.login_deadline = Instant::now() + patience;
+
+    let closing = Closing::new(permit, Arc::clone(&route.upstream));
+    let mut upstream = Framed::new(stream);
+    let plan = Plan {
+        dbname: dbname.as_deref(),
+        sasl_plus: service.sasl_plus,
+    };
+    match log_client_in(client, &mut upstream, &route.upstream, &plan).await {
+        Ok(cancel_key) => {
+            if let Some(key) = cancel_key {
+                entry.set_cancel_key(key, &route.upstream);
+            }
+            Ok((upstream.into_parts(), closing))
+        }
+        Err(failure) => Err(Unopened::Login {
+            failure,
+            upstream: upstream.into_parts().0,
+            closing,
+        }),
+    }
+}
+
+impl Service {
+    /// The database to ask the upstream for, where it is not what the client said.
+    fn database(&self, client: &Admitted, asked: &str, upstream: &Upstream) -> Option<String> {
+        if let Some(database) = self.databases.get(asked) {
+            return Some(database.dbname.clone());
+        }
+        match client.startup.get(b"database") {
+            Some(name) if !name.is_empty() => None,
+            _ => upstream.config().dbname.clone(),
+        }
+    }
+}
+
+async fn wait_for_permit(
+    client: &mut Admitted,
+    service: &Service,
+    route: &Route,
+    key: Key,
+) -> Result<Permit, Unopened> {
+    let began = Instant::now();
+    let deadline = began + service.query_wait_timeout;
+    let waiting = route.gatekeeper.admit(key, Priority::Medium, deadline);
+    let outcome = while_client_stays(&mut client.stream, waiting).await?;
+    route.upstream.metrics().waited(began.elapsed());
+    outcome.map_err(|refusal| Unopened::Fault(refusal.fault()))
+}
+
+/// Waits for `future` as long as the client is there. What the client sends
+/// meanwhile is kept for later; one that sends too much is no longer watched.
+async fn while_client_stays<T>(
+    client: &mut Framed<MaybeTls>,
+    future: impl Future<Output = T>,
+) -> Result<T, Unopened> {
+    tokio::pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            output = &mut future => return Ok(output),
+            filled = client.fill(), if client.ahead() < MAX_AHEAD => {
+                filled.map_err(|_| Unopened::Left)?;
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! here a certificate that is shown must be good, and one that is not shown is
 //! no fault. Like Postgres, sessions are never resumed.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -171,5 +172,12 @@ fn accept_fault(error: &io::Error) -> AcceptFault {
         other => AcceptFault::Protocol {
             reason: printable(&other.to_string()),
         },
+    }
+}
+
+/// Keys and certificates are not for logs.
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor")
     }
 }

@@ -4,6 +4,7 @@
 //! life of a connection, the answer to SSLRequest, and that byte decides only
 //! between TLS and failure: there is no plaintext to fall back to.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -284,5 +285,12 @@ fn alert_name(alert: AlertDescription) -> String {
         AlertDescription::InternalError => "internal_error".to_owned(),
         AlertDescription::UnrecognisedName => "unrecognized_name".to_owned(),
         other => format!("{other:?}"),
+    }
+}
+
+/// Keys and certificates are not for logs.
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
     }
 }

@@ -13,13 +13,15 @@ mod explain;
 mod fault;
 mod files;
 mod provider;
+mod stream;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use accept::{AcceptFault, Acceptor, peer_common_name};
-pub(crate) use binding::{Description, describe, peer_binding, tls_server_end_point};
+pub(crate) use accept::{AcceptFault, Acceptor};
+pub(crate) use binding::Description;
 pub(crate) use connect::{Connector, explain_late_alert};
 pub(crate) use fault::{Stage, TlsFault};
 pub(crate) use files::SetupError;
+pub(crate) use stream::MaybeTls;

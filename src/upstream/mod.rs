@@ -1,1 +1,13 @@
-//! upstream.
+//! One server connection: dial, secure, log in; and the cancel request.
+//!
+//! Knows nothing of clients and pools. Everything that goes to an upstream goes
+//! through [`Upstream::connect`], so that no byte, a cancel's included, can leave
+//! in plaintext where TLS is configured.
+
+mod authenticate;
+mod connect;
+mod explain;
+
+pub(crate) use authenticate::{Credentials, LoginError, log_in};
+pub(crate) use connect::{Unreachable, Upstream};
+pub(crate) use explain::explain;

@@ -1,9 +1,11 @@
-//! The proxy as a whole, against real servers and real clients.
+//! The promises of pgsluice, tested from the outside: the real binary, a real
+//! Postgres, real sockets.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on panics"
+    reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod architecture;
 mod support;

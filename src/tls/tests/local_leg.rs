@@ -8,7 +8,9 @@ use tokio_rustls::{TlsConnector, server};
 use super::certs::Files;
 use super::*;
 use crate::config::values::ServerIdentity;
-use crate::tls::{AcceptFault, Acceptor, SetupError, peer_common_name, tls_server_end_point};
+use crate::tls::accept::peer_common_name;
+use crate::tls::binding::tls_server_end_point;
+use crate::tls::{AcceptFault, Acceptor, SetupError};
 
 type Accepted = Result<server::TlsStream<TcpStream>, AcceptFault>;
 

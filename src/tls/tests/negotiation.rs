@@ -1,7 +1,8 @@
 //! Before TLS: what servers answer to SSLRequest, and direct TLS.
 
 use super::*;
-use crate::tls::{Stage, describe};
+use crate::tls::Stage;
+use crate::tls::binding::describe;
 
 async fn outcome(script: Script) -> (TlsFault, ScriptedServer) {
     let scene = Scene::new();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::*;
-use crate::tls::{describe, peer_binding, tls_server_end_point};
+use crate::tls::binding::{describe, peer_binding, tls_server_end_point};
 
 /// Runs `openssl` in `dir` and gives its standard output.
 async fn openssl(dir: &Path, arguments: &str) -> Vec<u8> {

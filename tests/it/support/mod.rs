@@ -1,12 +1,19 @@
-//! What the tests share.
+//! What the tests are made with: servers, proxies, clients, and patience.
 
-#[allow(
+#![allow(
     dead_code,
-    reason = "a library for tests: not every test uses every part"
+    reason = "a toolbox is not emptied by every test that opens it"
 )]
+
 pub(crate) mod certs;
-#[allow(
-    dead_code,
-    reason = "a library for tests: not every test uses every part"
-)]
+pub(crate) mod frontend;
+pub(crate) mod postgres;
+pub(crate) mod proxy;
+pub(crate) mod raw_client;
+mod self_test;
 pub(crate) mod tls_servers;
+pub(crate) mod wait;
+
+pub(crate) use postgres::Postgres;
+pub(crate) use proxy::Proxy;
+pub(crate) use raw_client::RawClient;

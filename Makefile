@@ -1,0 +1,43 @@
+# `make test` needs a Rust toolchain; the scripts install the rest on Debian and
+# Ubuntu as root, and otherwise say what to install.
+
+VERSIONS ?= 14 15 16 17 18
+CARGO ?= cargo
+
+.PHONY: build demo check test drivers matrix clean
+
+build:
+	$(CARGO) build --release --locked
+
+# A Postgres with TLS and the proxy in front of it, until Ctrl-C.
+demo:
+	scripts/install-deps base
+	$(CARGO) build --release --locked
+	target/release/pgsluice demo
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --document-private-items --no-deps --locked
+	$(CARGO) test --locked --test it architecture
+
+test:
+	scripts/install-deps base
+	$(MAKE) --no-print-directory check
+	$(CARGO) test --locked
+
+# Every driver check, through the proxy.
+drivers:
+	scripts/install-deps base drivers
+	$(CARGO) build --release --locked
+	tests/drivers/through-proxy tests/drivers/run
+
+# Postgres's own tools and two drivers, through the proxy, for each version of
+# the server: make matrix VERSIONS="15 18"
+matrix:
+	scripts/install-deps base drivers
+	$(CARGO) build --release --locked
+	tests/matrix $(VERSIONS)
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,95 @@
+//! `pgsluice run`: the proxy.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::Exit;
+use crate::app::App;
+use crate::config::values::{Log, LogFormat};
+use crate::config::{self, Sources};
+
+/// Runs the proxy until a signal ends it.
+pub(super) fn run(sources: &Sources) -> Exit {
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            for problem in problems {
+                complain(&format!("{problem}\n  fix: {}", problem.fix));
+            }
+            return Exit::Usage;
+        }
+    };
+    if let Err(reason) = start_logging(&loaded.config.log) {
+        complain(&reason);
+        return Exit::Usage;
+    }
+    let file = loaded
+        .file
+        .as_deref()
+        .map(|file| file.display().to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), file, "pgsluice starts");
+    for warning in &loaded.config.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(&loaded.config) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            tracing::error!(%error, "pgsluice cannot start");
+            Exit::Usage
+        }
+    }
+}
+
+fn serve(config: &config::Config) -> Result<(), Box<dyn std::error::Error>> {
+    raise_descriptor_limit(config);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let app = App::build(config)?;
+        app.run(CancellationToken::new()).await?;
+        Ok(())
+    })
+}
+
+/// Each client takes up to two descriptors; the soft limit is often 1024.
+fn raise_descriptor_limit(config: &config::Config) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let needed =
+        u64::from(config.limits.max_client_conn) + u64::from(config.limits.max_upstream_conn) + 256;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return;
+    };
+    if soft < needed && setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard).is_err()
+        || hard < needed
+    {
+        tracing::warn!(
+            needed,
+            limit = hard,
+            "the limit on open files is too low for max_client_conn"
+        );
+    }
+}
+
+/// Sends logs to stderr, in the format and from the level that were asked for.
+pub(super) fn start_logging(log: &Log) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&log.level)
+        .map_err(|error| format!("log.level: {error}\n  fix: \"info\""))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Arc::new(io::stderr()));
+    let started = match log.format {
+        LogFormat::Text => lines.with_target(false).with_ansi(false).try_init(),
+        LogFormat::Json => lines.json().try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
+
+/// Says something to whoever started the process, before there is a log.
+pub(super) fn complain(text: &str) {
+    // Nobody listens on a closed stderr; the exit code speaks.
+    let _ = writeln!(io::stderr(), "{text}");
+}

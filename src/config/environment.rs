@@ -1,0 +1,128 @@
+//! `PGSLUICE_…` variables and flags: any key, by its path.
+
+use std::collections::BTreeMap;
+
+use super::layer::{Layer, Place};
+use super::problem::{At, Bad, Origin, Problems};
+use super::schema::{Found, Repeat, Section, locate};
+
+const PREFIX: &str = "PGSLUICE_";
+
+/// Reads every variable that starts with `PGSLUICE_`; `file` knows the spelling
+/// of names that capitals cannot give back.
+pub(super) fn variables(
+    env: &BTreeMap<String, String>,
+    file: &Layer,
+    problems: &mut Problems,
+) -> Layer {
+    let mut layer = Layer::new("environment");
+    for (variable, text) in env {
+        let Some(path) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
+        if from_orchestrator(path) {
+            continue;
+        }
+        let lower = path.to_lowercase();
+        let names: Vec<&str> = lower.split("__").collect();
+        let origin = Origin::Env(variable.clone());
+        match locate(&names, "__") {
+            Ok(found) => put(&mut layer, respelled(found, file), text, origin),
+            Err(bad) => problems.add(
+                &at(lower.replace("__", "."), origin),
+                in_env_spelling(bad, &names),
+            ),
+        }
+    }
+    layer
+}
+
+/// Reads the flags: dotted key to text.
+pub(super) fn flags(flags: &BTreeMap<String, String>, problems: &mut Problems) -> Layer {
+    let mut layer = Layer::new("flags");
+    for (key, text) in flags {
+        let names: Vec<&str> = key.split('.').collect();
+        let origin = Origin::Flag(key.clone());
+        match locate(&names, ".") {
+            Ok(found) => put(&mut layer, found, text, origin),
+            Err(bad) => problems.add(&at(key.clone(), origin), bad),
+        }
+    }
+    layer
+}
+
+/// Kubernetes and docker links describe a service called `pgsluice` to every pod
+/// in such variables (`PGSLUICE_SERVICE_HOST`, `PGSLUICE_PORT_5432_TCP_ADDR`);
+/// they are no mistake of the user.
+fn from_orchestrator(path: &str) -> bool {
+    path == "PORT" || path.starts_with("PORT_") || path.starts_with("SERVICE_")
+}
+
+fn at(key: String, origin: Origin) -> At {
+    At {
+        key,
+        origin,
+        line: None,
+    }
+}
+
+fn put(layer: &mut Layer, found: Found, text: &str, origin: Origin) {
+    let place = Place { origin, line: None };
+    let mut entry = found.path.clone();
+    entry.0.pop();
+    if entry.0.len() > 1 {
+        layer.open(entry, place.clone());
+    }
+    layer.put_text(found.path, found.key, text, place);
+}
+
+/// `PGSLUICE_UPSTREAMS__MY_DB__PORT` means the file's `[upstreams.my-db]` if there
+/// is one, else `my_db`.
+fn respelled(mut found: Found, file: &Layer) -> Found {
+    let section = found.path.0.first().and_then(|name| Section::named(name));
+    if let (Some(section), 3) = (section, found.path.0.len())
+        && section.repeat == Repeat::Named
+    {
+        let plain = |name: &str| name.to_lowercase().replace(['-', '.'], "_");
+        let written = file.entries(section);
+        if let Some(name) = written
+            .into_iter()
+            .find(|name| plain(name) == plain(&found.path.0[1]))
+        {
+            found.path.0[1] = name;
+        }
+    }
+    found
+}
+
+/// The suggestion of `locate`, as the name of a variable.
+fn in_env_spelling(bad: Bad, names: &[&str]) -> Bad {
+    let Some(near) = bad
+        .fix
+        .strip_prefix("write ")
+        .filter(|near| !near.contains(' '))
+    else {
+        return bad;
+    };
+    let parents = names
+        .split_last()
+        .map(|(_, parents)| parents)
+        .unwrap_or_default();
+    let known_parent = parents
+        .first()
+        .is_some_and(|name| Section::named(name).is_some());
+    let meant: Vec<&str> = match parents {
+        _ if near.contains("__") => vec![near],
+        [] => vec![near],
+        parents if known_parent => parents.iter().copied().chain([near]).collect(),
+        // The section itself was misspelt.
+        _ => std::iter::once(near)
+            .chain(names.iter().skip(1).copied())
+            .collect(),
+    };
+    let variable = format!("{PREFIX}{}", meant.join("__").to_uppercase());
+    Bad::new(
+        format!("unknown variable; did you mean {variable}?"),
+        format!("write {variable}"),
+    )
+}

@@ -1,0 +1,287 @@
+//! What the user may write: the one table of keys.
+//!
+//! A line `name: Type = "default";` with its sentence is the whole definition of
+//! a setting. From it come the field that `resolve` reads, the check for unknown
+//! keys, the environment variable, the line of `config show` and the row in
+//! `docs/configuration.md`. `~` gives the words for a default that another value
+//! decides. A key that nothing uses is a warning of the compiler (a dead field).
+
+use std::time::Duration;
+
+use super::kinds::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, TlsMode};
+use super::layer::{Set, Table};
+use super::problem::{At, Problems};
+use super::schema::{Fallback, Key, Repeat, Section};
+use super::values::{
+    AuthMode, ChannelBinding, LogFormat, Negotiation, PoolMode, Priority, SaslPlus, TlsVersion,
+};
+use crate::secret::Secret;
+
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        $repeat:ident $Name:ident $path:literal {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $Kind:ident $(= $default:literal)? $(~ $derived:literal)?;
+            )*
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug)]
+        pub(super) struct $Name {
+            /// The section itself, for problems that are about all of it.
+            #[allow(dead_code, reason = "some sections have no such problem")]
+            pub(super) section: At,
+            $(pub(super) $key: section!(@field $Kind $($default)?),)*
+        }
+
+        impl $Name {
+            pub(super) const SECTION: Section = Section {
+                name: $path,
+                repeat: Repeat::$repeat,
+                doc: concat!($($about),+),
+                keys: &[$(Key {
+                    name: stringify!($key),
+                    info: <$Kind as Kind>::INFO,
+                    fallback: section!(@fallback $(= $default)? $(~ $derived)?),
+                    doc: concat!($($doc),+),
+                }),*],
+            };
+
+            pub(super) fn read(table: &Table<'_>, problems: &mut Problems) -> Self {
+                Self {
+                    section: table.at(),
+                    $($key: section!(@read table problems $key $($default)?),)*
+                }
+            }
+        }
+    };
+    (@field $Kind:ident) => { Option<Set<$Kind>> };
+    (@field $Kind:ident $default:literal) => { Set<$Kind> };
+    (@fallback) => { Fallback::Nothing };
+    (@fallback = $default:literal) => { Fallback::Text($default) };
+    (@fallback ~ $derived:literal) => { Fallback::Derived($derived) };
+    (@read $table:ident $problems:ident $key:ident) => {
+        $table.optional(stringify!($key), $problems)
+    };
+    (@read $table:ident $problems:ident $key:ident $default:literal) => {
+        $table.required(stringify!($key), $default, $problems)
+    };
+}
+
+/// Every section, in the order in which they are documented and shown.
+pub(super) const SECTIONS: &[Section] = &[
+    Root::SECTION,
+    ListenKeys::SECTION,
+    UpstreamKeys::SECTION,
+    LimitKeys::SECTION,
+    AuthKeys::SECTION,
+    UserKeys::SECTION,
+    DatabaseKeys::SECTION,
+    PoolKeys::SECTION,
+    AdminKeys::SECTION,
+    LogKeys::SECTION,
+];
+
+section! {
+    /// The keys above the first section.
+    Once Root "" {
+        /// Name of the upstream that sessions go to.
+        upstream: Text ~ "the only upstream";
+        /// JSON file with a `connection_pools` list, added to `[[pools]]`.
+        pools_file: FilePath;
+    }
+}
+
+section! {
+    /// Where clients are accepted.
+    Once ListenKeys "listen" {
+        /// TCP addresses as `host:port`; `*:5432` is every IPv4 and IPv6 address.
+        addresses: List = "127.0.0.1:5432,[::1]:5432";
+        /// Directories that get a socket `.s.PGSQL.PORT`.
+        unix_socket_dirs: List = "";
+        /// Port in the socket's file name.
+        unix_socket_port: u16 ~ "the first address's port, else 5432";
+        /// Permission bits of the socket.
+        unix_socket_mode: FileMode = "0777";
+        /// Group of the socket, as a name or a number.
+        unix_socket_group: Text;
+        /// Whether clients may, or must, use TLS to reach the proxy.
+        tls_mode: TlsMode = "disable";
+        /// The proxy's own certificate chain (PEM).
+        tls_cert_file: FilePath;
+        /// Private key of `tls_cert_file` (PEM).
+        tls_key_file: FilePath;
+        /// CA that client certificates must chain to (PEM).
+        tls_ca_file: FilePath;
+        /// What happens to `SCRAM-SHA-256-PLUS` on its way to the client.
+        sasl_plus: SaslPlus = "strip";
+        /// Allows an address other than loopback without TLS or authentication by the proxy.
+        allow_insecure_listen: bool = "false";
+        /// Idle time before the first keepalive probe to a client.
+        tcp_keepidle: Duration = "30s";
+        /// Time between keepalive probes to a client.
+        tcp_keepintvl: Duration = "10s";
+        /// Probes without an answer before a client is given up.
+        tcp_keepcnt: u32 = "3";
+        /// How long sent bytes may stay unacknowledged by a client; `0s` leaves it to the kernel.
+        tcp_user_timeout: Duration = "30s";
+        /// Length of the kernel's accept queue.
+        backlog: u32 = "1024";
+    }
+}
+
+section! {
+    /// One server that sessions can be carried to.
+    Named UpstreamKeys "upstreams" {
+        /// Name or address of the server, or the directory of its unix socket.
+        host: Text;
+        /// Port of the server.
+        port: u16 = "5432";
+        /// How the server is verified; `disable` only for loopback and unix sockets.
+        sslmode: SslMode = "verify-full";
+        /// CA that the server's certificate must chain to (PEM), or `system`.
+        sslrootcert: FilePath;
+        /// Name to verify, and to ask for, in place of `host`.
+        server_name: Text ~ "`host`";
+        /// Client certificate shown to the server (PEM).
+        sslcert: FilePath;
+        /// Private key of `sslcert` (PEM).
+        sslkey: FilePath;
+        /// Revocation list (PEM).
+        sslcrl: FilePath;
+        /// Lowest TLS version accepted.
+        ssl_min_protocol_version: TlsVersion = "TLSv1.2";
+        /// `direct` starts TLS without SSLRequest; Postgres 17 and newer.
+        sslnegotiation: Negotiation = "postgres";
+        /// Channel binding of logins that the proxy makes itself.
+        channel_binding: ChannelBinding = "prefer";
+        /// Role for users without an `upstream_user` of their own.
+        user: Text;
+        /// Password of `user`.
+        password: Secret;
+        /// File that holds the password of `user`.
+        password_file: FilePath;
+        /// Environment variable that holds the password of `user`.
+        password_env: Text;
+        /// Database for clients that name none.
+        dbname: Text;
+        /// Bound on name resolution, TCP, TLS and login together.
+        connect_timeout: Duration = "15s";
+        /// Idle time before the first keepalive probe to the server.
+        keepalives_idle: Duration = "30s";
+        /// Time between keepalive probes to the server.
+        keepalives_interval: Duration = "10s";
+        /// Probes without an answer before the server is given up.
+        keepalives_count: u32 = "3";
+        /// How long sent bytes may stay unacknowledged by the server; `0s` leaves it to the kernel.
+        tcp_user_timeout: Duration = "30s";
+    }
+}
+
+section! {
+    /// Numbers that are promises.
+    Once LimitKeys "limits" {
+        /// Clients connected at once.
+        max_client_conn: u32 = "200";
+        /// Clients of one user connected at once; 0 is no limit.
+        max_user_client_connections: u32 = "0";
+        /// Clients of one database connected at once; 0 is no limit.
+        max_db_client_connections: u32 = "0";
+        /// Connections to one upstream, logins in flight included.
+        max_upstream_conn: u32 = "22";
+        /// Upstream connections of one user; 0 is no limit.
+        max_user_connections: u32 = "0";
+        /// Upstream connections of one database; 0 is no limit.
+        max_db_connections: u32 = "0";
+        /// How long a client waits for an upstream connection.
+        query_wait_timeout: Duration = "120s";
+        /// From accept to the client's complete login.
+        client_login_timeout: Duration = "60s";
+        /// How long TERM waits for busy sessions.
+        drain_timeout: Duration = "30s";
+    }
+}
+
+section! {
+    /// Who proves the client's identity.
+    Once AuthKeys "auth" {
+        /// `passthrough`: the upstream checks the client. `held`: the proxy does, and logs in by itself.
+        mode: AuthMode = "passthrough";
+    }
+}
+
+section! {
+    /// Held mode: what the client presents, and what the upstream is given.
+    Listed UserKeys "users" {
+        /// Name that the client logs in with.
+        name: Text;
+        /// How the client proves it; names as in `pg_hba.conf`.
+        auth: AuthMethod = "scram-sha-256";
+        /// Password that the client must know.
+        password: Secret;
+        /// File that holds the client's password.
+        password_file: FilePath;
+        /// Environment variable that holds the client's password.
+        password_env: Text;
+        /// `peer`: OS user of the process behind the unix socket.
+        os_user: Text ~ "`name`";
+        /// `cert`: common name of the client's certificate.
+        common_name: Text ~ "`name`";
+        /// Role on the upstream.
+        upstream_user: Text ~ "the upstream's `user`, else `name`";
+        /// Password of `upstream_user`.
+        upstream_password: Secret ~ "the upstream's for its `user`, the client's own for its own name";
+        /// File that holds the password of `upstream_user`.
+        upstream_password_file: FilePath;
+        /// Environment variable that holds the password of `upstream_user`.
+        upstream_password_env: Text;
+    }
+}
+
+section! {
+    /// A database name that clients ask for, and what the upstream is asked for.
+    Named DatabaseKeys "databases" {
+        /// Database on the upstream.
+        dbname: Text ~ "the section's name";
+    }
+}
+
+section! {
+    /// Upstream connections that clients share.
+    Listed PoolKeys "pools" {
+        /// Name of the pool; also a database name that clients may ask for.
+        name: Text;
+        /// When a connection goes back to be used by others.
+        mode: PoolMode = "session";
+        /// Connections at most.
+        size: u32;
+        /// Database on the upstream.
+        database: Text;
+        /// The only user of the pool.
+        user: Text;
+        /// Who is served first when the cap is reached.
+        priority: Priority = "medium";
+    }
+}
+
+section! {
+    /// Watching and steering the running proxy.
+    Once AdminKeys "admin" {
+        /// Loopback address of the HTTP face (`/metrics`).
+        http: Text;
+        /// Users who may log in to the console.
+        users: List = "";
+    }
+}
+
+section! {
+    /// What is written to stderr.
+    Once LogKeys "log" {
+        /// Shape of a line.
+        format: LogFormat = "text";
+        /// A filter such as `info` or `pgsluice=debug`.
+        level: Text = "info";
+    }
+}

@@ -1,0 +1,279 @@
+//! From what was written to what the proxy works with. Nothing is bound or
+//! dialled; files are read only to say now what would fail later.
+
+mod files;
+mod listen;
+mod pools;
+mod upstream;
+mod users;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
+use super::layer::{Merged, Set};
+use super::problem::{Bad, Problems};
+use super::schema::{Section, nearest};
+use super::values::{Admin, Auth, Config, Limits, Listen, Log, Upstream, UpstreamAddress};
+
+/// What every part of `resolve` works with.
+struct Desk<'a> {
+    merged: &'a Merged,
+    env: &'a BTreeMap<String, String>,
+    problems: &'a mut Problems,
+}
+
+/// Turns the merged values into a configuration; it counts only if no problem
+/// was filed, until then it holds stand-ins.
+pub(super) fn resolve(
+    merged: &Merged,
+    env: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Config {
+    let desk = &mut Desk {
+        merged,
+        env,
+        problems,
+    };
+    let root = Root::read(&merged.table(&Root::SECTION, None), desk.problems);
+    let upstreams = upstream::resolve_all(desk);
+    let upstream = default_upstream(desk, &root);
+    let auth_keys = AuthKeys::read(&merged.table(&AuthKeys::SECTION, None), desk.problems);
+    let auth = Auth {
+        mode: auth_keys.mode.value,
+    };
+    let users = users::resolve_all(desk, &auth_keys, upstreams.get(&upstream));
+    let listen = listen::resolve(desk, auth, &users);
+    refuse_loops(desk, &listen, &upstreams);
+    let limits = limits(desk);
+    let pools = pools::resolve_all(desk, limits.max_upstream_conn);
+    let databases = pools::databases(desk, &pools);
+    let admin = admin(desk);
+    let log = log(desk);
+    Config {
+        upstream,
+        listen,
+        upstreams,
+        limits,
+        auth,
+        users,
+        databases,
+        pools,
+        admin,
+        log,
+        warnings: desk.problems.warnings.clone(),
+    }
+}
+
+/// The path of the pools file, needed before the merge is complete.
+pub(super) fn pools_file(merged: &Merged, problems: &mut Problems) -> Option<Set<PathBuf>> {
+    let root = Root::read(&merged.table(&Root::SECTION, None), problems);
+    root.pools_file.map(|path| Set {
+        value: files::rooted(&path),
+        at: path.at,
+    })
+}
+
+const FIRST_UPSTREAM: &str = "write\n    [upstreams.cluster]\n    host = \"db.example.com\"\n    sslrootcert = \"ca-certificate.crt\"";
+
+fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
+    let names = upstream::names(desk);
+    match (&root.upstream, names.as_slice()) {
+        (_, []) => {
+            let bad = Bad::new("no upstream is configured", FIRST_UPSTREAM);
+            desk.problems.add(&root.section, bad);
+            String::new()
+        }
+        (Some(set), names) if !names.contains(&set.value) => {
+            let fix = match nearest(&set.value, names.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("write one of: {}", names.join(", ")),
+            };
+            let message = format!("there is no upstream {:?}", set.value);
+            desk.problems.add(&set.at, Bad::new(message, fix));
+            String::new()
+        }
+        (Some(set), _) => set.value.clone(),
+        (None, [only]) => only.clone(),
+        (None, names) => {
+            let message = format!("there are {} upstreams, and none is chosen", names.len());
+            let mut at = root.section.clone();
+            "upstream".clone_into(&mut at.key);
+            desk.problems.add(
+                &at,
+                Bad::new(message, format!("write upstream = {:?}", names[0])),
+            );
+            String::new()
+        }
+    }
+}
+
+/// An application's `DB_HOST=localhost` in the proxy's own environment would have
+/// the proxy connect to itself until every descriptor is gone.
+fn refuse_loops(
+    desk: &mut Desk<'_>,
+    listen: &Listen,
+    upstreams: &BTreeMap<String, std::sync::Arc<Upstream>>,
+) {
+    for (name, upstream) in upstreams {
+        let listens_there = match &upstream.address {
+            UpstreamAddress::Tcp { host, port } => {
+                let is_own = |own: &SocketAddr| own.port() == *port && reaches(host, own.ip());
+                listen.addresses.iter().any(is_own)
+            }
+            UpstreamAddress::Unix(path) => {
+                let file = format!(".s.PGSQL.{}", listen.unix_socket_port);
+                listen
+                    .unix_socket_dirs
+                    .iter()
+                    .any(|dir| dir.join(&file) == *path)
+            }
+        };
+        if listens_there {
+            let path = UpstreamKeys::SECTION.path(Some(name)).join("host");
+            let Some((_, at)) = desk.merged.get(&path) else {
+                continue;
+            };
+            desk.problems.add(
+                &at,
+                Bad::new(
+                    "points at an address that the proxy itself listens on",
+                    "give the server's own host and port, or change listen.addresses",
+                ),
+            );
+        }
+    }
+}
+
+fn reaches(host: &str, own: IpAddr) -> bool {
+    let targets: Vec<IpAddr> = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) if upstream::is_localhost(host) => {
+            vec![[127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST.into()]
+        }
+        Err(_) => Vec::new(),
+    };
+    targets.iter().any(|target| {
+        let any = own.is_unspecified() && target.is_loopback() && target.is_ipv4() == own.is_ipv4();
+        *target == own || any
+    })
+}
+
+fn limits(desk: &mut Desk<'_>) -> Limits {
+    let keys = LimitKeys::read(&desk.merged.table(&LimitKeys::SECTION, None), desk.problems);
+    Limits {
+        max_client_conn: at_least_one(desk, &keys.max_client_conn),
+        max_user_client_connections: zero_is_none(&keys.max_user_client_connections),
+        max_db_client_connections: zero_is_none(&keys.max_db_client_connections),
+        max_upstream_conn: at_least_one(desk, &keys.max_upstream_conn),
+        max_user_connections: zero_is_none(&keys.max_user_connections),
+        max_db_connections: zero_is_none(&keys.max_db_connections),
+        query_wait_timeout: some_time(desk, &keys.query_wait_timeout),
+        client_login_timeout: some_time(desk, &keys.client_login_timeout),
+        drain_timeout: keys.drain_timeout.value,
+    }
+}
+
+fn zero_is_none(set: &Set<u32>) -> Option<u32> {
+    Some(set.value).filter(|count| *count > 0)
+}
+
+fn at_least_one(desk: &mut Desk<'_>, set: &Set<u32>) -> u32 {
+    if set.value == 0 {
+        desk.problems.add(
+            &set.at,
+            Bad::new("must be at least 1", "write a number greater than 0"),
+        );
+    }
+    set.value
+}
+
+fn some_time(desk: &mut Desk<'_>, set: &Set<Duration>) -> Duration {
+    if set.value.is_zero() {
+        desk.problems.add(
+            &set.at,
+            Bad::new("must be longer than 0", "write for example \"30s\""),
+        );
+    }
+    set.value
+}
+
+/// The four settings of TCP liveness, under either side's names.
+struct KeepaliveKeys<'a> {
+    idle: &'a Set<Duration>,
+    interval: &'a Set<Duration>,
+    count: &'a Set<u32>,
+    user_timeout: &'a Set<Duration>,
+}
+
+fn keepalive(desk: &mut Desk<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Keepalive {
+    // The kernel counts whole seconds up to 32767, and probes up to 127.
+    for set in [keys.idle, keys.interval] {
+        let whole = set.value.subsec_nanos() == 0;
+        if !whole || !(1..=32_767).contains(&set.value.as_secs()) {
+            let bad = Bad::new(
+                "must be whole seconds, from 1s to 32767s",
+                "write for example \"30s\"",
+            );
+            desk.problems.add(&set.at, bad);
+        }
+    }
+    if !(1..=127).contains(&keys.count.value) {
+        desk.problems.add(
+            &keys.count.at,
+            Bad::new("must be from 1 to 127", "write for example 3"),
+        );
+    }
+    if keys.user_timeout.value.as_millis() > i32::MAX as u128 {
+        desk.problems.add(
+            &keys.user_timeout.at,
+            Bad::new("is too long", "write at most \"24d\""),
+        );
+    }
+    super::values::Keepalive {
+        idle: keys.idle.value,
+        interval: keys.interval.value,
+        count: keys.count.value,
+        user_timeout: keys.user_timeout.value,
+    }
+}
+
+fn admin(desk: &mut Desk<'_>) -> Admin {
+    let keys = AdminKeys::read(&desk.merged.table(&AdminKeys::SECTION, None), desk.problems);
+    let http = keys.http.and_then(|set| {
+        let found = listen::socket_addresses(&set.value);
+        let addresses = desk.problems.keep(&set.at, found)?;
+        if addresses.iter().any(|address| !address.ip().is_loopback()) {
+            desk.problems.add(
+                &set.at,
+                Bad::new(
+                    format!(
+                        "{} is not a loopback address; this face has no login",
+                        set.value
+                    ),
+                    "write for example \"127.0.0.1:9127\"",
+                ),
+            );
+        }
+        addresses.first().copied()
+    });
+    Admin {
+        http,
+        users: keys.users.value.0,
+    }
+}
+
+fn log(desk: &mut Desk<'_>) -> Log {
+    let keys = LogKeys::read(&desk.merged.table(&LogKeys::SECTION, None), desk.problems);
+    Log {
+        format: keys.format.value,
+        level: keys.level.value,
+    }
+}
+
+/// Reads every entry of a repeated section: its name and its table.
+fn entries(desk: &Desk<'_>, section: &Section) -> Vec<String> {
+    desk.merged.entries(section)
+}

@@ -1,0 +1,282 @@
+//! `[upstreams.NAME]`: verified or nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::files::{self, SecretKeys};
+use super::{Desk, KeepaliveKeys, keepalive, some_time};
+use crate::config::keys::UpstreamKeys;
+use crate::config::kinds::{FilePath, SslMode};
+use crate::config::layer::Set;
+use crate::config::problem::{At, Bad};
+use crate::config::schema::missing;
+use crate::config::values::{
+    ChannelBinding, Negotiation, Roots, TlsClient, Upstream, UpstreamAddress, UpstreamTls, Verify,
+};
+
+pub(super) fn names(desk: &Desk<'_>) -> Vec<String> {
+    super::entries(desk, &UpstreamKeys::SECTION)
+}
+
+pub(super) fn resolve_all(desk: &mut Desk<'_>) -> BTreeMap<String, Arc<Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for name in names(desk) {
+        let table = desk.merged.table(&UpstreamKeys::SECTION, Some(&name));
+        let keys = UpstreamKeys::read(&table, desk.problems);
+        if let Some(upstream) = resolve(desk, &name, &keys) {
+            upstreams.insert(name, Arc::new(upstream));
+        }
+    }
+    upstreams
+}
+
+fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstream> {
+    let password = files::secret(
+        desk,
+        &SecretKeys {
+            direct: keys.password.as_ref(),
+            file: keys.password_file.as_ref(),
+            env: keys.password_env.as_ref(),
+        },
+    );
+    let keepalive = keepalive(
+        desk,
+        &KeepaliveKeys {
+            idle: &keys.keepalives_idle,
+            interval: &keys.keepalives_interval,
+            count: &keys.keepalives_count,
+            user_timeout: &keys.tcp_user_timeout,
+        },
+    );
+    let connect_timeout = some_time(desk, &keys.connect_timeout);
+    let Some(host) = &keys.host else {
+        let fix = "write host = \"db.example.com\"";
+        let (at, bad) = missing(&keys.section, (&UpstreamKeys::SECTION, name), "host", fix);
+        desk.problems.add(&at, bad);
+        return None;
+    };
+    let address = address(desk, host, &keys.port)?;
+    let tls = tls(desk, name, keys, &host.value);
+    Some(Upstream {
+        name: name.to_owned(),
+        address,
+        tls,
+        user: keys.user.as_ref().map(|set| set.value.clone()),
+        password,
+        dbname: keys.dbname.as_ref().map(|set| set.value.clone()),
+        channel_binding: keys.channel_binding.value,
+        connect_timeout,
+        keepalive,
+    })
+}
+
+fn address(desk: &mut Desk<'_>, host: &Set<String>, port: &Set<u16>) -> Option<UpstreamAddress> {
+    if port.value == 0 {
+        desk.problems.add(
+            &port.at,
+            Bad::new(
+                "must be from 1 to 65535",
+                "write the server's port, for example 25060",
+            ),
+        );
+    }
+    if host.value.starts_with('/') {
+        let file = format!(".s.PGSQL.{}", port.value);
+        return Some(UpstreamAddress::Unix(Path::new(&host.value).join(file)));
+    }
+    desk.problems.keep(&host.at, plain_host(&host.value))?;
+    Some(UpstreamAddress::Tcp {
+        host: host.value.clone(),
+        port: port.value,
+    })
+}
+
+/// A name or an address, and nothing else. The text is not repeated: a URL given
+/// by mistake has a password in it.
+fn plain_host(host: &str) -> Result<(), Bad> {
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.contains("://") || host.contains('@') {
+        return Err(Bad::new(
+            "must be a host name, not a URL",
+            "give host, port, user and dbname one by one, or set DATABASE_URL",
+        ));
+    }
+    if host.contains(':') {
+        return Err(Bad::new(
+            "must be a host name without a port",
+            "give the port in the key port",
+        ));
+    }
+    if host.len() > 253 || !host.chars().all(name) {
+        return Err(Bad::new(
+            "is not a host name",
+            "write a DNS name, an IP address, or a socket directory starting with /",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn is_localhost(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    name.eq_ignore_ascii_case("localhost")
+}
+
+/// Plaintext to it cannot leave the machine.
+fn is_local(host: &str) -> bool {
+    host.starts_with('/')
+        || is_localhost(host)
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn tls(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> UpstreamTls {
+    let mode = keys.sslmode.value;
+    if mode == SslMode::Disable {
+        check_disabled(desk, keys, host);
+        return UpstreamTls::Disable;
+    }
+    if host.starts_with('/') {
+        let fix = "write sslmode = \"disable\"; the socket never leaves the machine";
+        desk.problems.add(
+            &keys.sslmode.at,
+            Bad::new("Postgres has no TLS on a unix socket", fix),
+        );
+    }
+    let (verify, roots) = trust(desk, name, keys);
+    let server_name = keys.server_name.as_ref();
+    if let Some(set) = server_name {
+        desk.problems.keep(&set.at, plain_host(&set.value));
+    }
+    UpstreamTls::Enable(TlsClient {
+        verify,
+        roots,
+        server_name: server_name.map_or_else(|| host.to_owned(), |set| set.value.clone()),
+        identity: identity(desk, keys),
+        crl: keys
+            .sslcrl
+            .as_ref()
+            .map(|set| files::pem(desk, set, "X509 CRL")),
+        min_version: keys.ssl_min_protocol_version.value,
+        negotiation: keys.sslnegotiation.value,
+    })
+}
+
+fn check_disabled(desk: &mut Desk<'_>, keys: &UpstreamKeys, host: &str) {
+    if !is_local(host) {
+        desk.problems.add(
+            &keys.sslmode.at,
+            Bad::new(
+                "plaintext is allowed only to loopback and unix sockets",
+                "write sslmode = \"verify-full\" and give sslrootcert",
+            ),
+        );
+    }
+    if keys.sslnegotiation.value == Negotiation::Direct {
+        let bad = Bad::new(
+            "direct negotiation needs TLS, and sslmode is disable",
+            "take it out, or change sslmode",
+        );
+        desk.problems.add(&keys.sslnegotiation.at, bad);
+    }
+    if keys.channel_binding.value == ChannelBinding::Require {
+        let bad = Bad::new(
+            "channel binding needs TLS, and sslmode is disable",
+            "write \"prefer\", or change sslmode",
+        );
+        desk.problems.add(&keys.channel_binding.at, bad);
+    }
+}
+
+/// What is verified, against which roots.
+fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots) {
+    let mode = keys.sslmode.value;
+    let (verify, roots) = match (&keys.sslrootcert, mode) {
+        (Some(set), SslMode::VerifyFull) if set.value.0 == "system" => {
+            (Verify::Full, Roots::System)
+        }
+        (Some(set), _) if set.value.0 == "system" => {
+            // As in libpq: any public CA would vouch for a server of any name.
+            let bad = Bad::new(
+                "the system's CAs are safe only with verify-full",
+                "write sslmode = \"verify-full\"",
+            );
+            desk.problems.add(&set.at, bad);
+            (Verify::Full, Roots::System)
+        }
+        (Some(set), _) => (
+            if mode == SslMode::VerifyFull {
+                Verify::Full
+            } else {
+                Verify::Ca
+            },
+            Roots::File(root_file(desk, set)),
+        ),
+        (None, SslMode::Require | SslMode::Disable) => (Verify::Nothing, Roots::Unneeded),
+        (None, SslMode::VerifyCa | SslMode::VerifyFull) => {
+            missing_roots(desk, &keys.section, name);
+            (Verify::Full, Roots::System)
+        }
+    };
+    match (verify, mode) {
+        (Verify::Ca, SslMode::Require) => desk.problems.warn(format!(
+            "upstream {name}: sslmode=require with a CA verifies the chain, as in libpq, but not the host name; \
+             any server with a certificate of that CA is accepted"
+        )),
+        (Verify::Ca, _) => desk.problems.warn(format!(
+            "upstream {name}: sslmode=verify-ca does not verify the host name; \
+             any server with a certificate of that CA is accepted"
+        )),
+        (Verify::Nothing, _) => desk.problems.warn(format!(
+            "upstream {name}: sslmode=require verifies nothing; \
+             whoever stands in the way can read and change everything"
+        )),
+        (Verify::Full, _) => {}
+    }
+    (verify, roots)
+}
+
+fn root_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> std::path::PathBuf {
+    files::pem(desk, set, "CERTIFICATE")
+}
+
+const ROOTS: &str = "write sslrootcert = \"ca-certificate.crt\" (the provider's CA), \
+                     or \"system\" for a publicly trusted certificate";
+
+fn missing_roots(desk: &mut Desk<'_>, section: &At, name: &str) {
+    let entry = (&UpstreamKeys::SECTION, name);
+    let (at, mut bad) = missing(section, entry, "sslrootcert", ROOTS);
+    bad.message
+        .push_str(": without it the server cannot be verified");
+    desk.problems.add(&at, bad);
+}
+
+fn identity(
+    desk: &mut Desk<'_>,
+    keys: &UpstreamKeys,
+) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+    match (&keys.sslcert, &keys.sslkey) {
+        (Some(cert), Some(key)) => Some((
+            files::pem(desk, cert, "CERTIFICATE"),
+            files::private_key(desk, key),
+        )),
+        (Some(one), None) => {
+            desk.problems.add(
+                &one.at,
+                Bad::new("sslcert without sslkey", "give sslkey too"),
+            );
+            None
+        }
+        (None, Some(one)) => {
+            desk.problems.add(
+                &one.at,
+                Bad::new("sslkey without sslcert", "give sslcert too"),
+            );
+            None
+        }
+        (None, None) => None,
+    }
+}

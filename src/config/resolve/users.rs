@@ -1,0 +1,164 @@
+//! `[[users]]`: what a client presents, and what the upstream is given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Desk;
+use super::files::{self, SecretKeys};
+use crate::config::keys::{AuthKeys, UserKeys};
+use crate::config::kinds::{AuthMethod, Text};
+use crate::config::layer::Set;
+use crate::config::problem::{At, Bad};
+use crate::config::values::{AuthMode, ClientAuth, Upstream, User};
+
+pub(super) fn resolve_all(
+    desk: &mut Desk<'_>,
+    auth: &AuthKeys,
+    upstream: Option<&Arc<Upstream>>,
+) -> BTreeMap<String, Arc<User>> {
+    let mut users = BTreeMap::new();
+    let entries = super::entries(desk, &UserKeys::SECTION);
+    for (position, entry) in entries.iter().enumerate() {
+        let table = desk.merged.table(&UserKeys::SECTION, Some(entry));
+        let keys = UserKeys::read(&table, desk.problems);
+        if position == 0 && auth.mode.value == AuthMode::Passthrough {
+            desk.problems.add(
+                &keys.section,
+                Bad::new(
+                    "users are of no use in passthrough mode: the upstream checks every client",
+                    "write mode = \"held\" under [auth], or take the users out",
+                ),
+            );
+        }
+        let Some(user) = resolve(desk, &keys, upstream) else {
+            continue;
+        };
+        if users.contains_key(&user.name) {
+            let message = format!("there is another user {:?}", user.name);
+            desk.problems
+                .add(&keys.section, Bad::new(message, "keep one of them"));
+        }
+        users.insert(user.name.clone(), Arc::new(user));
+    }
+    if entries.is_empty() && auth.mode.value == AuthMode::Held {
+        desk.problems.add(
+            &auth.mode.at,
+            Bad::new(
+                "held mode without users lets nobody in",
+                "add [[users]] with name and password_file, or write mode = \"passthrough\"",
+            ),
+        );
+    }
+    users
+}
+
+fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>>) -> Option<User> {
+    let password = files::secret(
+        desk,
+        &SecretKeys {
+            direct: keys.password.as_ref(),
+            file: keys.password_file.as_ref(),
+            env: keys.password_env.as_ref(),
+        },
+    );
+    let own_upstream_password = files::secret(
+        desk,
+        &SecretKeys {
+            direct: keys.upstream_password.as_ref(),
+            file: keys.upstream_password_file.as_ref(),
+            env: keys.upstream_password_env.as_ref(),
+        },
+    );
+    let Some(name) = keys.name.as_ref().map(|set| set.value.clone()) else {
+        desk.problems.add(
+            &keys.section,
+            Bad::new("a user needs a name", "write name = \"app\""),
+        );
+        return None;
+    };
+    check_password(desk, keys);
+    let shared_user = upstream.and_then(|upstream| upstream.user.as_ref());
+    let upstream_user = match (&keys.upstream_user, shared_user) {
+        (Some(set), _) => set.value.clone(),
+        (None, Some(shared)) => shared.clone(),
+        (None, None) => name.clone(),
+    };
+    let upstream_password = own_upstream_password.or_else(|| {
+        let shared = upstream.filter(|_| shared_user == Some(&upstream_user));
+        let own = password.clone().filter(|_| upstream_user == name);
+        shared
+            .and_then(|upstream| upstream.password.clone())
+            .or(own)
+    });
+    Some(User {
+        auth: client_auth(desk, keys, &name),
+        name,
+        password,
+        upstream_user,
+        upstream_password,
+    })
+}
+
+/// Methods that ask for a password need one, and the others have no use for it.
+fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
+    let asks = matches!(
+        keys.auth.value,
+        AuthMethod::Password | AuthMethod::Md5 | AuthMethod::ScramSha256
+    );
+    let places = [
+        keys.password.as_ref().map(|set| &set.at),
+        keys.password_file.as_ref().map(|set| &set.at),
+        keys.password_env.as_ref().map(|set| &set.at),
+    ];
+    let given: Option<&At> = places.into_iter().flatten().next();
+    match given {
+        None if asks => desk.problems.add(
+            &keys.section,
+            Bad::new(
+                "a user who logs in with a password needs one",
+                "give password_file, password_env or password",
+            ),
+        ),
+        Some(at) if !asks => desk.problems.add(
+            at,
+            Bad::new(
+                "the client is not asked for a password with this auth",
+                "take it out; the upstream's is upstream_password_file",
+            ),
+        ),
+        _ => {}
+    }
+}
+
+fn client_auth(desk: &mut Desk<'_>, keys: &UserKeys, name: &str) -> ClientAuth {
+    let method = keys.auth.value;
+    if method != AuthMethod::Peer {
+        unused(desk, keys.os_user.as_ref(), "peer");
+    }
+    if method != AuthMethod::Cert {
+        unused(desk, keys.common_name.as_ref(), "cert");
+    }
+    let or_name = |set: &Option<Set<Text>>| set.as_ref().map_or(name, |set| &set.value).to_owned();
+    match method {
+        AuthMethod::Trust => ClientAuth::Trust,
+        AuthMethod::Password => ClientAuth::Password,
+        AuthMethod::Md5 => ClientAuth::Md5,
+        AuthMethod::ScramSha256 => ClientAuth::ScramSha256,
+        AuthMethod::Peer => ClientAuth::Peer {
+            os_user: or_name(&keys.os_user),
+        },
+        AuthMethod::Cert => ClientAuth::Cert {
+            common_name: or_name(&keys.common_name),
+        },
+    }
+}
+
+fn unused(desk: &mut Desk<'_>, set: Option<&Set<Text>>, method: &str) {
+    if let Some(set) = set {
+        let message = format!("is used only with auth = {method:?}");
+        desk.problems.add(
+            &set.at,
+            Bad::new(message, format!("take it out, or write auth = {method:?}")),
+        );
+    }
+}

@@ -1,0 +1,308 @@
+//! Listening sockets of both families.
+//!
+//! A unix socket has libpq's name, `.s.PGSQL.PORT`, and Postgres's lock file
+//! beside it. It appears under its name by a rename, already listening, so that
+//! clients of a stale socket that is taken over never meet a closed door.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Peer, Socket};
+
+/// Longest path of a unix socket, its terminator excluded.
+const MAX_UNIX_PATH: usize = 107;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error("cannot listen on {address}: {source}")]
+    Tcp {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot listen on {}: {source}", path.display())]
+    Unix { path: PathBuf, source: io::Error },
+    #[error("{} is in use by another server", .0.display())]
+    InUse(PathBuf),
+    #[error("{} is longer than the {MAX_UNIX_PATH} bytes a socket path may have", .0.display())]
+    PathTooLong(PathBuf),
+    #[error("{} is locked by {} (process {pid}); if that process is gone, remove the lock file", path.display(), lock.display())]
+    Locked {
+        path: PathBuf,
+        lock: PathBuf,
+        pid: u32,
+    },
+    #[error("no group \"{0}\" on this machine")]
+    NoGroup(String),
+}
+
+/// How a socket file is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnixOptions<'a> {
+    pub(crate) port: u16,
+    pub(crate) mode: u32,
+    pub(crate) group: Option<&'a str>,
+}
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        file: SocketFile,
+    },
+}
+
+impl Listener {
+    /// Binds a TCP address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The address is in use, not ours, or not allowed.
+    pub(crate) fn bind_tcp(address: SocketAddr, backlog: u32) -> Result<Self, BindError> {
+        let bind = || {
+            let socket = RawSocket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
+            // A restart must not wait for connections in TIME_WAIT.
+            socket.set_reuse_address(true)?;
+            if address.is_ipv6() {
+                // 0.0.0.0 and [::] can then be listened on side by side.
+                socket.set_only_v6(true)?;
+            }
+            socket.bind(&address.into())?;
+            socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+            socket.set_nonblocking(true)?;
+            TcpListener::from_std(socket.into())
+        };
+        bind()
+            .map(Self::Tcp)
+            .map_err(|source| BindError::Tcp { address, source })
+    }
+
+    /// Binds `DIRECTORY/.s.PGSQL.PORT`, taking over a socket that nobody serves.
+    ///
+    /// # Errors
+    /// Somebody serves it, or the directory does not allow it.
+    pub(crate) fn bind_unix(
+        directory: &Path,
+        options: &UnixOptions<'_>,
+    ) -> Result<Self, BindError> {
+        let path = directory.join(format!(".s.PGSQL.{}", options.port));
+        if path.as_os_str().len() > MAX_UNIX_PATH {
+            return Err(BindError::PathTooLong(path));
+        }
+        let file = SocketFile::claim(path)?;
+        let failed = |source| BindError::Unix {
+            path: file.path.clone(),
+            source,
+        };
+        let fresh = file
+            .path
+            .with_extension(format!("{}.{}", options.port, std::process::id()));
+        let _ = fs::remove_file(&fresh);
+        let listener = UnixListener::bind(&fresh).map_err(failed)?;
+        if let Some(group) = options.group {
+            std::os::unix::fs::chown(&fresh, None, Some(group_id(group)?)).map_err(failed)?;
+        }
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(options.mode)).map_err(failed)?;
+        fs::rename(&fresh, &file.path).map_err(failed)?;
+        Ok(Self::Unix { listener, file })
+    }
+
+    /// The next client.
+    ///
+    /// # Errors
+    /// What `accept` reports: out of descriptors, or a client that left already.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Socket::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                Ok((Socket::Unix(stream), Peer::Unix { uid }))
+            }
+        }
+    }
+
+    /// The address as text: with the port that was taken, or the socket's path.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or_else(
+                |error| format!("unknown ({error})"),
+                |address| address.to_string(),
+            ),
+            Self::Unix { file, .. } => file.path.display().to_string(),
+        }
+    }
+
+    /// The TCP port that was taken.
+    pub(crate) fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::Unix { .. } => None,
+        }
+    }
+}
+
+/// A socket file and its lock; both go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    lock: PathBuf,
+}
+
+impl SocketFile {
+    fn claim(path: PathBuf) -> Result<Self, BindError> {
+        if is_served(&path) {
+            return Err(BindError::InUse(path));
+        }
+        let mut lock = path.clone().into_os_string();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        let failed = |source| BindError::Unix {
+            path: lock.clone(),
+            source,
+        };
+        if let Some(pid) = lock_holder(&lock) {
+            if is_running(pid) {
+                return Err(BindError::Locked { path, lock, pid });
+            }
+            fs::remove_file(&lock).map_err(failed)?;
+        }
+        // Whoever creates the lock has the socket; a race is lost here, not at the rename.
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&lock)
+            .map_err(failed)?;
+        let claimed = Self {
+            path,
+            lock: lock.clone(),
+        };
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(claimed)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        for path in [&self.path, &self.lock] {
+            if let Err(error) = fs::remove_file(path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "socket file not removed");
+            }
+        }
+    }
+}
+
+/// Whether somebody accepts on `path`. Only a refusal says that nobody does.
+fn is_served(path: &Path) -> bool {
+    match StdUnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+        ),
+    }
+}
+
+/// The process named in a lock file; a torn file names none that runs.
+fn lock_holder(lock: &Path) -> Option<u32> {
+    let text = fs::read_to_string(lock).ok()?;
+    // Postgres writes a negative number for a standalone backend.
+    Some(
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().trim_start_matches('-').parse().ok())
+            .unwrap_or(0),
+    )
+}
+
+/// Whether `pid` is a running process that may own a Postgres socket: after a
+/// reboot, or in a new container, the number in a stale lock belongs to another.
+fn is_running(pid: u32) -> bool {
+    if pid == 0 || pid == std::process::id() {
+        return false;
+    }
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| {
+        ["postgres", "postmaster", "pgsluice", "pgbouncer"].contains(&name.trim())
+    })
+}
+
+fn group_id(group: &str) -> Result<u32, BindError> {
+    if let Ok(id) = group.parse() {
+        return Ok(id);
+    }
+    match nix::unistd::Group::from_name(group) {
+        Ok(Some(found)) => Ok(found.gid.as_raw()),
+        _ => Err(BindError::NoGroup(group.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: UnixOptions<'_> = UnixOptions {
+        port: 5432,
+        mode: 0o700,
+        group: None,
+    };
+
+    #[tokio::test]
+    async fn a_live_socket_is_not_taken_over_and_goes_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = Listener::bind_unix(dir.path(), &OPTIONS).unwrap();
+        let refused = Listener::bind_unix(dir.path(), &OPTIONS).unwrap_err();
+        assert!(matches!(refused, BindError::InUse(_)), "{refused}");
+        drop(listener);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".s.PGSQL.5432");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        fs::write(
+            dir.path().join(".s.PGSQL.5432.lock"),
+            "4194305\n/old/data\n",
+        )
+        .unwrap();
+        let listener = Listener::bind_unix(dir.path(), &OPTIONS).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        let (accepted, connected) =
+            tokio::join!(listener.accept(), tokio::net::UnixStream::connect(&path));
+        connected.unwrap();
+        let (_, peer) = accepted.unwrap();
+        assert_eq!(
+            peer,
+            Peer::Unix {
+                uid: nix::unistd::getuid().as_raw()
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn a_path_that_does_not_fit_is_named() {
+        let deep = PathBuf::from("/tmp").join("x".repeat(120));
+        let refused = Listener::bind_unix(&deep, &OPTIONS).unwrap_err();
+        assert!(matches!(refused, BindError::PathTooLong(_)), "{refused}");
+    }
+}

@@ -1,0 +1,156 @@
+//! A stream socket of either family, and who is at its other end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::config::values::Keepalive;
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The other end of an accepted socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Tcp(SocketAddr),
+    /// The user that the peer's process ran as when it connected.
+    Unix {
+        uid: u32,
+    },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid } => write!(f, "unix(uid {uid})"),
+        }
+    }
+}
+
+impl Socket {
+    pub(crate) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Sends small writes at once, and notices a peer that is gone without a word.
+    /// A failure is not an obstacle to serving: the options bound how late a dead
+    /// peer is noticed, nothing else.
+    pub(crate) fn set_options(&self, keepalive: &Keepalive) {
+        let Self::Tcp(stream) = self else { return };
+        let socket = SockRef::from(stream);
+        let probes = TcpKeepalive::new()
+            .with_time(keepalive.idle)
+            .with_interval(keepalive.interval)
+            .with_retries(keepalive.count);
+        for (option, result) in [
+            ("TCP_NODELAY", stream.set_nodelay(true)),
+            ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
+            (
+                "TCP_USER_TIMEOUT",
+                socket.set_tcp_user_timeout(Some(keepalive.user_timeout)),
+            ),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(option, %error, "socket option not set");
+            }
+        }
+    }
+
+    /// The first byte, left in the socket; `None` at end of file, and on unix
+    /// sockets, where nothing depends on it.
+    pub(crate) async fn peek_byte(&self) -> io::Result<Option<u8>> {
+        let Self::Tcp(stream) = self else {
+            return Ok(None);
+        };
+        let mut byte = [0];
+        Ok((stream.peek(&mut byte).await? == 1).then_some(byte[0]))
+    }
+
+    /// The file descriptor back without tokio, to be given to another runtime.
+    pub(crate) fn into_std(self) -> io::Result<Detached> {
+        Ok(match self {
+            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+        })
+    }
+}
+
+/// A socket that belongs to no runtime.
+#[derive(Debug)]
+pub(crate) enum Detached {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Detached {
+    /// Registers the socket with the runtime of the calling task.
+    pub(crate) fn attach(self) -> io::Result<Socket> {
+        Ok(match self {
+            Self::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The door to the accounts of one upstream: tasks wait here for a slot.
+//!
+//! Not here: the rules (`accounts`). This is one lock around them, a mailbox for
+//! each waiter, and the promise that whatever is dropped, and whenever, gives
+//! back what it had.
+//!
+//! Invariant: the lock is never held across an await, and a slot is always in
+//! exactly one of three places: a [`Permit`], a mailbox, the hands of the lock's
+//! holder. A mailbox is filled, and abandoned, under the lock only.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::accounts::{Accounts, Caps, Decision, Departure, Grant, Key, Obstacle, Slot};
+use super::accounts::{Tally, WaiterId};
+use crate::config::values::Priority;
+use crate::fault::{ClientFacing, Fault};
+use crate::wire::sqlstate::SqlState;
+
+#[cfg(test)]
+mod tests;
+
+/// Admits to one upstream. Clones are the same door.
+#[derive(Debug, Clone)]
+pub(crate) struct Gatekeeper {
+    room: Arc<Mutex<Room>>,
+}
+
+/// One connection's slot, given back on drop. Held from before the dial until
+/// the server has let go.
+#[derive(Debug)]
+#[must_use = "dropping a permit gives the slot back"]
+pub(crate) struct Permit {
+    room: Arc<Mutex<Room>>,
+    /// `None` only while dropping.
+    slot: Option<Slot>,
+}
+
+/// Why nobody was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// SQLSTATE 53300.
+    #[error("no connection became free in {waited:?} ({in_use} in use, {waiting} others waiting)")]
+    TimedOut {
+        waited: Duration,
+        /// The cap that stood in the way at the end.
+        obstacle: Obstacle,
+        in_use: u32,
+        waiting: usize,
+    },
+    /// SQLSTATE 57P01: the proxy is going down.
+    #[error("no new connections are made any more")]
+    Closed,
+}
+
+impl ClientFacing for Refusal {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::TimedOut {
+                obstacle,
+                in_use,
+                waiting,
+                ..
+            } => Fault::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "query_wait_timeout",
+                "no upstream connection became free within query_wait_timeout",
+            )
+            .detail(format!("{in_use} in use, {waiting} other clients waiting."))
+            .hint(match obstacle {
+                Obstacle::Total => {
+                    "All connections of limits.max_upstream_conn are in use: close idle \
+                     sessions, or raise it if the cluster's limit permits."
+                }
+                Obstacle::User => {
+                    "The user is at limits.max_user_connections: close idle sessions of \
+                     this user, or raise it."
+                }
+                Obstacle::Database => {
+                    "The database is at limits.max_db_connections: close idle sessions to \
+                     it, or raise it."
+                }
+            }),
+            Self::Closed => Fault::new(SqlState::ADMIN_SHUTDOWN, "draining", self.to_string())
+                .hint("Connect again: another instance, or this one after its restart."),
+        }
+    }
+}
+
+/// The numbers at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) caps: Caps,
+    pub(crate) in_use: u32,
+    pub(crate) waiting: usize,
+    pub(crate) longest_wait: Duration,
+    pub(crate) by_key: BTreeMap<Key, Tally>,
+}
+
+#[derive(Debug)]
+struct Room {
+    accounts: Accounts,
+    mailboxes: HashMap<WaiterId, oneshot::Sender<Slot>>,
+    closed: bool,
+}
+
+/// A place in the queue, left on drop.
+struct Waiting {
+    room: Arc<Mutex<Room>>,
+    id: WaiterId,
+    mailbox: oneshot::Receiver<Slot>,
+    since: Instant,
+    /// The mailbox was emptied, or the place left.
+    over: bool,
+}
+
+impl Gatekeeper {
+    pub(crate) fn new(caps: Caps) -> Self {
+        let room = Room {
+            accounts: Accounts::new(caps),
+            mailboxes: HashMap::new(),
+            closed: false,
+        };
+        Self {
+            room: Arc::new(Mutex::new(room)),
+        }
+    }
+
+    /// Waits for a slot until `deadline`; one that is free is given even if that
+    /// has passed. Dropping the future at any point leaves nothing behind.
+    pub(crate) async fn admit(
+        &self,
+        key: Key,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Result<Permit, Refusal> {
+        let mut waiting = match self.ask(key, priority)? {
+            Answer::Admitted(permit) => return Ok(permit),
+            Answer::Wait(waiting) => waiting,
+        };
+        match timeout_at(deadline, &mut waiting.mailbox).await {
+            Ok(Ok(slot)) => {
+                waiting.over = true;
+                Ok(self.permit(slot))
+            }
+            Ok(Err(_closed)) => Err(Refusal::Closed),
+            Err(_elapsed) => waiting.give_up().map(|slot| self.permit(slot)),
+        }
+    }
+
+    /// New caps: nothing is taken from holders.
+    pub(crate) fn resize(&self, caps: Caps) {
+        let mut room = self.room.lock();
+        let grants = room.accounts.resize(caps);
+        room.deliver(grants);
+    }
+
+    /// Refuses everybody from now on, those who wait included.
+    pub(crate) fn close(&self) {
+        let mut room = self.room.lock();
+        room.closed = true;
+        // A waiter whose mailbox is gone wakes up and leaves by itself.
+        room.mailboxes.clear();
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = Instant::now();
+        let room = self.room.lock();
+        Snapshot {
+            caps: room.accounts.caps(),
+            in_use: room.accounts.in_use(),
+            waiting: room.accounts.waiting(),
+            longest_wait: room.accounts.longest_wait(now),
+            by_key: room.accounts.tallies(now),
+        }
+    }
+
+    fn ask(&self, key: Key, priority: Priority) -> Result<Answer, Refusal> {
+        let since = Instant::now();
+        let mut room = self.room.lock();
+        if room.closed {
+            return Err(Refusal::Closed);
+        }
+        match room.accounts.request(key, priority, since) {
+            Decision::Granted(slot) => Ok(Answer::Admitted(self.permit(slot))),
+            Decision::Queued(id) => {
+                let (sender, mailbox) = oneshot::channel();
+                room.mailboxes.insert(id, sender);
+                Ok(Answer::Wait(Waiting {
+                    room: Arc::clone(&self.room),
+                    id,
+                    mailbox,
+                    since,
+                    over: false,
+                }))
+            }
+        }
+    }
+
+    fn permit(&self, slot: Slot) -> Permit {
+        Permit {
+            room: Arc::clone(&self.room),
+            slot: Some(slot),
+        }
+    }
+}
+
+enum Answer {
+    Admitted(Permit),
+    Wait(Waiting),
+}
+
+impl Room {
+    fn release(&mut self, slot: Slot) {
+        let grants = self.accounts.release(slot);
+        self.deliver(grants);
+    }
+
+    /// Puts slots into mailboxes. What cannot be delivered goes back, which may
+    /// be a grant to the next: a loop, as many may have gone at once.
+    fn deliver(&mut self, mut grants: Vec<Grant>) {
+        while let Some(Grant { waiter, slot }) = grants.pop() {
+            let undelivered = match self.mailboxes.remove(&waiter) {
+                Some(mailbox) => mailbox.send(slot).err(),
+                None => Some(slot),
+            };
+            if let Some(slot) = undelivered {
+                grants.extend(self.accounts.release(slot));
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// The time is over. If the slot came at this very moment, it counts.
+    fn give_up(&mut self) -> Result<Slot, Refusal> {
+        let room = Arc::clone(&self.room);
+        let mut room = room.lock();
+        let obstacle = room.accounts.obstacle(self.id);
+        match (self.leave(&mut room), obstacle) {
+            (Some(slot), _) => Ok(slot),
+            (None, Some(obstacle)) => Err(Refusal::TimedOut {
+                waited: self.since.elapsed(),
+                obstacle,
+                in_use: room.accounts.in_use(),
+                waiting: room.accounts.waiting(),
+            }),
+            // Granted, but there was no mailbox to put it in.
+            (None, None) => Err(Refusal::Closed),
+        }
+    }
+
+    /// Gives the place up; a slot that had been granted is handed back instead.
+    fn leave(&mut self, room: &mut Room) -> Option<Slot> {
+        self.over = true;
+        match room.accounts.leave(self.id) {
+            Departure::Left(grants) => {
+                room.mailboxes.remove(&self.id);
+                room.deliver(grants);
+                None
+            }
+            Departure::AlreadyGranted => self.mailbox.try_recv().ok(),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let room = Arc::clone(&self.room);
+        let mut room = room.lock();
+        if let Some(slot) = self.leave(&mut room) {
+            room.release(slot);
+        }
+    }
+}
+
+impl Permit {
+    /// Whose connection this is for.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.slot.as_ref().and_then(Slot::key)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.room.lock().release(slot);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Logging a session in: the client's own login relayed, or the proxy's.
+//!
+//! Relayed, nothing is kept and little is touched: `SCRAM-SHA-256-PLUS` is taken
+//! off the offer where the client's leg cannot bind to the server, and errors
+//! that a user can do something about get a hint.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout_at;
+
+use crate::config::values::{SaslPlus, User};
+use crate::fault::{ClientFacing, Fault};
+use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
+use crate::startup::{Admitted, Identity};
+use crate::tls::MaybeTls;
+use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
+use crate::wire::backend::{self, AuthRequest};
+use crate::wire::frontend;
+use crate::wire::scram::SCRAM_SHA_256_PLUS;
+use crate::wire::sqlstate::SqlState;
+use crate::wire::startup::{CancelKey, StartupMessage, Version};
+
+/// What a client may send ahead of its turn in a login.
+const MAX_AHEAD: usize = 16 * 1024;
+
+/// Why a login came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginFailure {
+    #[error("client left during login")]
+    ClientLeft,
+    #[error("client lost during login: {0}")]
+    ClientLost(io::Error),
+    #[error("client broke the protocol during login: {0}")]
+    Client(&'static str),
+    /// The client has been told, in the upstream's own words.
+    #[error("the upstream refused the login: {0}")]
+    Refused(String),
+    #[error(transparent)]
+    Held(#[from] LoginError),
+    #[error("the upstream was lost during login: {0}")]
+    Upstream(FrameError),
+    #[error("the upstream broke the protocol during login")]
+    UpstreamProtocol,
+    #[error("login not complete in time")]
+    TimedOut,
+    #[error(
+        "the client's TLS session ends at the proxy, so its channel binding cannot reach the upstream"
+    )]
+    ChannelBinding,
+    #[error("GSSAPI and SSPI logins cannot be relayed: the ticket is for the proxy's name")]
+    Gss,
+}
+
+impl LoginFailure {
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::ClientLeft | Self::ClientLost(_) => "client_left",
+            Self::Client(_) => "protocol",
+            Self::Refused(_) => "upstream_refused",
+            Self::Held(_) => "upstream_login",
+            Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
+            Self::TimedOut => "login_timeout",
+            Self::ChannelBinding => "channel_binding",
+            Self::Gss => "gss",
+        }
+    }
+
+    /// What the client is still to be told.
+    pub(super) fn told(&self) -> Option<Fault> {
+        let (sqlstate, hint) = match self {
+            Self::ClientLeft | Self::ClientLost(_) | Self::Refused(_) => return None,
+            Self::Held(error) => return Some(error.fault()),
+            Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
+            Self::Upstream(_) | Self::UpstreamProtocol => (
+                SqlState::CANNOT_CONNECT_NOW,
+                Some("Connect again; if it persists, look into the upstream's log."),
+            ),
+            Self::ChannelBinding => (
+                SqlState::INVALID_AUTHORIZATION,
+                Some(
+                    "Set channel_binding=disable in the client (Npgsql: `Channel Binding=Disable`, and listen.sasl_plus = \"keep\"), connect to the proxy without TLS, or let the proxy hold the credentials ([auth] mode = \"held\").",
+                ),
+            ),
+            Self::Gss => (
+                SqlState::INVALID_AUTHORIZATION,
+                Some(
+                    "Use a role that logs in with scram-sha-256, or let the proxy hold its credentials.",
+                ),
+            ),
+        };
+        let fault = Fault::new(sqlstate, self.label(), self.to_string());
+        Some(match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        })
+    }
+}
+
+/// A login that is under way.
+#[derive(Debug)]
+struct Login<'a> {
+    client: &'a mut Framed<MaybeTls>,
+    upstream: &'a mut Framed<MaybeTls>,
+    sasl_plus: SaslPlus,
+    expects: Expects,
+    /// The upstream offered channel binding, and the client was not told.
+    stripped: bool,
+    /// The version that the client has to be told in the upstream's stead.
+    clamped: Option<Version>,
+    key: Option<CancelKey>,
+}
+
+/// Whose turn it is, as far as the client is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expects {
+    /// The upstream has asked for nothing.
+    Nothing,
+    /// SASLInitialResponse.
+    Mechanism,
+    /// Any other password message.
+    Response,
+    /// The upstream is satisfied; what the client sends now is for the session.
+    Authenticated,
+}
+
+/// Logs `client` in over `upstream`, and passes on what that says up to its first
+/// ReadyForQuery. Returns the key that cancels the session's statements.
+///
+/// # Errors
+/// See [`LoginFailure`].
+pub(super) async fn log_client_in(
+    client: &mut Admitted,
+    upstream: &mut Framed<MaybeTls>,
+    target: &Upstream,
+    plan: &Plan<'_>,
+) -> Result<Option<CancelKey>, LoginFailure> {
+    let mut startup = client.startup.clone();
+    let clamped = startup.clamp_version().then_some(startup.version());
+    if let Some(dbname) = plan.dbname {
+        startup.set(b"database", dbname);
+    }
+    let mut login = Login {
+        client: &mut client.stream,
+        upstream,
+        sasl_plus: plan.sasl_plus,
+        expects: Expects::Nothing,
+        stripped: false,
+        clamped,
+        key: None,
+    };
+    let authenticate = async {
+        match &client.identity {
+            Identity::Relayed => {
+                login.begin(&startup).await?;
+                login.relay().await
+            }
+            Identity::Held(user) => {
+                startup.set(b"user", &user.upstream_user);
+                login.begin(&startup).await?;
+                login.log_in_for(user, target).await
+            }
+        }
+    };
+    timeout_at(client.login_deadline, authenticate)
+        .await
+        .map_err(|_| LoginFailure::TimedOut)??;
+    // Authenticated: how long the server takes from here on is its own affair.
+    login.relay().await?;
+    Ok(login.key)
+}
+
+/// What a login needs to know of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    /// The database to ask for, where it is not what the client asked for.
+    pub(super) dbname: Option<&'a str>,
+    pub(super) sasl_plus: SaslPlus,
+}
+
+impl Login<'_> {
+    async fn begin(&mut self, startup: &StartupMessage) -> Result<(), LoginFailure> {
+        self.upstream
+            .send(&startup.encode())
+            .await
+            .map_err(|error| LoginFailure::Upstream(error.into()))
+    }
+
+    /// With credentials that the proxy holds; the client is told the outcome.
+    async fn log_in_for(&mut self, user: &User, target: &Upstream) -> Result<(), LoginFailure> {
+        let who = Credentials {
+            user: &user.upstream_user,
+            password: user.upstream_password.as_ref(),
+            channel_binding: target.config().channel_binding,
+        };
+        match log_in(&mut self.upstream, &who).await {
+            Ok(()) => {}
+            Err(LoginError::Refused(frame)) => {
+                return self.pass_refusal(&frame).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.expects = Expects::Authenticated;
+        self.to_client(&backend::authentication(0, &[])).await
+    }
+
+    /// Relays until AuthenticationOk, and once that has been seen until
+    /// ReadyForQuery.
+    async fn relay(&mut self) -> Result<(), LoginFailure> {
+        let until_ready = self.expects == Expects::Authenticated;
+        loop {
+            let asked = matches!(self.expects, Expects::Mechanism | Expects::Response);
+            let room = self.client.ahead() < MAX_AHEAD;
+            tokio::select! {
+                frame = self.upstream.read(MAX_UPSTREAM_FRAME) => {
+                    let frame = frame.map_err(LoginFailure::Upstream)?;
+                    if self.on_upstream(frame, until_ready).await? {
+                        return Ok(());
+                    }
+                }
+                spoken = listen(self.client, asked), if asked || room => {
+                    if let Some(frame) = spoken.map_err(client_failure)? {
+                        self.on_client(frame).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes on this frame and those that came with it, in one write; says
+    /// whether the end of this stage has been reached.
+    async fn on_upstream(
+        &mut self,
+        first: WholeFrame,
+        until_ready: bool,
+    ) -> Result<bool, LoginFailure> {
+        let mut out = BytesMut::new();
+        let mut next = Some(first);
+        let mut reached = false;
+        while let Some(frame) = next {
+            if let Some(version) = self.clamped.take()
+                && frame.tag() != backend::NEGOTIATE_PROTOCOL_VERSION
+            {
+                out.extend_from_slice(&backend::negotiate_protocol_version(version, &[]));
+            }
+            match frame.tag() {
+                backend::ERROR_RESPONSE => {
+                    self.to_client(&out).await?;
+                    self.pass_refusal(&frame).await?;
+                }
+                backend::AUTHENTICATION if !until_ready => {
+                    out.extend_from_slice(&self.challenge(&frame)?);
+                    reached = self.expects == Expects::Authenticated;
+                }
+                backend::BACKEND_KEY_DATA => {
+                    self.key = CancelKey::from_key_data(frame.body());
+                    out.extend_from_slice(&frame.bytes);
+                }
+                tag => {
+                    out.extend_from_slice(&frame.bytes);
+                    reached = until_ready && tag == backend::READY_FOR_QUERY;
+                }
+            }
+            next = match reached {
+                true => None,
+                false => self
+                    .upstream
+                    .buffered(MAX_UPSTREAM_FRAME)
+                    .map_err(LoginFailure::Upstream)?,
+            };
+        }
+        self.to_client(&out).await?;
+        Ok(reached)
+    }
+
+    /// An authentication request as the client is to see it.
+    fn challenge(&mut self, frame: &WholeFrame) -> Result<Bytes, LoginFailure> {
+        let request = AuthRequest::decode(frame.body()).ok_or(LoginFailure::UpstreamProtocol)?;
+        self.expects = match request {
+            AuthRequest::Ok => Expects::Authenticated,
+            AuthRequest::Sasl(list) => {
+                self.expects = Expects::Mechanism;
+                return Ok(self.offer(list, frame));
+            }
+            AuthRequest::SaslFinal(_) => Expects::Nothing,
+            AuthRequest::Gss => return Err(LoginFailure::Gss),
+            AuthRequest::CleartextPassword
+            | AuthRequest::Md5Password(_)
+            | AuthRequest::SaslContinue(_)
+            | AuthRequest::Other(_) => Expects::Response,
+        };
+        Ok(frame.bytes.clone())
+    }
+
+    /// The mechanisms without the one that binds to a channel the client is not
+    /// at the other end of; libpq refuses to go on when it is offered in plaintext.
+    fn offer(&mut self, list: &[u8], frame: &WholeFrame) -> Bytes {
+        let mut names = backend::mechanisms(list);
+        let offered = names.len();
+        if self.sasl_plus == SaslPlus::Strip {
+            names.retain(|name| *name != SCRAM_SHA_256_PLUS.as_bytes());
+        }
+        self.stripped = names.len() < offered;
+        if self.stripped {
+            backend::authentication_sasl(&names)
+        } else {
+            frame.bytes.clone()
+        }
+    }
+
+    async fn on_client(&mut self, frame: WholeFrame) -> Result<(), LoginFailure> {
+        if frame.tag() == frontend::TERMINATE {
+            return Err(LoginFailure::ClientLeft);
+        }
+        if frame.tag() != frontend::PASSWORD {
+            return Err(LoginFailure::Client("expected a password message"));
+        }
+        if self.expects == Expects::Mechanism {
+            let (mechanism, data) = frontend::parse_sasl_initial_response(frame.body())
+                .ok_or(LoginFailure::Client("malformed SASLInitialResponse"))?;
+            // The server checks this byte against its own offer, and the client's
+            // proof covers it: it can be neither changed nor carried through.
+            let thinks_unsupported = self.stripped && data.first() == Some(&b'y');
+            if mechanism == SCRAM_SHA_256_PLUS.as_bytes() || thinks_unsupported {
+                return Err(LoginFailure::ChannelBinding);
+            }
+        }
+        self.expects = Expects::Nothing;
+        self.upstream
+            .send(&frame.bytes)
+            .await
+            .map_err(|error| LoginFailure::Upstream(error.into()))
+    }
+
+    /// The upstream's refusal in its own words, with a hint where one helps.
+    async fn pass_refusal<T>(&mut self, frame: &WholeFrame) -> Result<T, LoginFailure> {
+        let body = frame.body();
+        let bytes = match explain(body) {
+            Some(hint) => backend::with_hint(body, hint),
+            None => frame.bytes.clone(),
+        };
+        self.to_client(&bytes).await?;
+        Err(LoginFailure::Refused(
+            backend::error_field(body, b'M').unwrap_or_default(),
+        ))
+    }
+
+    async fn to_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.client
+            .send(bytes)
+            .await
+            .map_err(LoginFailure::ClientLost)
+    }
+}
+
+/// The client's answer where it was asked; else only notices when it leaves.
+async fn listen(
+    client: &mut Framed<MaybeTls>,
+    asked: bool,
+) -> Result<Option<WholeFrame>, FrameError> {
+    if asked {
+        client.read(MAX_LOGIN_FRAME).await.map(Some)
+    } else {
+        client.fill().await.map(|()| None)
+    }
+}
+
+fn client_failure(error: FrameError) -> LoginFailure {
+    match error {
+        FrameError::Closed | FrameError::Torn => LoginFailure::ClientLeft,
+        FrameError::Io(error) => LoginFailure::ClientLost(error),
+        FrameError::TooLong { .. } => LoginFailure::Client("a message is too long for a login"),
+        FrameError::BadLength(_) => LoginFailure::Client("invalid message length"),
+    }
+}

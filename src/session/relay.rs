@@ -1,0 +1,358 @@
+//! Carrying: both directions at once, in one task, until one side is done.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt as _;
+
+use super::close::UpstreamState;
+use super::commit::CommitWatch;
+use super::flow::{Flow, FlowError, Turn};
+use super::registry::{Activity, Handle, Order};
+use crate::fault::Fault;
+use crate::metrics::Metrics;
+use crate::tls::MaybeTls;
+use crate::wire::frame::{BadLength, Frame};
+use crate::wire::ledger::{Ledger, TransactionStatus};
+use crate::wire::sqlstate::SqlState;
+use crate::wire::{backend, frontend};
+
+/// Why carrying ended.
+#[derive(Debug)]
+pub(super) enum Departure {
+    /// The client said Terminate, or closed, and the upstream closed in turn.
+    ClientLeft,
+    /// The client cannot be written to.
+    ClientLost(io::Error),
+    /// The upstream said why in a FATAL of its own, which the client has seen.
+    UpstreamEnded,
+    /// The upstream went without a word.
+    UpstreamLost {
+        commit_in_flight: bool,
+        error: Option<io::Error>,
+    },
+    /// The client's bytes are no messages.
+    BadClient(BadLength),
+    /// The upstream's bytes are no messages.
+    BadUpstream(BadLength),
+    Ordered(Order),
+}
+
+impl Departure {
+    /// Label of the metric and reason in the log.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::ClientLeft => "client_left",
+            Self::ClientLost(_) => "client_lost",
+            Self::UpstreamEnded => "upstream_ended",
+            Self::UpstreamLost { .. } => "upstream_lost",
+            Self::BadClient(_) => "client_protocol",
+            Self::BadUpstream(_) => "upstream_protocol",
+            Self::Ordered(_) => "shutdown",
+        }
+    }
+
+    /// The error behind it, for the log.
+    pub(super) fn detail(&self) -> Option<String> {
+        match self {
+            Self::ClientLost(error)
+            | Self::UpstreamLost {
+                error: Some(error), ..
+            } => Some(error.to_string()),
+            Self::BadClient(error) | Self::BadUpstream(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What the client is told; `None` when it has left or been told already.
+    pub(super) fn told(&self) -> Option<Fault> {
+        let (state, text) = match self {
+            Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
+            Self::UpstreamLost {
+                commit_in_flight: true,
+                ..
+            } => (
+                SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+                "the upstream connection was lost while COMMIT was in flight".to_owned(),
+            ),
+            Self::UpstreamLost { .. } => (
+                SqlState::CONNECTION_FAILURE,
+                "the upstream connection was lost".to_owned(),
+            ),
+            Self::BadClient(error) => (SqlState::PROTOCOL_VIOLATION, error.to_string()),
+            Self::BadUpstream(error) => (
+                SqlState::CONNECTION_FAILURE,
+                format!("the upstream sent garbage: {error}"),
+            ),
+            Self::Ordered(_) => (
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection: the proxy is shutting down".to_owned(),
+            ),
+        };
+        let fault = Fault::new(state, self.label(), text);
+        Some(match self {
+            Self::UpstreamLost {
+                commit_in_flight: true,
+                ..
+            } => fault.hint(
+                "The transaction may or may not have been committed: look before you repeat it.",
+            ),
+            Self::UpstreamLost { .. } => {
+                fault.hint("Connect again; a transaction that was open has been rolled back.")
+            }
+            _ => fault,
+        })
+    }
+}
+
+/// A client and its upstream connection, both logged in.
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    pub(super) client: MaybeTls,
+    pub(super) upstream: MaybeTls,
+    to_upstream: Flow,
+    to_client: Flow,
+    account: Account,
+    handle: &'a Handle,
+    metrics: &'a Metrics,
+    activity: Activity,
+    upstream_ended: bool,
+}
+
+/// What is known from the frames that passed.
+#[derive(Debug)]
+struct Account {
+    ledger: Ledger,
+    commit: CommitWatch,
+    client: ClientSide,
+    /// The upstream has announced the end of the session.
+    farewell: bool,
+    /// An answer fitted no question; said once.
+    puzzled: bool,
+}
+
+/// What is still to be expected of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientSide {
+    Speaking,
+    /// Terminate was said, by it or for it.
+    Terminated,
+    /// Nothing more goes to the upstream.
+    Done,
+}
+
+impl Account {
+    fn on_frontend(&mut self, frame: Frame<'_>) {
+        self.ledger.on_frontend(frame);
+        self.commit.on_frontend(frame);
+        if frame.tag == frontend::TERMINATE {
+            self.client = ClientSide::Terminated;
+        }
+    }
+
+    fn on_backend(&mut self, frame: Frame<'_>) {
+        if let Err(unexpected) = self.ledger.on_backend(frame) {
+            // The bytes go on as they are: a session of its own mixes nothing up.
+            if !std::mem::replace(&mut self.puzzled, true) {
+                tracing::warn!(error = %unexpected, "the upstream's answer fits no question");
+            }
+            self.ledger = Ledger::new(self.ledger.status());
+        }
+        match frame.tag {
+            backend::READY_FOR_QUERY if self.ledger.owes_nothing() => self.commit.settled(),
+            backend::ERROR_RESPONSE => self.farewell |= backend::is_fatal(frame.body),
+            _ => {}
+        }
+    }
+}
+
+impl<'a> Relay<'a> {
+    /// Takes over from a login; `*_ahead` is what was read beyond it.
+    pub(super) fn new(
+        (client, client_ahead): (MaybeTls, BytesMut),
+        (upstream, upstream_ahead): (MaybeTls, BytesMut),
+        handle: &'a Handle,
+        metrics: &'a Metrics,
+    ) -> Self {
+        let mut account = Account {
+            ledger: Ledger::new(TransactionStatus::Idle),
+            commit: CommitWatch::default(),
+            client: ClientSide::Speaking,
+            farewell: false,
+            puzzled: false,
+        };
+        let to_upstream = Flow::with_ahead(&client_ahead, |frame| account.on_frontend(frame));
+        let to_client = Flow::with_ahead(&upstream_ahead, |frame| account.on_backend(frame));
+        handle.set_activity(Activity::Idle);
+        Self {
+            client,
+            upstream,
+            to_upstream,
+            to_client,
+            account,
+            handle,
+            metrics,
+            activity: Activity::Idle,
+            upstream_ended: false,
+        }
+    }
+
+    /// Carries until one side is done. What is still owed to the client, a FATAL
+    /// of the proxy's own included, has been written when this returns.
+    pub(super) async fn run(&mut self) -> Departure {
+        let departure = poll_fn(|cx| self.poll(cx)).await;
+        self.count();
+        let torn = !self.to_client.is_clear();
+        if let Some(fault) = departure.told()
+            && !torn
+        {
+            // Whoever does not take it has left; the departure says enough.
+            let _ = self.client.write_all(&fault.fatal()).await;
+        }
+        let _ = self.client.flush().await;
+        departure
+    }
+
+    /// What the upstream is in the middle of, now that carrying has ended.
+    pub(super) fn upstream_state(&self, departure: &Departure) -> UpstreamState {
+        match departure {
+            Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
+            Departure::ClientLeft if self.upstream_ended => UpstreamState::Ended,
+            Departure::BadUpstream(_) => UpstreamState::Torn,
+            _ if !self.to_upstream.is_clear() => UpstreamState::Torn,
+            _ if self.is_at_rest() => UpstreamState::AtRest,
+            _ => UpstreamState::Busy,
+        }
+    }
+
+    /// Both legs back, to be closed.
+    pub(super) fn into_streams(self) -> (MaybeTls, MaybeTls) {
+        (self.client, self.upstream)
+    }
+
+    /// Whether the upstream is at rest: nothing asked, nothing half-sent.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.account.ledger.is_quiescent() && self.to_upstream.is_empty()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
+            return Poll::Ready(departure);
+        }
+        if let Poll::Ready(departure) = self.poll_to_client(cx) {
+            return Poll::Ready(departure);
+        }
+        self.count();
+        match self.handle.poll_order(cx) {
+            Some(Order::Drain) if self.is_at_rest() && self.to_client.is_empty() => {
+                Poll::Ready(Departure::Ordered(Order::Drain))
+            }
+            Some(Order::End) => Poll::Ready(Departure::Ordered(Order::End)),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        let account = &mut self.account;
+        if account.client == ClientSide::Done {
+            return Poll::Pending;
+        }
+        let turn = self
+            .to_upstream
+            .turn(cx, &mut self.client, &mut self.upstream, |frame| {
+                account.on_frontend(frame);
+            });
+        match turn {
+            Ok(Turn::Empty | Turn::Full) => {
+                if account.client == ClientSide::Terminated && self.to_upstream.is_clear() {
+                    account.client = ClientSide::Done;
+                }
+                Poll::Pending
+            }
+            Ok(Turn::Ended) => self.poll_terminate(cx),
+            // The upstream's last words, if any, are still to be read and passed on.
+            Err(FlowError::Destination(_)) => {
+                account.client = ClientSide::Done;
+                Poll::Pending
+            }
+            Err(FlowError::Source(_)) => {
+                self.to_upstream.end_source();
+                self.poll_terminate(cx)
+            }
+            Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
+        }
+    }
+
+    /// Says Terminate for a client that closed without: the server answers what
+    /// was asked before it, and closes.
+    fn poll_terminate(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        if self.account.client == ClientSide::Terminated {
+            self.account.client = ClientSide::Done;
+            return Poll::Pending;
+        }
+        if !self.to_upstream.is_clear() {
+            // It left in the middle of a message: so must we.
+            return Poll::Ready(Departure::ClientLeft);
+        }
+        self.to_upstream.append(&frontend::TERMINATE_MESSAGE);
+        self.account.client = ClientSide::Terminated;
+        match self.to_upstream.poll_drain(cx, &mut self.upstream) {
+            Ok(Poll::Pending) => {}
+            // A write that fails shows in what is read, too.
+            Ok(Poll::Ready(())) | Err(_) => self.account.client = ClientSide::Done,
+        }
+        Poll::Pending
+    }
+
+    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        let account = &mut self.account;
+        let turn = self
+            .to_client
+            .turn(cx, &mut self.upstream, &mut self.client, |frame| {
+                account.on_backend(frame);
+            });
+        self.upstream_ended |= matches!(turn, Ok(Turn::Ended) | Err(FlowError::Source(_)));
+        let lost = |error| Departure::UpstreamLost {
+            commit_in_flight: account.commit.in_flight(),
+            error,
+        };
+        Poll::Ready(match turn {
+            Ok(Turn::Empty | Turn::Full) => return Poll::Pending,
+            Ok(Turn::Ended) if account.farewell => Departure::UpstreamEnded,
+            Ok(Turn::Ended) if account.client != ClientSide::Speaking => Departure::ClientLeft,
+            Ok(Turn::Ended) => lost(None),
+            Err(FlowError::Source(_)) if account.farewell => Departure::UpstreamEnded,
+            Err(FlowError::Source(error)) => {
+                self.to_client.end_source();
+                lost(Some(error))
+            }
+            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
+            Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
+        })
+    }
+
+    /// Reports what was carried since the last time.
+    fn count(&mut self) {
+        let (up, down) = (
+            self.to_upstream.take_carried(),
+            self.to_client.take_carried(),
+        );
+        if up > 0 {
+            self.metrics.bytes_to_upstream.increment(up);
+        }
+        if down > 0 {
+            self.metrics.bytes_to_client.increment(down);
+        }
+        let activity = if self.account.ledger.is_quiescent() {
+            Activity::Idle
+        } else {
+            Activity::Active
+        };
+        if activity != self.activity {
+            self.activity = activity;
+            self.handle.set_activity(activity);
+        }
+    }
+}

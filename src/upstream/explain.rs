@@ -1,0 +1,29 @@
+//! Hints for errors of the upstream that a user of the proxy can do something about.
+
+use crate::wire::backend::error_field;
+
+/// What to do about an upstream's own FATAL at login; `None` when its text says it all.
+pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
+    let code = error_field(body, b'C').unwrap_or_default();
+    let text = error_field(body, b'M').unwrap_or_default();
+    let starts = |prefix: &str| text.starts_with(prefix);
+    match code.as_str() {
+        "53300" => Some(
+            "The server itself is out of connections: lower `max_upstream_conn` so that others' connections fit too.",
+        ),
+        // PgBouncer's blanket code for whatever it does not carry.
+        "08P01" if starts("unsupported startup parameter") => Some(
+            "The upstream is a PgBouncer, which refuses this startup parameter: use the server's direct port (25060 in place of 25061), or take the parameter out of the client's settings.",
+        ),
+        "08P01" if starts("no such database") => Some(
+            "The upstream is a PgBouncer: the database must be the name of one of its pools, or use the direct port.",
+        ),
+        "28000" if text.contains("no pg_hba.conf entry") => Some(
+            "The server does not let this user, database and address in: check its trusted sources, and that `sslmode` is not disable where it demands TLS.",
+        ),
+        "28000" if text.contains("channel binding") => Some(
+            "A TLS session ends at the proxy, so the client cannot bind to the server: set channel_binding=disable in the client, or let the proxy hold the credentials (`[auth] mode = \"held\"`).",
+        ),
+        _ => None,
+    }
+}

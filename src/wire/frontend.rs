@@ -1,0 +1,55 @@
+//! Messages a client sends: their tags, and the few bodies that are read or written.
+
+use bytes::{BufMut, BytesMut};
+
+pub(crate) const BIND: u8 = b'B';
+pub(crate) const CLOSE: u8 = b'C';
+pub(crate) const COPY_DONE: u8 = b'c';
+pub(crate) const COPY_FAIL: u8 = b'f';
+pub(crate) const DESCRIBE: u8 = b'D';
+pub(crate) const EXECUTE: u8 = b'E';
+pub(crate) const FUNCTION_CALL: u8 = b'F';
+pub(crate) const PARSE: u8 = b'P';
+/// PasswordMessage, SASLInitialResponse, SASLResponse, GSSResponse.
+pub(crate) const PASSWORD: u8 = b'p';
+pub(crate) const QUERY: u8 = b'Q';
+pub(crate) const SYNC: u8 = b'S';
+pub(crate) const TERMINATE: u8 = b'X';
+
+/// The whole Terminate message.
+pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
+
+/// A message of type `p` with this body.
+pub(crate) fn password_message(body: &[u8]) -> BytesMut {
+    let mut out = BytesMut::with_capacity(5 + body.len());
+    out.put_u8(PASSWORD);
+    out.put_u32(u32::try_from(4 + body.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(body);
+    out
+}
+
+/// A SASLInitialResponse.
+pub(crate) fn sasl_initial_response(mechanism: &str, data: &[u8]) -> BytesMut {
+    let mut body = BytesMut::with_capacity(mechanism.len() + 5 + data.len());
+    body.extend_from_slice(mechanism.as_bytes());
+    body.put_u8(0);
+    body.put_u32(u32::try_from(data.len()).unwrap_or(u32::MAX));
+    body.extend_from_slice(data);
+    password_message(&body)
+}
+
+/// Mechanism and initial data of a SASLInitialResponse; `None` when malformed.
+pub(crate) fn parse_sasl_initial_response(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mechanism, rest) = split_cstr(body)?;
+    let (len, data) = rest.split_first_chunk::<4>()?;
+    match i32::from_be_bytes(*len) {
+        -1 => Some((mechanism, &[])),
+        len => (usize::try_from(len) == Ok(data.len())).then_some((mechanism, data)),
+    }
+}
+
+/// The zero-terminated string at the beginning of `bytes`, and what follows it.
+pub(crate) fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|&byte| byte == 0)?;
+    Some((bytes.get(..end)?, bytes.get(end + 1..)?))
+}

@@ -1,0 +1,232 @@
+//! What the upstream still owes the client: a queue of expected replies.
+//!
+//! A counter will not do: an error makes the server skip everything up to the
+//! next Sync, a simple Query in between included, and a Sync that is sent along
+//! with the start of a COPY is swallowed. The queue holds each request until its
+//! reply has been seen, so that "nothing is owed" is knowledge, not a guess.
+
+use std::collections::VecDeque;
+
+use super::backend;
+use super::frame::Frame;
+use super::frontend;
+
+/// Transaction status that ReadyForQuery reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionStatus {
+    Idle,
+    InTransaction,
+    Failed,
+}
+
+/// A request whose reply has not come yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owed {
+    /// Simple Query: everything up to ReadyForQuery.
+    Query,
+    /// FunctionCall: a response and ReadyForQuery.
+    Function,
+    Parse,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    /// Sync: ReadyForQuery.
+    Sync,
+    /// CopyDone or CopyFail: no reply, but it ends the part of the stream in
+    /// which Sync means nothing.
+    CopyEnd,
+}
+
+/// The extended-query messages since the last Sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    Closed,
+    /// No Sync has been sent for them: their implicit transaction is open.
+    Open,
+    /// An error was seen and no Sync is queued: the server discards what comes.
+    Failed,
+}
+
+/// A message from the server that fits nothing the client asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unexpected message of type 0x{0:02x} from the upstream")]
+pub(crate) struct Unexpected(pub(crate) u8);
+
+/// The account of one upstream connection.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    owed: VecDeque<Owed>,
+    status: TransactionStatus,
+    batch: Batch,
+    /// The server reads COPY data: Sync and Flush mean nothing until it ends.
+    copying_in: bool,
+}
+
+impl Ledger {
+    /// Of a connection that has just said ReadyForQuery.
+    pub(crate) const fn new(status: TransactionStatus) -> Self {
+        Self {
+            owed: VecDeque::new(),
+            status,
+            batch: Batch::Closed,
+            copying_in: false,
+        }
+    }
+
+    /// Whether the upstream owes nothing, in no transaction: the point at which
+    /// a session can be ended, or a connection handed on, without loss.
+    pub(crate) fn is_quiescent(&self) -> bool {
+        self.owes_nothing() && self.status == TransactionStatus::Idle
+    }
+
+    /// Whether every request has been answered and no batch is open.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.owed.is_empty() && self.batch == Batch::Closed && !self.copying_in
+    }
+
+    pub(crate) const fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Notes a message on its way to the upstream.
+    pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
+        let owed = match frame.tag {
+            frontend::COPY_DONE | frontend::COPY_FAIL => {
+                if self.copying_in {
+                    self.copying_in = false;
+                } else if !self.owed.is_empty() {
+                    self.owed.push_back(Owed::CopyEnd);
+                }
+                return;
+            }
+            frontend::SYNC => {
+                if self.copying_in {
+                    return;
+                }
+                self.batch = Batch::Closed;
+                Owed::Sync
+            }
+            frontend::QUERY => Owed::Query,
+            frontend::FUNCTION_CALL => Owed::Function,
+            frontend::PARSE => Owed::Parse,
+            frontend::BIND => Owed::Bind,
+            frontend::DESCRIBE => Owed::Describe,
+            frontend::EXECUTE => Owed::Execute,
+            frontend::CLOSE => Owed::Close,
+            _ => return,
+        };
+        if self.batch == Batch::Failed {
+            return;
+        }
+        self.batch = match owed {
+            // A simple Query or a FunctionCall commits what stands before it.
+            Owed::Sync | Owed::Query | Owed::Function => Batch::Closed,
+            _ => Batch::Open,
+        };
+        self.owed.push_back(owed);
+    }
+
+    /// Settles what a message from the upstream answers.
+    ///
+    /// # Errors
+    /// When it answers nothing that was asked.
+    pub(crate) fn on_backend(&mut self, frame: Frame<'_>) -> Result<(), Unexpected> {
+        match frame.tag {
+            backend::PARSE_COMPLETE => self.settle(frame.tag, Owed::Parse),
+            backend::BIND_COMPLETE => self.settle(frame.tag, Owed::Bind),
+            backend::CLOSE_COMPLETE => self.settle(frame.tag, Owed::Close),
+            backend::PORTAL_SUSPENDED => self.settle(frame.tag, Owed::Execute),
+            backend::NO_DATA => self.settle(frame.tag, Owed::Describe),
+            backend::ROW_DESCRIPTION => match self.front() {
+                Some(Owed::Query) => Ok(()),
+                _ => self.settle(frame.tag, Owed::Describe),
+            },
+            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE => match self.front() {
+                Some(Owed::Query) => Ok(()),
+                _ => self.settle(frame.tag, Owed::Execute),
+            },
+            backend::COPY_IN_RESPONSE => self.begin_copy_in(frame.tag),
+            backend::ERROR_RESPONSE => {
+                self.fail();
+                Ok(())
+            }
+            backend::READY_FOR_QUERY => self.ready(frame),
+            _ => Ok(()),
+        }
+    }
+
+    fn front(&mut self) -> Option<Owed> {
+        while self.owed.front() == Some(&Owed::CopyEnd) {
+            self.owed.pop_front();
+        }
+        self.owed.front().copied()
+    }
+
+    fn settle(&mut self, tag: u8, owed: Owed) -> Result<(), Unexpected> {
+        if self.front() == Some(owed) {
+            self.owed.pop_front();
+            Ok(())
+        } else {
+            Err(Unexpected(tag))
+        }
+    }
+
+    /// The server reads COPY data from here: Syncs that are already on their way
+    /// are swallowed up to the end of the copy, wherever that is.
+    fn begin_copy_in(&mut self, tag: u8) -> Result<(), Unexpected> {
+        if !matches!(self.front(), Some(Owed::Query | Owed::Execute)) {
+            return Err(Unexpected(tag));
+        }
+        while let Some(&next) = self.owed.get(1) {
+            match next {
+                Owed::Sync => drop(self.owed.remove(1)),
+                Owed::CopyEnd => {
+                    self.owed.remove(1);
+                    return Ok(());
+                }
+                // The server will refuse it with an error, which settles the rest.
+                _ => return Ok(()),
+            }
+        }
+        self.copying_in = true;
+        Ok(())
+    }
+
+    fn fail(&mut self) {
+        self.copying_in = false;
+        if matches!(
+            self.front(),
+            None | Some(Owed::Query | Owed::Function | Owed::Sync)
+        ) {
+            return;
+        }
+        while self.front().is_some_and(|owed| owed != Owed::Sync) {
+            self.owed.pop_front();
+        }
+        if self.owed.is_empty() {
+            self.batch = Batch::Failed;
+        }
+    }
+
+    fn ready(&mut self, frame: Frame<'_>) -> Result<(), Unexpected> {
+        self.status = match frame.body {
+            b"I" => TransactionStatus::Idle,
+            b"T" => TransactionStatus::InTransaction,
+            b"E" => TransactionStatus::Failed,
+            _ => return Err(Unexpected(frame.tag)),
+        };
+        match self.front() {
+            Some(Owed::Query | Owed::Function | Owed::Sync) => {
+                self.owed.pop_front();
+                self.copying_in = false;
+                self.front();
+                Ok(())
+            }
+            _ => Err(Unexpected(frame.tag)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
