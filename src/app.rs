@@ -51,6 +51,18 @@ pub(crate) enum AppError {
     Runtime(#[source] io::Error),
 }
 
+impl AppError {
+    /// What to do about it, where the text does not say.
+    pub(crate) fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::Upstream { source, .. } | Self::Admission(AdmissionError::Tls(source)) => {
+                Some(source.cure())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// A proxy whose files are read and whose sockets are bound.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -82,15 +94,16 @@ impl App {
             .get(&config.upstream)
             .ok_or_else(|| AppError::NoUpstream(config.upstream.clone()))?;
         let limits = &config.limits;
-        let gatekeeper = Gatekeeper::new(Caps {
+        let caps = Caps {
             total: limits.max_upstream_conn,
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
-        });
+        };
+        let gatekeeper = Gatekeeper::new(caps, upstream.metrics().clone());
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
-                gatekeeper: Arc::new(gatekeeper),
+                gatekeeper,
             }),
             registry: Arc::new(Registry::new(limits.clone())),
             databases: config.databases.clone(),
@@ -187,6 +200,7 @@ impl App {
 /// Lets sessions end by themselves, until the deadline or the next signal.
 async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
+    front.service.route.load().gatekeeper.close();
     registry.order_all(Order::Drain);
     tracing::info!(sessions = registry.handles().len(), "draining");
     let reason = tokio::select! {

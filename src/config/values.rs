@@ -24,6 +24,10 @@ pub(crate) struct Config {
     pub(crate) users: BTreeMap<String, Arc<User>>,
     /// Database names that clients ask for, mapped to what the upstream is asked for.
     pub(crate) databases: BTreeMap<String, Database>,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "checked; pools are served later")
+    )]
     pub(crate) pools: Vec<Pool>,
     pub(crate) admin: Admin,
     pub(crate) log: Log,
@@ -283,6 +287,10 @@ pub(crate) struct Admin {
     /// Loopback address of the HTTP face (`/metrics`).
     pub(crate) http: Option<SocketAddr>,
     /// Who may log in to the console.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "checked; the console comes later")
+    )]
     pub(crate) users: Vec<String>,
 }
 

@@ -9,4 +9,4 @@ mod socket;
 
 pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, dial};
-pub(crate) use socket::{Detached, Peer, Socket};
+pub(crate) use socket::{Peer, Socket};

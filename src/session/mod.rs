@@ -31,7 +31,7 @@ pub(crate) use registry::{Entry, Order, Registry};
 use close::Closing;
 use login::{LoginFailure, Plan, log_client_in};
 use registry::{Activity, NoRoom};
-use relay::{Departure, Relay};
+use relay::Relay;
 
 /// A waiting client may send this much before it is served.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -40,7 +40,7 @@ const MAX_AHEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) gatekeeper: Arc<Gatekeeper>,
+    pub(crate) gatekeeper: Gatekeeper,
 }
 
 /// What every session of a proxy shares.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::values::{AuthMode, Config, ListenTls, SaslPlus, User};
+use crate::config::values::{AuthMode, Config, ListenTls, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed};
 use crate::net::{Peer, Socket};
@@ -33,7 +33,6 @@ pub(crate) struct Admission {
     tls: LocalTls,
     users: Users,
     login_timeout: Duration,
-    pub(crate) sasl_plus: SaslPlus,
 }
 
 #[derive(Debug)]
@@ -177,7 +176,7 @@ impl StartupFailure {
     }
 
     /// Label of the metric that counts it.
-    pub(crate) const fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::TimedOut(_) => "login_timeout",
             Self::Left
@@ -188,7 +187,8 @@ impl StartupFailure {
             Self::Startup(_) | Self::Protocol(_) | Self::Frame(_) | Self::Unsupported(_) => {
                 "protocol"
             }
-            Self::Tls(_) | Self::NoTls | Self::TlsRequired => "client_tls",
+            Self::Tls(fault) => fault.label(),
+            Self::NoTls | Self::TlsRequired => "client_tls",
             Self::WrongPassword(_) | Self::WrongPeer(_) | Self::WrongCertificate(_) => "auth",
         }
     }
@@ -221,7 +221,6 @@ impl Admission {
             tls,
             users,
             login_timeout: config.limits.client_login_timeout,
-            sasl_plus: config.listen.sasl_plus,
         })
     }
 

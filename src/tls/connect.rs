@@ -25,9 +25,7 @@ use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
 use super::verify::{Chain, RevocationLists, ServerVerifier, Trust};
 use crate::config::values::{Negotiation, Roots, TlsClient, TlsVersion, Verify};
-
-/// Length 8, code 80877103.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+use crate::wire::startup::ssl_request;
 
 /// Everything that TLS to one upstream needs, read and built once.
 #[derive(Clone)]
@@ -203,7 +201,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let lost = |error: io::Error| cut_off(&error, Stage::SslRequest);
-    socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
+    socket.write_all(&ssl_request()).await.map_err(lost)?;
     socket.flush().await.map_err(lost)?;
     // One byte and no buffer: what follows it belongs to the TLS engine
     // (CVE-2021-23222).

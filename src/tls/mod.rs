@@ -22,6 +22,6 @@ mod tests;
 pub(crate) use accept::{AcceptFault, Acceptor};
 pub(crate) use binding::Description;
 pub(crate) use connect::{Connector, explain_late_alert};
-pub(crate) use fault::{Stage, TlsFault};
+pub(crate) use fault::TlsFault;
 pub(crate) use files::SetupError;
 pub(crate) use stream::MaybeTls;

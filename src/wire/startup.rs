@@ -211,17 +211,6 @@ impl StartupMessage {
         }
     }
 
-    /// Whether a walsender is asked for, physical or `database`.
-    pub(crate) fn is_replication(&self) -> bool {
-        self.get(b"replication").is_some_and(|value| {
-            let value = value.to_ascii_lowercase();
-            !matches!(
-                &value[..],
-                b"" | b"0" | b"f" | b"false" | b"n" | b"no" | b"off"
-            )
-        })
-    }
-
     /// Names of the protocol extensions (`_pq_.`) that are asked for.
     pub(crate) fn protocol_options(&self) -> Vec<&[u8]> {
         self.params
@@ -314,24 +303,6 @@ mod tests {
         assert_eq!(message.user(), "sep", "the last of duplicates counts");
         assert_eq!(message.database(), "sep");
         assert_eq!(message.protocol_options(), [b"_pq_.x"]);
-    }
-
-    #[test]
-    fn replication_is_a_boolean_or_database() {
-        for (value, expected) in [
-            ("1", true),
-            ("on", true),
-            ("database", true),
-            ("off", false),
-            ("False", false),
-        ] {
-            let body = format!("user\0a\0replication\0{value}\0\0");
-            assert_eq!(
-                startup(body.as_bytes()).unwrap().is_replication(),
-                expected,
-                "{value}"
-            );
-        }
     }
 
     #[test]

@@ -16,15 +16,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["secret"]),
     ("metrics", &[]),
     ("net", &["config", "wire"]),
-    ("tls", &["config", "net"]),
-    ("upstream", &["config", "fault", "metrics", "net", "secret", "tls", "wire"]),
+    ("tls", &["config", "net", "wire"]),
+    (
+        "upstream",
+        &["config", "fault", "metrics", "net", "secret", "tls", "wire"],
+    ),
     ("pool", &["config", "fault", "metrics", "wire"]),
-    ("startup", &["config", "fault", "net", "secret", "tls", "wire"]),
+    (
+        "startup",
+        &["config", "fault", "net", "secret", "tls", "wire"],
+    ),
     (
         "session",
-        &["config", "fault", "metrics", "net", "pool", "startup", "tls", "upstream", "wire"],
+        &[
+            "config", "fault", "metrics", "net", "pool", "startup", "tls", "upstream", "wire",
+        ],
     ),
-    ("listener", &["metrics", "net", "session", "startup", "tls", "wire"]),
+    (
+        "listener",
+        &["metrics", "net", "session", "startup", "tls", "wire"],
+    ),
     (
         "app",
         &[
@@ -75,26 +86,42 @@ fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     while let Some(path) = pending.pop() {
         if path.is_dir() {
-            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            pending.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
             continue;
         }
         if path.extension().is_none_or(|extension| extension != "rs") {
             continue;
         }
         let relative = path.strip_prefix(&root).unwrap().to_path_buf();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let first = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
         let room = first.trim_end_matches(".rs").to_owned();
         let text = fs::read_to_string(&path).unwrap();
-        found.push(Source { room, code: code_of(&text), path: relative, text });
+        found.push(Source {
+            room,
+            code: code_of(&text),
+            path: relative,
+            text,
+        });
     }
     assert!(found.len() > 30, "the sources were not found");
     found
 }
 
 fn is_test(source: &Source) -> bool {
-    source.path.components().any(|part| {
-        part.as_os_str() == "tests" || part.as_os_str() == "tests.rs"
-    })
+    source
+        .path
+        .components()
+        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }
 
 /// What the compiler sees of a file outside tests, roughly.
@@ -116,7 +143,10 @@ fn named_rooms(code: &str) -> BTreeSet<String> {
             continue;
         }
         let rest = &code[at + "crate::".len()..];
-        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name: String = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect();
         rooms.insert(name);
     }
     rooms
@@ -128,7 +158,10 @@ fn architecture_rooms_name_only_rooms_below_them() {
     for (at, (room, below)) in ROOMS.iter().enumerate() {
         for other in *below {
             let place = ROOMS.iter().position(|(name, _)| name == other);
-            assert!(place.is_some_and(|place| place < at), "{room} may name {other}, which is not below it");
+            assert!(
+                place.is_some_and(|place| place < at),
+                "{room} may name {other}, which is not below it"
+            );
         }
     }
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -146,11 +179,17 @@ fn architecture_rooms_name_only_rooms_below_them() {
             used.entry(source.room.clone()).or_default().insert(name);
         }
     }
-    assert!(wrong.is_empty(), "edges that the table does not have: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "edges that the table does not have: {wrong:#?}"
+    );
     for (room, below) in ROOMS {
         for other in *below {
             let is_used = used.get(*room).is_some_and(|names| names.contains(*other));
-            assert!(is_used, "the table lets {room} name {other}, which it does not");
+            assert!(
+                is_used,
+                "the table lets {room} name {other}, which it does not"
+            );
         }
     }
 }
@@ -179,8 +218,19 @@ fn architecture_logic_has_no_sockets_and_no_clock() {
         if !PURE.contains(&source.room.as_str()) {
             continue;
         }
-        for word in ["tokio", "std::net", "Instant", "SystemTime", "std::fs", "std::env"] {
-            assert!(!source.code.contains(word), "{} names {word}", source.path.display());
+        for word in [
+            "tokio",
+            "std::net",
+            "Instant",
+            "SystemTime",
+            "std::fs",
+            "std::env",
+        ] {
+            assert!(
+                !source.code.contains(word),
+                "{} names {word}",
+                source.path.display()
+            );
         }
     }
 }
@@ -189,11 +239,21 @@ fn architecture_logic_has_no_sockets_and_no_clock() {
 fn architecture_every_file_says_what_it_is_and_stays_small() {
     for source in sources() {
         let path = source.path.display();
-        assert!(source.text.starts_with("//!"), "{path} does not begin with //!");
+        assert!(
+            source.text.starts_with("//!"),
+            "{path} does not begin with //!"
+        );
         for word in ["TODO", "FIXME", "XXX", "unimplemented!", "todo!", "dbg!"] {
             assert!(!source.text.contains(word), "{path} contains {word}");
         }
-        let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
-        assert!(is_test(&source) || lines <= MAX_CODE_LINES, "{path} has {lines} lines of code");
+        let lines = source
+            .code
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .count();
+        assert!(
+            is_test(&source) || lines <= MAX_CODE_LINES,
+            "{path} has {lines} lines of code"
+        );
     }
 }

@@ -11,11 +11,17 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::*;
+use crate::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A door that reports to nobody.
+fn gatekeeper(caps: Caps) -> Gatekeeper {
+    Gatekeeper::new(caps, Metrics::detached().upstream("test"))
+}
+
 fn gatekeeper(total: u32) -> Gatekeeper {
-    Gatekeeper::new(Caps {
+    gatekeeper(Caps {
         total,
         per_user: None,
         per_database: None,
@@ -215,7 +221,7 @@ impl Drop for Hold {
 
 /// Hundreds of tasks, some aborted at whatever point they have reached.
 async fn crowd(tasks: u64) {
-    let door = Gatekeeper::new(Caps {
+    let door = gatekeeper(Caps {
         total: 7,
         per_user: Some(3),
         per_database: Some(4),

@@ -9,7 +9,6 @@ use super::certs::Files;
 use super::*;
 use crate::config::values::ServerIdentity;
 use crate::tls::accept::peer_common_name;
-use crate::tls::binding::tls_server_end_point;
 use crate::tls::{AcceptFault, Acceptor, SetupError};
 
 type Accepted = Result<server::TlsStream<TcpStream>, AcceptFault>;
@@ -173,16 +172,6 @@ async fn a_client_that_leaves_or_talks_nonsense_is_told_apart() {
         .map(drop)
         .unwrap_err();
     assert!(matches!(fault, AcceptFault::Alert { .. }), "{fault:?}");
-}
-
-#[test]
-fn the_own_end_point_is_that_of_the_first_certificate() {
-    let scene = Scene::new();
-    let between = scene.ca.intermediate("Between CA", certs::Days(-1, 30));
-    let own = between.issue(&Leaf::named(&["localhost"]));
-    let acceptor = acceptor(own.write(scene.dir.path(), "own"), None);
-    let expected = tls_server_end_point(&own.chain_der()[0]).unwrap();
-    assert_eq!(acceptor.server_end_point(), Some(&expected[..]));
 }
 
 #[test]

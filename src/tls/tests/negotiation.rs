@@ -1,8 +1,8 @@
 //! Before TLS: what servers answer to SSLRequest, and direct TLS.
 
 use super::*;
-use crate::tls::Stage;
 use crate::tls::binding::describe;
+use crate::tls::fault::Stage;
 
 async fn outcome(script: Script) -> (TlsFault, ScriptedServer) {
     let scene = Scene::new();
