@@ -146,7 +146,9 @@ fn accept_fault(error: &io::Error) -> AcceptFault {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // An extension that clients of TLS 1.1 have nothing to say in.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => AcceptFault::ProtocolTooOld,
         Error::InvalidCertificate(reason) => AcceptFault::BadCertificate {
             reason: printable(&reason.to_string()),

@@ -144,7 +144,8 @@ impl Connector {
 
 /// What a failed read on an established stream says about the handshake: a
 /// TLS 1.3 server judges the client's certificate after the client is through,
-/// so its verdict comes in place of the first answer.
+/// so its verdict comes in place of the first answer. After a failed write a
+/// read may still find it: such a server hangs up as soon as it has spoken.
 pub(crate) fn explain_late_alert(error: &io::Error) -> Option<TlsFault> {
     match rustls_error(error)? {
         Error::AlertReceived(alert) => Some(alert_fault(*alert)),

@@ -9,6 +9,7 @@ mod accept;
 mod binding;
 mod certificate;
 mod connect;
+mod explain;
 mod fault;
 mod files;
 mod provider;

@@ -22,10 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["config", "fault", "metrics", "net", "secret", "tls", "wire"],
     ),
     ("pool", &["config", "fault", "metrics", "wire"]),
-    (
-        "startup",
-        &["config", "fault", "net", "secret", "tls", "wire"],
-    ),
+    ("startup", &["config", "fault", "net", "tls", "wire"]),
     (
         "session",
         &[

@@ -202,3 +202,65 @@ fn a_key_of_another_certificate_is_refused_by_its_configuration_key() {
         "{error:?}"
     );
 }
+
+/// `openssl s_client` through SSLRequest, as an older libpq would come.
+async fn openssl_client(acceptor: &Acceptor, scene: &Scene, options: &str) -> Accepted {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut process = tokio::process::Command::new("openssl")
+        .args([
+            "s_client",
+            "-starttls",
+            "postgres",
+            "-verify_return_error",
+            "-CAfile",
+            "root.crt",
+        ])
+        .args(["-verify_hostname", "localhost", "-connect", &address])
+        .args(options.split_whitespace())
+        .current_dir(scene.dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("these tests need the openssl command");
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut request = [0; 8];
+    socket.read_exact(&mut request).await.unwrap();
+    assert_eq!(request, tls_servers::SSL_REQUEST);
+    socket.write_all(b"S").await.unwrap();
+    let accepted = acceptor.accept(socket, false).await;
+    process.kill().await.unwrap();
+    accepted
+}
+
+#[tokio::test]
+async fn openssl_clients_verify_the_chain_and_show_their_own() {
+    let scene = Scene::new();
+    let between = scene.ca.intermediate("Between CA", certs::Days(-1, 30));
+    let files = between
+        .issue(&Leaf::named(&["localhost"]))
+        .write(scene.dir.path(), "own");
+    let acceptor = acceptor(files, Some(scene.ca.write(scene.dir.path(), "root")));
+    scene
+        .ca
+        .issue(&Leaf::common_name_only("sep"))
+        .write(scene.dir.path(), "sep");
+
+    let stream = openssl_client(&acceptor, &scene, "-alpn postgresql")
+        .await
+        .unwrap();
+    assert_eq!(peer_common_name(&stream), None);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let options = format!("{version} -cert sep.crt -key sep.key");
+        let stream = openssl_client(&acceptor, &scene, &options).await.unwrap();
+        assert_eq!(peer_common_name(&stream).as_deref(), Some("sep"));
+    }
+    let old = "-tls1_1 -cipher ALL:@SECLEVEL=0";
+    let fault = openssl_client(&acceptor, &scene, old)
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(fault, AcceptFault::ProtocolTooOld);
+}

@@ -196,3 +196,16 @@ fn unix_now() -> i64 {
         .unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
+
+#[tokio::test]
+async fn a_connection_in_the_making_stays_small() {
+    // It is held once per login in flight; the handshake's state is rustls' own.
+    let scene = Scene::new();
+    let server = serve(Script::answer_n()).await;
+    let connector = Connector::new(&scene.settings).unwrap();
+    let socket = TcpStream::connect(server.address).await.unwrap();
+    let future = connector.secure(socket);
+    let size = size_of_val(&future);
+    assert!(size < 4096, "{size}");
+    drop(future);
+}

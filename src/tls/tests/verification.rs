@@ -174,6 +174,52 @@ async fn an_expired_ca_is_told_from_an_expired_server() {
 }
 
 #[tokio::test]
+async fn an_expired_ca_beside_its_renewal_does_no_harm() {
+    // One key, two certificates under one name, as after a CA's renewal.
+    let old = Authority::root_valid("Renewed CA", Days(-10, -3));
+    let renewed = old.renewed(Days(-4, 30));
+    let mut scene = Scene::trusting(old);
+    let identity = scene.good_server();
+    assert_eq!(scene.fault(&identity).await.label(), "expired");
+
+    let both = scene.ca.pem() + &renewed;
+    scene.settings.roots = Roots::File(scene.file("both.crt", &both));
+    scene.meet(&identity).await.unwrap();
+
+    // A valid CA that has nothing to do with the chain does not help.
+    let unrelated = scene.ca.pem() + &Authority::root("Unrelated CA").pem();
+    scene.settings.roots = Roots::File(scene.file("unrelated.crt", &unrelated));
+    assert_eq!(scene.fault(&identity).await.label(), "expired");
+
+    scene.settings.verify = Verify::Ca;
+    scene.settings.server_name = "elsewhere.test".to_owned();
+    assert_eq!(scene.fault(&identity).await.label(), "expired");
+    scene.settings.roots = Roots::File(scene.file("both.crt", &both));
+    scene.meet(&identity).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_machines_own_anchors_are_consulted_when_asked_for() {
+    let mut scene = Scene::new();
+    scene.settings.roots = Roots::System;
+    if let Err(error) = Connector::new(&scene.settings) {
+        assert!(
+            matches!(error, crate::tls::SetupError::NoSystemRoots { .. }),
+            "{error}"
+        );
+        return;
+    }
+    let fault = scene.fault(&scene.good_server()).await;
+    assert_eq!(fault.label(), "unknown_ca");
+    assert!(
+        fault
+            .to_string()
+            .contains("this machine's certificate store"),
+        "{fault}"
+    );
+}
+
+#[tokio::test]
 async fn a_certificate_of_tomorrow_hints_at_the_clock() {
     let scene = Scene::new();
     let fault = scene

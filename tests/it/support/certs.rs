@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -39,6 +39,7 @@ fn from_now(days: i64) -> SystemTime {
 /// A CA: the anchor of a chain, or a link in it.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    name: DistinguishedName,
     /// What a server has to show above its own certificate, nearest first.
     links: Vec<Link>,
 }
@@ -57,17 +58,30 @@ impl Authority {
 
     pub(crate) fn root_valid(common_name: &str, valid: Days) -> Self {
         let key = KeyPair::generate().unwrap();
-        let issuer = CertifiedIssuer::self_signed(ca_params(common_name, valid), key).unwrap();
+        let params = ca_params(common_name, valid);
+        let name = params.distinguished_name.clone();
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         Self {
             issuer,
+            name,
             links: Vec::new(),
         }
+    }
+
+    /// Another certificate of a root, for the same name and key.
+    pub(crate) fn renewed(&self, valid: Days) -> String {
+        let mut params = CertificateParams::default();
+        within(&mut params, valid);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = self.name.clone();
+        params.self_signed(self.issuer.key()).unwrap().pem()
     }
 
     /// A CA below this one.
     pub(crate) fn intermediate(&self, common_name: &str, valid: Days) -> Self {
         let key = KeyPair::generate().unwrap();
         let params = ca_params(common_name, valid);
+        let name = params.distinguished_name.clone();
         let issuer = CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap();
         let own = Link {
             pem: issuer.pem(),
@@ -76,7 +90,11 @@ impl Authority {
         let links = std::iter::once(own)
             .chain(self.links.iter().cloned())
             .collect();
-        Self { issuer, links }
+        Self {
+            issuer,
+            name,
+            links,
+        }
     }
 
     /// Its certificate: what `sslrootcert` holds.
@@ -302,7 +320,7 @@ fn ca_params(common_name: &str, valid: Days) -> CertificateParams {
 }
 
 fn name(params: &mut CertificateParams, common_name: &str) {
-    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
