@@ -155,37 +155,6 @@ impl TlsFault {
             Self::Closed { during } | Self::Reset { during } | Self::Network { during, .. } => {
                 cut_off_cure(*during)
             }
-<<<<<<< HEAD
-            Self::UnknownCa(unknown) => unknown_ca_cure(unknown),
-            Self::WrongName(wrong) if wrong.borne.is_empty() => {
-                "have the server's certificate issued with a subjectAltName for this host"
-            }
-            Self::WrongName(_) => {
-                "set host to a name the certificate bears, or server_name to the one that is meant"
-            }
-            Self::Expired { whose, .. } => expired_cure(*whose),
-            Self::NotYetValid { .. } => {
-                "check this machine's clock and time zone; it is probably behind"
-            }
-            Self::SelfSigned { trusted: false, .. } => {
-                "is this the right server? if so, have a CA issue its certificate, and set sslrootcert to that CA's"
-            }
-            Self::SelfSigned { trusted: true, .. } => {
-                "a CA certificate cannot serve as a server's own: have the CA issue one for the server, or remake this one with -addext basicConstraints=critical,CA:FALSE and a subjectAltName"
-            }
-            Self::Revoked { .. } => "do not connect; ask who runs the server for a new certificate",
-            Self::CrlExpired { .. } => {
-                "fetch a new revocation list, or take sslcrl out of the configuration"
-            }
-            Self::CrlOfAnotherCa { .. } => {
-                "give the revocation list of that CA in sslcrl, or take sslcrl out"
-            }
-            Self::BadSignature => {
-                "download the CA certificate again; if it stays so, somebody may be tampering with the connection"
-            }
-            Self::BadCertificate { .. } => "have the server's certificate issued anew",
-=======
->>>>>>> tls
             Self::ProtocolTooOld { .. } => {
                 "upgrade the server's TLS, or lower ssl_min_protocol_version (TLSv1.2 is the lowest)"
             }
@@ -270,11 +239,7 @@ fn cut_off_cure(during: Stage) -> &'static str {
     }
 }
 
-<<<<<<< HEAD
-const fn expired_cure(whose: Whose) -> &'static str {
-=======
 fn expired_cure(whose: Whose) -> &'static str {
->>>>>>> tls
     match whose {
         Whose::Server => {
             "renew the server's certificate; if that date is yet to come, set this machine's clock"
@@ -285,8 +250,6 @@ fn expired_cure(whose: Whose) -> &'static str {
     }
 }
 
-<<<<<<< HEAD
-=======
 fn self_signed_cure(trusted: bool) -> &'static str {
     if trusted {
         "a CA certificate cannot serve as a server's own: have the CA issue one for the server, or remake this one with -addext basicConstraints=critical,CA:FALSE and a subjectAltName"
@@ -295,7 +258,6 @@ fn self_signed_cure(trusted: bool) -> &'static str {
     }
 }
 
->>>>>>> tls
 fn unknown_ca_cure(unknown: &UnknownCa) -> &'static str {
     if unknown.same_name {
         "the CA has a new key under its old name: download its certificate again and replace sslrootcert"
