@@ -1,5 +1,5 @@
 //! The composition root: builds everything from a [`Config`], binds, serves,
-//! drains. The life of the process fits on the screen in [`run`].
+//! drains. The life of the process fits on the screen in [`App::run`].
 
 use std::collections::BTreeMap;
 use std::io;
