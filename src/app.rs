@@ -114,6 +114,9 @@ impl App {
             client_keepalive: config.listen.keepalive,
             metrics,
         };
+        if !config.pools.is_empty() {
+            tracing::warn!("pools are not served yet: every client keeps a connection of its own");
+        }
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
         let workers = (0..worker_count())

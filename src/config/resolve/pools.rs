@@ -45,12 +45,6 @@ pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Po
             priority: keys.priority.value,
         });
     }
-    // Served as the session mode it falls back to, the sum of sizes would not hold.
-    if !pools.is_empty() {
-        desk.problems.warn(
-            "pools are checked but not served yet: every client keeps a connection of its own",
-        );
-    }
     pools
 }
 
