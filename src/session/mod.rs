@@ -1,7 +1,6 @@
 //! An admitted client until it leaves: wait for a connection, connect, log in,
 //! carry, close.
 
-mod buffers;
 mod close;
 mod commit;
 mod flow;
