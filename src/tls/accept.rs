@@ -146,7 +146,9 @@ fn accept_fault(error: &io::Error) -> AcceptFault {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // TLS 1.2 brought the extension; what older clients say is otherwise alike.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => AcceptFault::ProtocolTooOld,
         Error::InvalidCertificate(reason) => AcceptFault::BadCertificate {
             reason: printable(&reason.to_string()),
