@@ -8,5 +8,6 @@
 )]
 
 mod architecture;
+mod client_tls;
 mod listening;
 mod support;
