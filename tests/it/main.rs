@@ -11,3 +11,4 @@ mod architecture;
 mod client_tls;
 mod listening;
 mod support;
+mod upstream_tls;
