@@ -91,6 +91,8 @@ async fn refusal(proxy: &Proxy) -> ErrorFields {
         .startup(&[("user", "secret_user"), ("database", "secret_database")])
         .await;
     let messages = client.read_until_closed().await;
+    // Until then the proxy waits, for its word to arrive.
+    drop(client);
     let refused = first_error(&messages);
     assert_eq!(refused[&'S'], "FATAL", "{refused:?}");
     assert_eq!(refused[&'C'], "57P03", "{refused:?}");
