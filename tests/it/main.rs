@@ -8,4 +8,7 @@
 )]
 
 mod architecture;
+mod client_tls;
+mod listening;
 mod support;
+mod upstream_tls;

@@ -9,6 +9,7 @@ pub(crate) mod certs;
 pub(crate) mod frontend;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod psql;
 pub(crate) mod raw_client;
 mod self_test;
 pub(crate) mod tls_servers;
