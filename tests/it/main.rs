@@ -7,5 +7,6 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod held;
 mod passthrough;
 mod support;
