@@ -263,7 +263,12 @@ impl Service {
         }
         match client.startup.get(b"database") {
             Some(name) if !name.is_empty() => None,
-            _ => upstream.config().dbname.clone(),
+            _ => match (&upstream.config().dbname, &client.identity) {
+                (Some(dbname), _) => Some(dbname.clone()),
+                // The server would take the name of a role that the client has never heard of.
+                (None, Identity::Held(_)) => Some(asked.to_owned()),
+                (None, Identity::Relayed) => None,
+            },
         }
     }
 }

@@ -8,6 +8,12 @@ pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
     let text = error_field(body, b'M').unwrap_or_default();
     let starts = |prefix: &str| text.starts_with(prefix);
     match code.as_str() {
+        "53300" if starts("too many connections for role") => Some(
+            "The role's own CONNECTION LIMIT on the server: raise it with ALTER ROLE, or keep below it with `max_user_connections`.",
+        ),
+        "53300" if starts("too many connections for database") => Some(
+            "The database's own CONNECTION LIMIT on the server: raise it with ALTER DATABASE, or keep below it with `max_db_connections`.",
+        ),
         "53300" => Some(
             "The server itself is out of connections: lower `max_upstream_conn` so that others' connections fit too.",
         ),

@@ -13,9 +13,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::support::certs::{self, Authority, Leaf};
+use super::support::libpq::{assert_carried, psql};
 use super::support::postgres::DATABASE;
 use super::support::proxy::ProxyBuilder;
-use super::support::psql::{assert_carried, psql};
 use super::support::raw_client::{Gs2, first_error, tags};
 use super::support::wait::{self, PATIENCE};
 use super::support::{Postgres, Proxy, RawClient, frontend};

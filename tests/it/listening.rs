@@ -8,9 +8,9 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use tokio::net::TcpListener;
 
+use super::support::libpq::{assert_carried, psql};
 use super::support::postgres::DATABASE;
 use super::support::proxy::ProxyBuilder;
-use super::support::psql::{assert_carried, psql};
 use super::support::raw_client::first_error;
 use super::support::{Postgres, Proxy, RawClient, frontend};
 

@@ -9,6 +9,8 @@
 
 mod architecture;
 mod client_tls;
+mod held;
 mod listening;
+mod passthrough;
 mod support;
 mod upstream_tls;
