@@ -101,7 +101,7 @@ impl App {
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
         };
-        let gatekeeper = Gatekeeper::new(caps, upstream.metrics().clone());
+        let gatekeeper = Gatekeeper::new(caps);
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
