@@ -1,5 +1,5 @@
 //! The composition root: builds everything from a [`Config`], binds, serves,
-//! drains. The life of the process fits on the screen in [`run`].
+//! drains. The life of the process fits on the screen in [`App::run`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -101,7 +101,7 @@ impl App {
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
         };
-        let gatekeeper = Gatekeeper::new(caps, upstream.metrics().clone());
+        let gatekeeper = Gatekeeper::new(caps);
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
@@ -114,6 +114,9 @@ impl App {
             client_keepalive: config.listen.keepalive,
             metrics,
         };
+        if !config.pools.is_empty() {
+            tracing::warn!("pools are not served yet: every client keeps a connection of its own");
+        }
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
         let workers = (0..worker_count())

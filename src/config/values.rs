@@ -24,10 +24,6 @@ pub(crate) struct Config {
     pub(crate) users: BTreeMap<String, Arc<User>>,
     /// Database names that clients ask for, mapped to what the upstream is asked for.
     pub(crate) databases: BTreeMap<String, Database>,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "checked; pools are served later")
-    )]
     pub(crate) pools: Vec<Pool>,
     pub(crate) admin: Admin,
     pub(crate) log: Log,

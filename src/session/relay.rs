@@ -224,7 +224,8 @@ impl<'a> Relay<'a> {
             Departure::ClientLeft if self.upstream_ended => UpstreamState::Ended,
             Departure::BadUpstream(_) => UpstreamState::Torn,
             _ if !self.to_upstream.is_clear() => UpstreamState::Torn,
-            _ if self.is_at_rest() => UpstreamState::AtRest,
+            // A transaction that is open ends with the session.
+            _ if self.account.ledger.owes_nothing() => UpstreamState::AtRest,
             _ => UpstreamState::Busy,
         }
     }
@@ -274,10 +275,12 @@ impl<'a> Relay<'a> {
                 account.client = ClientSide::Done;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) => {
+            Err(FlowError::Source(_)) if account.client == ClientSide::Terminated => {
                 self.to_upstream.end_source();
                 self.poll_half_close(cx)
             }
+            // A reset: unlike after an end of file, no answer can reach it.
+            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
             Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
         }
     }

@@ -175,6 +175,17 @@ impl StartupFailure {
         })
     }
 
+    /// Whether the client left by itself.
+    pub(crate) const fn is_departure(&self) -> bool {
+        matches!(
+            self,
+            Self::Left
+                | Self::Io(_)
+                | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn)
+                | Self::Tls(AcceptFault::Left)
+        )
+    }
+
     /// Label of the metric that counts it.
     pub(crate) fn label(&self) -> &'static str {
         match self {

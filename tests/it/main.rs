@@ -8,4 +8,9 @@
 )]
 
 mod architecture;
+mod client_tls;
+mod held;
+mod listening;
+mod passthrough;
 mod support;
+mod upstream_tls;

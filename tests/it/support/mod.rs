@@ -7,9 +7,13 @@
 
 pub(crate) mod certs;
 pub(crate) mod frontend;
+pub(crate) mod libpq;
+pub(crate) mod methods;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod psql;
 pub(crate) mod raw_client;
+pub(crate) mod scripted;
 mod self_test;
 pub(crate) mod tls_servers;
 pub(crate) mod wait;
@@ -17,3 +21,4 @@ pub(crate) mod wait;
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw_client::RawClient;
+pub(crate) use scripted::Scripted;
