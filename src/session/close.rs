@@ -83,9 +83,9 @@ impl Closing {
         // will: that it has closed shows in reading, and in nothing else.
         let say_goodbye = async {
             if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
-                drop(writer.write_all(&TERMINATE_MESSAGE).await);
+                let _ = writer.write_all(&TERMINATE_MESSAGE).await;
             }
-            drop(writer.shutdown().await);
+            let _ = writer.shutdown().await;
             pending::<()>().await;
         };
         tokio::select! {
@@ -123,5 +123,5 @@ async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) {
 
 /// Lets the client go: what was written reaches it.
 pub(super) async fn client(mut stream: MaybeTls) {
-    drop(timeout(CLIENT_PATIENCE, stream.shutdown()).await);
+    let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
 }

@@ -211,9 +211,9 @@ impl<'a> Relay<'a> {
             && !torn
         {
             // Whoever does not take it has left; the departure says enough.
-            drop(self.client.write_all(&fault.fatal()).await);
+            let _ = self.client.write_all(&fault.fatal()).await;
         }
-        drop(self.client.flush().await);
+        let _ = self.client.flush().await;
         departure
     }
 
