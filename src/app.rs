@@ -183,13 +183,13 @@ impl App {
             tokio::spawn(serve(listener, Arc::clone(&self.front), closing.clone()));
         }
         // Not under systemd: nobody to tell.
-        drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
         let asked = tokio::select! {
             asked = signals.next() => asked,
             () = stop.cancelled() => Asked::Drain,
         };
-        drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         closing.cancel();
         self.front.tasks.close();
         if asked == Asked::Drain {

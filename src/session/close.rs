@@ -20,7 +20,7 @@ use crate::wire::frontend::TERMINATE_MESSAGE;
 use crate::wire::startup::CancelKey;
 
 /// How long a client may take to accept its last bytes.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a statement whose client is gone may go on before it is cancelled
 /// (again), the first time and at most.
 const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
@@ -83,9 +83,9 @@ impl Closing {
         // will: that it has closed shows in reading, and in nothing else.
         let say_goodbye = async {
             if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
-                drop(writer.write_all(&TERMINATE_MESSAGE).await);
+                let _ = writer.write_all(&TERMINATE_MESSAGE).await;
             }
-            drop(writer.shutdown().await);
+            let _ = writer.shutdown().await;
             pending::<()>().await;
         };
         tokio::select! {
@@ -123,5 +123,5 @@ async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) {
 
 /// Lets the client go: what was written reaches it.
 pub(super) async fn client(mut stream: MaybeTls) {
-    drop(timeout(CLIENT_PATIENCE, stream.shutdown()).await);
+    let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
 }
