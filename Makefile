@@ -19,7 +19,7 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --document-private-items --no-deps --locked
-	$(CARGO) test --locked --test it architecture
+	$(CARGO) test --locked --test it -- architecture docs::
 
 test:
 	scripts/install-deps base

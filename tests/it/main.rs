@@ -9,6 +9,7 @@
 
 mod architecture;
 mod client_tls;
+mod docs;
 mod held;
 mod listening;
 mod passthrough;
