@@ -7,4 +7,7 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod carrying;
+mod observed;
+mod scripted;
 mod support;
