@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod caps;
 mod carrying;
 mod observed;
 mod scripted;
