@@ -9,6 +9,7 @@
 
 mod caps;
 mod carrying;
+mod lifecycle;
 mod observed;
 mod scripted;
 mod support;
