@@ -9,6 +9,7 @@
 
 mod caps;
 mod carrying;
+mod drivers;
 mod lifecycle;
 mod observed;
 mod scripted;
