@@ -10,6 +10,7 @@
 mod caps;
 mod carrying;
 mod drivers;
+mod endurance;
 mod lifecycle;
 mod observed;
 mod scripted;
