@@ -1,5 +1,5 @@
 //! The composition root: builds everything from a [`Config`], binds, serves,
-//! drains. The life of the process fits on the screen in [`run`].
+//! drains. The life of the process fits on the screen in [`App::run`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -39,6 +39,8 @@ pub(crate) enum AppError {
     Admission(#[from] AdmissionError),
     #[error("no upstream is named \"{0}\"")]
     NoUpstream(String),
+    #[error("none of the addresses in listen.addresses exists on this machine")]
+    NoAddress,
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -49,6 +51,18 @@ pub(crate) enum AppError {
     Plaintext,
     #[error("the runtime cannot be started: {0}")]
     Runtime(#[source] io::Error),
+}
+
+impl AppError {
+    /// What to do about it, where the text does not say.
+    pub(crate) fn cure(&self) -> Option<&'static str> {
+        match self {
+            Self::Upstream { source, .. } | Self::Admission(AdmissionError::Tls(source)) => {
+                Some(source.cure())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A proxy whose files are read and whose sockets are bound.
@@ -82,15 +96,16 @@ impl App {
             .get(&config.upstream)
             .ok_or_else(|| AppError::NoUpstream(config.upstream.clone()))?;
         let limits = &config.limits;
-        let gatekeeper = Gatekeeper::new(Caps {
+        let caps = Caps {
             total: limits.max_upstream_conn,
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
-        });
+        };
+        let gatekeeper = Gatekeeper::new(caps);
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
-                gatekeeper: Arc::new(gatekeeper),
+                gatekeeper,
             }),
             registry: Arc::new(Registry::new(limits.clone())),
             databases: config.databases.clone(),
@@ -99,6 +114,9 @@ impl App {
             client_keepalive: config.listen.keepalive,
             metrics,
         };
+        if !config.pools.is_empty() {
+            tracing::warn!("pools are not served yet: every client keeps a connection of its own");
+        }
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
         let workers = (0..worker_count())
@@ -186,6 +204,7 @@ impl App {
 /// Lets sessions end by themselves, until the deadline or the next signal.
 async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
+    front.service.route.load().gatekeeper.close();
     registry.order_all(Order::Drain);
     tracing::info!(sessions = registry.handles().len(), "draining");
     let reason = tokio::select! {
@@ -225,7 +244,17 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
     let listen = &config.listen;
     let mut listeners = Vec::new();
     for address in &listen.addresses {
-        listeners.push(Listener::bind_tcp(*address, listen.backlog)?);
+        match Listener::bind_tcp(*address, listen.backlog) {
+            Ok(listener) => listeners.push(listener),
+            // The default asks for both families; many containers have only one.
+            Err(error) if error.is_no_such_address() && listen.addresses.len() > 1 => {
+                tracing::warn!(%error, "address left out");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if listeners.is_empty() && !listen.addresses.is_empty() {
+        return Err(AppError::NoAddress);
     }
     let port = match listen.unix_socket_port {
         0 => listeners

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::wire::backend::{self, ErrorFields, Severity};
+use crate::wire::backend::{self, ErrorFields};
 use crate::wire::sqlstate::SqlState;
 
 /// An error as a client sees it.
@@ -51,7 +51,6 @@ impl Fault {
     /// The ErrorResponse that ends a session.
     pub(crate) fn fatal(&self) -> Bytes {
         backend::error_response(&ErrorFields {
-            severity: Severity::Fatal,
             sqlstate: self.sqlstate,
             message: &format!("pgsluice: {}", self.message),
             detail: self.detail.as_deref(),

@@ -6,6 +6,7 @@
 //! names only modules of lower layers, and `tests/it/architecture.rs` keeps
 //! that true. `docs/architecture.md` is the map.
 
+mod buffers;
 mod secret;
 mod wire;
 

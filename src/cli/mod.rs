@@ -1,6 +1,6 @@
 //! Arguments to actions, one file a command, and the exit codes.
 
-mod config;
+pub(crate) mod config;
 mod demo;
 mod run;
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::Exit;
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::config::values::{Log, LogFormat};
 use crate::config::{self, Sources};
 
@@ -37,7 +37,8 @@ pub(super) fn run(sources: &Sources) -> Exit {
     match serve(&loaded.config) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            tracing::error!(%error, "pgsluice cannot start");
+            let fix = error.downcast_ref::<AppError>().and_then(AppError::cure);
+            tracing::error!(%error, fix, "pgsluice cannot start");
             Exit::Usage
         }
     }

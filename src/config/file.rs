@@ -161,7 +161,7 @@ impl Reader<'_> {
 fn not_a_section(section: &Section) -> Bad {
     let header = super::schema::header(section, "NAME");
     Bad::new(
-        format!("is a section, not a value"),
+        "is a section, not a value",
         format!("write {header}, and its keys below"),
     )
 }

@@ -31,6 +31,7 @@ macro_rules! section {
         #[derive(Debug)]
         pub(super) struct $Name {
             /// The section itself, for problems that are about all of it.
+            #[allow(dead_code, reason = "some sections have no such problem")]
             pub(super) section: At,
             $(pub(super) $key: section!(@field $Kind $($default)?),)*
         }

@@ -66,6 +66,17 @@ impl Layer {
         self.places.insert(path, place);
     }
 
+    /// Forgets a value, so that a weaker source's holds.
+    pub(super) fn remove(&mut self, path: &Path) {
+        let Some((name, parents)) = path.0.split_last() else {
+            return;
+        };
+        if let Some(values) = find_table(&mut self.values, parents) {
+            values.remove(name);
+        }
+        self.places.remove(path);
+    }
+
     /// Declares a section, or an entry of one, that may stay empty.
     pub(super) fn open(&mut self, path: Path, place: Place) {
         if !self.has(&path) {
@@ -126,6 +137,14 @@ fn find<'a>(values: &'a Dict, path: &Path) -> Option<&'a Value> {
         values = values.get(parent)?.as_dict()?;
     }
     values.get(name)
+}
+
+fn find_table<'a>(values: &'a mut Dict, path: &[String]) -> Option<&'a mut Dict> {
+    path.iter()
+        .try_fold(values, |values, name| match values.get_mut(name)? {
+            Value::Dict(_, inner) => Some(inner),
+            _ => None,
+        })
 }
 
 fn entries(values: &Dict, section: &Section) -> Vec<String> {
@@ -242,13 +261,9 @@ impl Merged {
             .each_ref()
             .map(|path| find(&self.values, path).map(|value| self.rank(value)));
         let strongest = ranks.iter().max().copied().flatten();
-        let mut values = &mut self.values;
-        for parent in &entry.0 {
-            let Some(Value::Dict(_, inner)) = values.get_mut(parent) else {
-                return;
-            };
-            values = inner;
-        }
+        let Some(values) = find_table(&mut self.values, &entry.0) else {
+            return;
+        };
         for (path, rank) in spellings.iter().zip(ranks) {
             if rank < strongest
                 && let Some(name) = path.0.last()
@@ -322,7 +337,12 @@ impl Table<'_> {
         default: &str,
         problems: &mut Problems,
     ) -> Set<T> {
-        if let Some(set) = self.optional(name, problems) {
+        if let Some(mut set) = self.optional(name, problems) {
+            if set.at.origin == Origin::Default {
+                // A problem with a default is shown where the section starts.
+                let key = std::mem::take(&mut set.at.key);
+                set.at = At { key, ..self.at() };
+            }
             return set;
         }
         Set {

@@ -33,6 +33,18 @@ const POOL_VARIABLES: &[(&str, &str)] = &[
     ("DB_POOL_SIZE", "size"),
 ];
 
+/// The plan's name for a key, where the plan's `variable` already gave others.
+pub(super) fn name_of(variable: &str, section: &str, key: &str) -> Option<&'static str> {
+    let known = match section {
+        _ if !variable.starts_with("DB_") && variable != "DATABASE_URL" => return None,
+        "pools" if key == "database" => return Some("DB_NAME"),
+        "pools" => POOL_VARIABLES,
+        _ => UPSTREAM_VARIABLES,
+    };
+    let pair = known.iter().find(|(_, known)| *known == key);
+    pair.map(|(variable, _)| *variable)
+}
+
 /// Query parameters of `DATABASE_URL` that mean the same here.
 const PARAMETERS: &[&str] = &[
     "host",
@@ -212,8 +224,8 @@ impl Plan<'_> {
                 return self.upstream(variable, "sslmode", "verify-full");
             }
         };
-        if let Some(word) = in_file.filter(|word| *word >= asked) {
-            return self.upstream(variable, "sslmode", spelling(word));
+        if in_file.is_some_and(|word| word >= asked) {
+            return self.layer.remove(&path);
         }
         self.upstream(variable, "sslmode", "verify-full");
         let roots = upstream_path("sslrootcert");
@@ -223,8 +235,10 @@ impl Plan<'_> {
             around.stronger[0],
             around.stronger[1],
         ];
+        // Stand-ins below: the missing CA needs no second problem.
         let has_roots = layers.iter().any(|layer| layer.has(&roots));
         if asked == SslMode::Disable {
+            self.upstream(variable, "sslrootcert", "system");
             self.problem(
                 variable,
                 &path,
@@ -238,6 +252,7 @@ impl Plan<'_> {
                 "{variable} asks for sslmode={text}: raised to verify-full, because a CA was given"
             ));
         } else {
+            self.upstream(variable, "sslrootcert", "system");
             self.problem(
                 variable,
                 &path,
@@ -246,8 +261,6 @@ impl Plan<'_> {
                     "give DB_SSL_CERT, the path of the server's CA certificate",
                 ),
             );
-            // Said once: the missing CA needs no second problem.
-            self.upstream(variable, "sslrootcert", "system");
         }
     }
 
@@ -290,28 +303,12 @@ impl Plan<'_> {
             }
         }
         self.put(variable, "pools", (&number, "name"), &name);
-        let upstream = |plan: &Self, key| plan.layer.text(&upstream_path(key)).map(str::to_owned);
         if let Some(user) = pool_url.user {
             self.put("DB_POOL_URL", "pools", (&number, "user"), &user);
         }
-        if !in_file("database") {
-            match upstream(self, "dbname") {
-                Some(text) => self.put(variable, "pools", (&number, "database"), &text),
-                None => self.problem(
-                    variable,
-                    &Path::of(["pools", &number, "database"]),
-                    Bad::new("the pool's database is not known", "set DB_NAME"),
-                ),
-            }
+        let database = self.layer.text(&upstream_path("dbname")).map(str::to_owned);
+        if let Some(text) = database.filter(|_| !in_file("database")) {
+            self.put(variable, "pools", (&number, "database"), &text);
         }
-    }
-}
-
-fn spelling(mode: SslMode) -> &'static str {
-    match mode {
-        SslMode::Disable => "disable",
-        SslMode::Require => "require",
-        SslMode::VerifyCa => "verify-ca",
-        SslMode::VerifyFull => "verify-full",
     }
 }

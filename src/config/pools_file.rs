@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::kinds::Shape;
 use super::layer::{Layer, Place};
 use super::problem::{At, Bad, Origin, Problems};
-use super::schema::{Path, Section, nearest};
+use super::schema::{Section, nearest};
 
 const LIST: &str = "connection_pools";
 
@@ -125,6 +125,7 @@ pub(super) fn first_free(layers: &[&Layer]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema::Path;
     use super::*;
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "pools.json: pools: unknown key; did you mean connection_pools?",
+                "pools.json: pools: unknown key",
                 "pools.json: connection_pools[1].name: must be text",
                 "pools.json: connection_pools[1].sise: unknown key; did you mean size?",
                 "pools.json: connection_pools[1].size: must be a number",

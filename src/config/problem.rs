@@ -14,7 +14,7 @@ pub(crate) enum Origin {
     File(PathBuf),
     /// An environment variable, by name.
     Env(String),
-    /// A command line flag, by the dotted key that it sets.
+    /// `--set KEY=VALUE`, by its key.
     Flag(String),
 }
 
@@ -36,14 +36,14 @@ impl At {
         }
     }
 
-    /// The origin as one token: `default`, `proxy.toml:12`, `env NAME`, `flag KEY`.
+    /// The origin as one token: `default`, `proxy.toml:12`, `env NAME`, `--set KEY`.
     pub(crate) fn origin_text(&self) -> String {
         match (&self.origin, self.line) {
             (Origin::Default, _) => "default".to_owned(),
             (Origin::File(path), Some(line)) => format!("{}:{line}", path.display()),
             (Origin::File(path), None) => path.display().to_string(),
             (Origin::Env(name), _) => format!("env {name}"),
-            (Origin::Flag(key), _) => format!("flag {key}"),
+            (Origin::Flag(key), _) => format!("--set {key}"),
         }
     }
 }
@@ -86,7 +86,7 @@ impl fmt::Display for Problem {
             (Origin::File(path), Some(line)) => write!(f, "{}:{line}: ", path.display())?,
             (Origin::File(path), None) => write!(f, "{}: ", path.display())?,
             (Origin::Env(name), _) => write!(f, "{name}: ")?,
-            (Origin::Flag(key), _) => write!(f, "flag {key}: ")?,
+            (Origin::Flag(key), _) => write!(f, "--set {key}: ")?,
         }
         let repeats = matches!(&self.origin, Origin::Flag(key) if *key == self.key);
         if !self.key.is_empty() && !repeats {

@@ -5,7 +5,8 @@ use std::fmt;
 
 use super::keys::SECTIONS;
 use super::kinds::Info;
-use super::problem::Bad;
+use super::plan;
+use super::problem::{At, Bad, Origin};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +14,10 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) info: Info,
     pub(crate) fallback: Fallback,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that writes the documentation")
+    )]
     pub(crate) doc: &'static str,
 }
 
@@ -22,7 +27,13 @@ pub(crate) enum Fallback {
     /// The text form of the default.
     Text(&'static str),
     /// Another value decides; said in words.
-    Derived(&'static str),
+    Derived(
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "read by the test that writes the documentation")
+        )]
+        &'static str,
+    ),
     Nothing,
 }
 
@@ -43,6 +54,10 @@ pub(crate) struct Section {
     /// Empty for the keys above the first section.
     pub(crate) name: &'static str,
     pub(crate) repeat: Repeat,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "read by the test that writes the documentation")
+    )]
     pub(crate) doc: &'static str,
     pub(crate) keys: &'static [Key],
 }
@@ -175,7 +190,7 @@ pub(crate) fn unknown(name: &str, section: Option<&Section>) -> Bad {
         };
         return Bad::new(
             format!("unknown key here; {name} belongs {place}"),
-            format!("move it {place}"),
+            "move it there",
         );
     }
     let known: Vec<&str> = here.into_iter().filter(|name| !name.is_empty()).collect();
@@ -208,6 +223,27 @@ pub(crate) fn env_name(section: &Section, entry: &str, key: &str) -> String {
         .map(|name| name.to_uppercase())
         .collect();
     format!("PGSLUICE_{}", path.join("__"))
+}
+
+/// A key of an entry that must be written, and how to write it in the kind of
+/// source that the entry came from. `at` is the entry.
+pub(crate) fn missing(
+    at: &At,
+    (section, entry): (&Section, &str),
+    key: &str,
+    fix: &str,
+) -> (At, Bad) {
+    let mut at = at.clone();
+    at.key = format!("{}.{key}", at.key);
+    let fix = match &at.origin {
+        Origin::Env(variable) => {
+            let own = || env_name(section, entry, key);
+            let name = plan::name_of(variable, section.name, key).map_or_else(own, str::to_owned);
+            format!("set {name}; in a file, {fix}")
+        }
+        Origin::Default | Origin::File(_) | Origin::Flag(_) => fix.to_owned(),
+    };
+    (at, Bad::new("is missing", fix))
 }
 
 /// The candidate that `name` is probably a misspelling of.

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 use super::keys::SECTIONS;
 use super::kinds::Shape;
 use super::layer::Merged;
-use super::schema::{Fallback, Key, Repeat, Section, header, toml_key};
-use super::values::{Config, UpstreamTls};
+use super::schema::{Key, Path, Repeat, header, toml_key};
+use super::values::{ClientAuth, Config, UpstreamTls};
 
 const MASK: &str = "********";
 
@@ -22,7 +22,7 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// As TOML; a secret is a mask already.
     pub(crate) toml: String,
-    /// `default`, `proxy.toml:12`, `env NAME` or `flag KEY`.
+    /// `default`, `proxy.toml:12`, `env NAME` or `--set KEY`.
     pub(crate) origin: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn settings(merged: &Merged, config: &Config) -> Vec<Setting> {
                 let name = path.join(key.name);
                 let (toml, origin) = match merged.get(&name) {
                     Some((items, at)) => (to_toml(key, &items), at.origin_text()),
-                    None => match derived(config, section, entry.as_deref(), key) {
+                    None => match derived(merged, config, &path, key) {
                         Some(toml) => (toml, "default".to_owned()),
                         None => continue,
                     },
@@ -61,15 +61,28 @@ pub(super) fn settings(merged: &Merged, config: &Config) -> Vec<Setting> {
 }
 
 /// What a default became that another value decides.
-fn derived(config: &Config, section: &Section, entry: Option<&str>, key: &Key) -> Option<String> {
-    let text = match (section.name, key.name) {
-        ("", "upstream") => config.upstream.clone(),
-        ("listen", "unix_socket_port") => return Some(config.listen.unix_socket_port.to_string()),
-        ("upstreams", "server_name") => match &config.upstreams.get(entry?)?.tls {
+fn derived(merged: &Merged, config: &Config, section: &Path, key: &Key) -> Option<String> {
+    let names: Vec<&str> = section.0.iter().map(String::as_str).collect();
+    let text = match (names.as_slice(), key.name) {
+        ([], "upstream") => config.upstream.clone(),
+        (["listen"], "unix_socket_port") => {
+            return Some(config.listen.unix_socket_port.to_string());
+        }
+        (["upstreams", name], "server_name") => match &config.upstreams.get(*name)?.tls {
             UpstreamTls::Enable(tls) => tls.server_name.clone(),
             UpstreamTls::Disable => return None,
         },
-        ("databases", "dbname") => config.databases.get(entry?)?.dbname.clone(),
+        (["databases", name], "dbname") => config.databases.get(*name)?.dbname.clone(),
+        (["users", _], name) => {
+            let (user, _) = merged.get(&section.join("name"))?;
+            let user = config.users.get(*user.first()?)?;
+            match (name, &user.auth) {
+                ("upstream_user", _) => user.upstream_user.clone(),
+                ("os_user", ClientAuth::Peer { os_user }) => os_user.clone(),
+                ("common_name", ClientAuth::Cert { common_name }) => common_name.clone(),
+                _ => return None,
+            }
+        }
         _ => return None,
     };
     Some(quoted(&text))
@@ -139,6 +152,8 @@ pub(crate) fn as_json(settings: &[Setting]) -> Json {
 /// The reference of every key in Markdown, as `docs/configuration.md` holds it.
 #[cfg(test)]
 pub(super) fn reference() -> String {
+    use super::schema::Fallback;
+
     let mut text = String::new();
     for section in SECTIONS {
         let title = match section.repeat {

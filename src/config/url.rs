@@ -25,6 +25,13 @@ pub(super) fn parse(url: &str) -> Result<ConnectionUrl, Bad> {
     let rest = without_scheme(url).ok_or_else(|| Bad::new("is not a postgres:// URL", EXAMPLE))?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+    // Otherwise part of a password would be taken, and shown, as another part.
+    if dbname.contains('@') || query.contains('@') {
+        return Err(Bad::new(
+            "has an @ behind a / or ?",
+            "in the password write / as %2F, ? as %3F and @ as %40",
+        ));
+    }
     // The last `@`: a password with an unescaped one is more likely than a host.
     let (userinfo, hostport) = match authority.rsplit_once('@') {
         Some((userinfo, hostport)) => (Some(userinfo), hostport),
@@ -35,6 +42,9 @@ pub(super) fn parse(url: &str) -> Result<ConnectionUrl, Bad> {
         None => (None, None),
     };
     let (host, port) = host_and_port(hostport)?;
+    if !port.is_empty() && port.parse::<u16>().is_err() {
+        return Err(Bad::new("has a port that is no number", EXAMPLE));
+    }
     let mut parameters = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -283,6 +283,10 @@ pub(crate) struct Admin {
     /// Loopback address of the HTTP face (`/metrics`).
     pub(crate) http: Option<SocketAddr>,
     /// Who may log in to the console.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "checked; the console comes later")
+    )]
     pub(crate) users: Vec<String>,
 }
 

@@ -205,6 +205,10 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
             refuse(stream, &fault).await;
         }
         // A probe, a scan, or somebody who changed their mind.
-        _ => tracing::debug!(client = %peer, reason, error = %failure, "connection dropped"),
+        _ if failure.is_departure() => {
+            tracing::debug!(client = %peer, reason, error = %failure, "connection dropped");
+        }
+        // Whoever is dropped without a word looks here for the reason.
+        _ => tracing::warn!(client = %peer, reason, error = %failure, "connection dropped"),
     }
 }

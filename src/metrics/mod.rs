@@ -11,7 +11,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
 
-/// What a metric is, for the exporter and for the table in `docs/configuration.md`.
+/// What a metric is, for the exporter and for the table in `docs/metrics.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Counter,
@@ -24,6 +24,7 @@ pub(crate) enum Kind {
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the table in the docs"))]
     pub(crate) labels: &'static str,
     pub(crate) help: &'static str,
 }
@@ -201,5 +202,35 @@ impl UpstreamMetrics {
     /// `level` as in the help text of the metric.
     pub(crate) fn verification(&self, level: u8) {
         gauge!(UPSTREAM_VERIFICATION, "upstream" => self.name.clone()).set(f64::from(level));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_the_docs_is_the_one_in_the_code() {
+        let docs = include_str!("../../docs/metrics.md");
+        let rows: Vec<_> = docs
+            .lines()
+            .filter(|line| line.starts_with("| `pgsluice_"))
+            .collect();
+        let expected: Vec<_> = ALL
+            .iter()
+            .map(|metric| {
+                let kind = format!("{:?}", metric.kind).to_lowercase();
+                format!(
+                    "| `{}` | {kind} | {} | {} |",
+                    metric.name, metric.labels, metric.help
+                )
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            expected,
+            "docs/metrics.md should have:\n{}",
+            expected.join("\n")
+        );
     }
 }

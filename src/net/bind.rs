@@ -43,6 +43,17 @@ pub(crate) enum BindError {
     NoGroup(String),
 }
 
+impl BindError {
+    /// Whether this machine has no such address, or no such family.
+    pub(crate) fn is_no_such_address(&self) -> bool {
+        let Self::Tcp { source, .. } = self else {
+            return false;
+        };
+        source.kind() == io::ErrorKind::AddrNotAvailable
+            || source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
+    }
+}
+
 /// How a socket file is made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UnixOptions<'a> {

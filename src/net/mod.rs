@@ -5,8 +5,10 @@
 mod bind;
 mod dial;
 pub(crate) mod framed;
+mod read_ahead;
 mod socket;
 
 pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, dial};
-pub(crate) use socket::{Detached, Peer, Socket};
+pub(crate) use read_ahead::ReadAhead;
+pub(crate) use socket::{Peer, Socket};

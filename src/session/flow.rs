@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::buffers::{self, BUFFER};
+use crate::buffers::{self, BUFFER};
 use crate::tls::MaybeTls;
 use crate::wire::frame::{self, BadLength, Frame, Walker};
 

@@ -13,7 +13,7 @@ use crate::config::values::{SaslPlus, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
-use crate::tls::MaybeTls;
+use crate::tls::{MaybeTls, TlsFault, explain_late_alert};
 use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
@@ -40,6 +40,9 @@ pub(super) enum LoginFailure {
     Held(#[from] LoginError),
     #[error("the upstream was lost during login: {0}")]
     Upstream(FrameError),
+    /// A server of TLS 1.3 says only now what it thinks of the client certificate.
+    #[error("the upstream ended TLS during login: {0}")]
+    UpstreamTls(TlsFault),
     #[error("the upstream broke the protocol during login")]
     UpstreamProtocol,
     #[error("login not complete in time")]
@@ -53,12 +56,13 @@ pub(super) enum LoginFailure {
 }
 
 impl LoginFailure {
-    pub(super) const fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
             Self::ClientLeft | Self::ClientLost(_) => "client_left",
             Self::Client(_) => "protocol",
             Self::Refused(_) => "upstream_refused",
             Self::Held(_) => "upstream_login",
+            Self::UpstreamTls(fault) => fault.label(),
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
             Self::TimedOut => "login_timeout",
             Self::ChannelBinding => "channel_binding",
@@ -71,6 +75,7 @@ impl LoginFailure {
         let (sqlstate, hint) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::Refused(_) => return None,
             Self::Held(error) => return Some(error.fault()),
+            Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),
             Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
             Self::Upstream(_) | Self::UpstreamProtocol => (
                 SqlState::CANNOT_CONNECT_NOW,
@@ -183,7 +188,7 @@ impl Login<'_> {
         self.upstream
             .send(&startup.encode())
             .await
-            .map_err(|error| LoginFailure::Upstream(error.into()))
+            .map_err(|error| upstream_failure(error.into()))
     }
 
     /// With credentials that the proxy holds; the client is told the outcome.
@@ -193,15 +198,16 @@ impl Login<'_> {
             password: user.upstream_password.as_ref(),
             channel_binding: target.config().channel_binding,
         };
-        match log_in(&mut self.upstream, &who).await {
+        match log_in(self.upstream, &who).await {
             Ok(()) => {}
             Err(LoginError::Refused(frame)) => {
                 return self.pass_refusal(&frame).await;
             }
+            Err(LoginError::Lost(error)) => return Err(upstream_failure(error)),
             Err(error) => return Err(error.into()),
         }
         self.expects = Expects::Authenticated;
-        self.to_client(&backend::authentication(0, &[])).await
+        self.tell_client(&backend::authentication(0, &[])).await
     }
 
     /// Relays until AuthenticationOk, and once that has been seen until
@@ -213,7 +219,7 @@ impl Login<'_> {
             let room = self.client.ahead() < MAX_AHEAD;
             tokio::select! {
                 frame = self.upstream.read(MAX_UPSTREAM_FRAME) => {
-                    let frame = frame.map_err(LoginFailure::Upstream)?;
+                    let frame = frame.map_err(upstream_failure)?;
                     if self.on_upstream(frame, until_ready).await? {
                         return Ok(());
                     }
@@ -245,7 +251,7 @@ impl Login<'_> {
             }
             match frame.tag() {
                 backend::ERROR_RESPONSE => {
-                    self.to_client(&out).await?;
+                    self.tell_client(&out).await?;
                     self.pass_refusal(&frame).await?;
                 }
                 backend::AUTHENTICATION if !until_ready => {
@@ -266,10 +272,10 @@ impl Login<'_> {
                 false => self
                     .upstream
                     .buffered(MAX_UPSTREAM_FRAME)
-                    .map_err(LoginFailure::Upstream)?,
+                    .map_err(upstream_failure)?,
             };
         }
-        self.to_client(&out).await?;
+        self.tell_client(&out).await?;
         Ok(reached)
     }
 
@@ -329,7 +335,7 @@ impl Login<'_> {
         self.upstream
             .send(&frame.bytes)
             .await
-            .map_err(|error| LoginFailure::Upstream(error.into()))
+            .map_err(|error| upstream_failure(error.into()))
     }
 
     /// The upstream's refusal in its own words, with a hint where one helps.
@@ -339,13 +345,13 @@ impl Login<'_> {
             Some(hint) => backend::with_hint(body, hint),
             None => frame.bytes.clone(),
         };
-        self.to_client(&bytes).await?;
+        self.tell_client(&bytes).await?;
         Err(LoginFailure::Refused(
             backend::error_field(body, b'M').unwrap_or_default(),
         ))
     }
 
-    async fn to_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
+    async fn tell_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -365,6 +371,16 @@ async fn listen(
         client.read(MAX_LOGIN_FRAME).await.map(Some)
     } else {
         client.fill().await.map(|()| None)
+    }
+}
+
+fn upstream_failure(error: FrameError) -> LoginFailure {
+    match &error {
+        FrameError::Io(source) => match explain_late_alert(source) {
+            Some(fault) => LoginFailure::UpstreamTls(fault),
+            None => LoginFailure::Upstream(error),
+        },
+        _ => LoginFailure::Upstream(error),
     }
 }
 

@@ -1,7 +1,6 @@
 //! An admitted client until it leaves: wait for a connection, connect, log in,
 //! carry, close.
 
-mod buffers;
 mod close;
 mod commit;
 mod flow;
@@ -31,7 +30,7 @@ pub(crate) use registry::{Entry, Order, Registry};
 use close::{Closing, Place};
 use login::{LoginFailure, Plan, log_client_in};
 use registry::{Activity, NoRoom};
-use relay::{Departure, Relay};
+use relay::Relay;
 
 /// A waiting client may send this much before it is served.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -40,7 +39,7 @@ const MAX_AHEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) gatekeeper: Arc<Gatekeeper>,
+    pub(crate) gatekeeper: Gatekeeper,
 }
 
 /// What every session of a proxy shares.
@@ -274,7 +273,12 @@ impl Service {
         }
         match client.startup.get(b"database") {
             Some(name) if !name.is_empty() => None,
-            _ => upstream.config().dbname.clone(),
+            _ => match (&upstream.config().dbname, &client.identity) {
+                (Some(dbname), _) => Some(dbname.clone()),
+                // The server would take the name of a role that the client has never heard of.
+                (None, Identity::Held(_)) => Some(asked.to_owned()),
+                (None, Identity::Relayed) => None,
+            },
         }
     }
 }

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::config::values::Limits;
 use crate::fault::{ClientFacing, Fault};
@@ -164,7 +163,6 @@ pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
     /// By the key that its client was given.
     keys: Mutex<HashMap<CancelKey, Arc<Upstream>>>,
-    emptied: Notify,
 }
 
 impl Registry {
@@ -175,7 +173,6 @@ impl Registry {
             draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             keys: Mutex::default(),
-            emptied: Notify::new(),
         }
     }
 
@@ -257,17 +254,6 @@ impl Registry {
             .map(Arc::clone)
             .collect()
     }
-
-    /// Completes when no session is left.
-    pub(crate) async fn emptied(&self) {
-        loop {
-            let notified = self.emptied.notified();
-            if self.sessions.lock().by_id.is_empty() {
-                return;
-            }
-            notified.await;
-        }
-    }
 }
 
 /// A session's place in the register; dropping it leaves.
@@ -308,9 +294,6 @@ impl Drop for Entry {
         sessions.by_id.remove(&self.handle.id);
         leave(&mut sessions.by_user, &self.handle.user);
         leave(&mut sessions.by_database, &self.handle.database);
-        if sessions.by_id.is_empty() {
-            self.registry.emptied.notify_waiters();
-        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 
 use super::close::UpstreamState;
 use super::commit::CommitWatch;
@@ -37,7 +38,8 @@ pub(super) enum Departure {
     BadClient(BadLength),
     /// The upstream's bytes are no messages.
     BadUpstream(BadLength),
-    Ordered(Order),
+    /// It was told to, from outside.
+    Ordered,
 }
 
 impl Departure {
@@ -50,7 +52,7 @@ impl Departure {
             Self::UpstreamLost { .. } => "upstream_lost",
             Self::BadClient(_) => "client_protocol",
             Self::BadUpstream(_) => "upstream_protocol",
-            Self::Ordered(_) => "shutdown",
+            Self::Ordered => "shutdown",
         }
     }
 
@@ -86,7 +88,7 @@ impl Departure {
                 SqlState::CONNECTION_FAILURE,
                 format!("the upstream sent garbage: {error}"),
             ),
-            Self::Ordered(_) => (
+            Self::Ordered => (
                 SqlState::ADMIN_SHUTDOWN,
                 "terminating connection: the proxy is shutting down".to_owned(),
             ),
@@ -248,9 +250,9 @@ impl<'a> Relay<'a> {
         self.count();
         match self.handle.poll_order(cx) {
             Some(Order::Drain) if self.is_at_rest() && self.to_client.is_empty() => {
-                Poll::Ready(Departure::Ordered(Order::Drain))
+                Poll::Ready(Departure::Ordered)
             }
-            Some(Order::End) => Poll::Ready(Departure::Ordered(Order::End)),
+            Some(Order::End) => Poll::Ready(Departure::Ordered),
             _ => Poll::Pending,
         }
     }
@@ -266,13 +268,8 @@ impl<'a> Relay<'a> {
                 account.on_frontend(frame);
             });
         match turn {
-            Ok(Turn::Empty | Turn::Full) => {
-                if account.client == ClientSide::Terminated && self.to_upstream.is_clear() {
-                    account.client = ClientSide::Done;
-                }
-                Poll::Pending
-            }
-            Ok(Turn::Ended) => self.poll_terminate(cx),
+            Ok(Turn::Empty | Turn::Full) => Poll::Pending,
+            Ok(Turn::Ended) => self.poll_half_close(cx),
             // The upstream's last words, if any, are still to be read and passed on.
             Err(FlowError::Destination(_)) => {
                 account.client = ClientSide::Done;
@@ -280,7 +277,7 @@ impl<'a> Relay<'a> {
             }
             Err(FlowError::Source(_)) if account.client == ClientSide::Terminated => {
                 self.to_upstream.end_source();
-                self.poll_terminate(cx)
+                self.poll_half_close(cx)
             }
             // A reset: unlike after an end of file, no answer can reach it.
             Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
@@ -288,24 +285,25 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Says Terminate for a client that closed without: the server answers what
-    /// was asked before it, and closes.
-    fn poll_terminate(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
-        if self.account.client == ClientSide::Terminated {
-            self.account.client = ClientSide::Done;
+    /// The client closed: Terminate is said for it if it did not, and the
+    /// upstream's half is closed as well. The server answers what was asked before,
+    /// and `client_connection_check_interval` sees what it would see without us.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        if self.account.client == ClientSide::Speaking {
+            // In the middle of a message nothing can be said.
+            if self.to_upstream.is_clear() {
+                self.to_upstream.append(&frontend::TERMINATE_MESSAGE);
+            }
+            self.account.client = ClientSide::Terminated;
+        }
+        let drained = self.to_upstream.poll_drain(cx, &mut self.upstream);
+        if matches!(drained, Ok(Poll::Pending))
+            || Pin::new(&mut self.upstream).poll_shutdown(cx).is_pending()
+        {
             return Poll::Pending;
         }
-        if !self.to_upstream.is_clear() {
-            // It left in the middle of a message: so must we.
-            return Poll::Ready(Departure::ClientLeft);
-        }
-        self.to_upstream.append(&frontend::TERMINATE_MESSAGE);
-        self.account.client = ClientSide::Terminated;
-        match self.to_upstream.poll_drain(cx, &mut self.upstream) {
-            Ok(Poll::Pending) => {}
-            // A write that fails shows in what is read, too.
-            Ok(Poll::Ready(())) | Err(_) => self.account.client = ClientSide::Done,
-        }
+        // A write that failed shows in what is read, too.
+        self.account.client = ClientSide::Done;
         Poll::Pending
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::values::{AuthMode, Config, ListenTls, SaslPlus, User};
+use crate::config::values::{AuthMode, Config, ListenTls, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed};
 use crate::net::{Peer, Socket};
@@ -33,7 +33,6 @@ pub(crate) struct Admission {
     tls: LocalTls,
     users: Users,
     login_timeout: Duration,
-    pub(crate) sasl_plus: SaslPlus,
 }
 
 #[derive(Debug)]
@@ -176,8 +175,19 @@ impl StartupFailure {
         })
     }
 
+    /// Whether the client left by itself.
+    pub(crate) const fn is_departure(&self) -> bool {
+        matches!(
+            self,
+            Self::Left
+                | Self::Io(_)
+                | Self::Frame(FrameError::Io(_) | FrameError::Closed | FrameError::Torn)
+                | Self::Tls(AcceptFault::Left)
+        )
+    }
+
     /// Label of the metric that counts it.
-    pub(crate) const fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::TimedOut(_) => "login_timeout",
             Self::Left
@@ -188,7 +198,8 @@ impl StartupFailure {
             Self::Startup(_) | Self::Protocol(_) | Self::Frame(_) | Self::Unsupported(_) => {
                 "protocol"
             }
-            Self::Tls(_) | Self::NoTls | Self::TlsRequired => "client_tls",
+            Self::Tls(fault) => fault.label(),
+            Self::NoTls | Self::TlsRequired => "client_tls",
             Self::WrongPassword(_) | Self::WrongPeer(_) | Self::WrongCertificate(_) => "auth",
         }
     }
@@ -221,7 +232,6 @@ impl Admission {
             tls,
             users,
             login_timeout: config.limits.client_login_timeout,
-            sasl_plus: config.listen.sasl_plus,
         })
     }
 

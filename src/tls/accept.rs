@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::binding::tls_server_end_point;
 use super::certificate::{self, printable};
 use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
@@ -62,7 +61,6 @@ impl AcceptFault {
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     tls: TlsAcceptor,
-    end_point: Option<Arc<[u8]>>,
 }
 
 impl Acceptor {
@@ -71,10 +69,6 @@ impl Acceptor {
         let provider = provider::local();
         let chain = files::certificates("tls_cert_file", &identity.cert_file)?;
         let key = files::private_key("tls_key_file", &identity.key_file)?;
-        let end_point = chain
-            .first()
-            .and_then(|own| tls_server_end_point(own))
-            .map(Arc::from);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| SetupError::Library(error.to_string()))?;
@@ -103,7 +97,6 @@ impl Acceptor {
         config.send_tls13_tickets = 0;
         Ok(Self {
             tls: TlsAcceptor::from(Arc::new(config)),
-            end_point,
         })
     }
 
@@ -124,12 +117,6 @@ impl Acceptor {
             return Err(AcceptFault::NoAlpn);
         }
         Ok(stream)
-    }
-
-    /// `tls-server-end-point` of our own certificate, what clients of
-    /// SCRAM-SHA-256-PLUS bind to; `None` when its algorithm has no hash.
-    pub(crate) fn server_end_point(&self) -> Option<&[u8]> {
-        self.end_point.as_deref()
     }
 }
 
@@ -159,7 +146,9 @@ fn accept_fault(error: &io::Error) -> AcceptFault {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // An extension that clients of TLS 1.1 have nothing to say in.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => AcceptFault::ProtocolTooOld,
         Error::InvalidCertificate(reason) => AcceptFault::BadCertificate {
             reason: printable(&reason.to_string()),

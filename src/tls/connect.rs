@@ -23,11 +23,9 @@ use super::certificate::printable;
 use super::fault::{Stage, TlsFault};
 use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
-use super::verify::{Chain, ServerVerifier, Trust};
+use super::verify::{Chain, RevocationLists, ServerVerifier, Trust};
 use crate::config::values::{Negotiation, Roots, TlsClient, TlsVersion, Verify};
-
-/// Length 8, code 80877103.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+use crate::wire::startup::ssl_request;
 
 /// Everything that TLS to one upstream needs, read and built once.
 #[derive(Clone)]
@@ -146,7 +144,8 @@ impl Connector {
 
 /// What a failed read on an established stream says about the handshake: a
 /// TLS 1.3 server judges the client's certificate after the client is through,
-/// so its verdict comes in place of the first answer.
+/// so its verdict comes in place of the first answer. After a failed write a
+/// read may still find it: such a server hangs up as soon as it has spoken.
 pub(crate) fn explain_late_alert(error: &io::Error) -> Option<TlsFault> {
     match rustls_error(error)? {
         Error::AlertReceived(alert) => Some(alert_fault(*alert)),
@@ -155,9 +154,15 @@ pub(crate) fn explain_late_alert(error: &io::Error) -> Option<TlsFault> {
 }
 
 fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
-    let crls = match &settings.crl {
-        None => Vec::new(),
-        Some(path) => files::revocation_lists("sslcrl", path)?,
+    let crl = match &settings.crl {
+        None => None,
+        Some(path) => {
+            let lists = files::revocation_lists("sslcrl", path)?;
+            Some(RevocationLists {
+                path: path.clone(),
+                lists,
+            })
+        }
     };
     match &settings.roots {
         Roots::File(path) => {
@@ -167,7 +172,7 @@ fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
                 anchors,
                 certificates,
                 place: path.display().to_string(),
-                crls,
+                crl,
             })
         }
         Roots::System => {
@@ -177,7 +182,7 @@ fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
                 anchors,
                 certificates,
                 place,
-                crls,
+                crl,
             })
         }
         Roots::Unneeded => Err(SetupError::NoRoots),
@@ -196,7 +201,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let lost = |error: io::Error| cut_off(&error, Stage::SslRequest);
-    socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
+    socket.write_all(&ssl_request()).await.map_err(lost)?;
     socket.flush().await.map_err(lost)?;
     // One byte and no buffer: what follows it belongs to the TLS engine
     // (CVE-2021-23222).

@@ -40,7 +40,7 @@ impl Whose {
     fn text(self) -> &'static str {
         match self {
             Self::Server => "the server's certificate",
-            Self::Ca => "a CA certificate in the server's chain",
+            Self::Ca => "a CA above the server's certificate",
         }
     }
 }
@@ -155,44 +155,6 @@ impl TlsFault {
             Self::Closed { during } | Self::Reset { during } | Self::Network { during, .. } => {
                 cut_off_cure(*during)
             }
-            Self::UnknownCa(unknown) => unknown_ca_cure(unknown),
-            Self::WrongName(wrong) if wrong.borne.is_empty() => {
-                "have the server's certificate issued with a subjectAltName for this host"
-            }
-            Self::WrongName(_) => {
-                "set host to a name the certificate bears, or server_name to the one that is meant"
-            }
-            Self::Expired {
-                whose: Whose::Server,
-                ..
-            } => {
-                "renew the server's certificate; if that date is yet to come, set this machine's clock"
-            }
-            Self::Expired {
-                whose: Whose::Ca, ..
-            } => {
-                "download the CA certificate again; the server's chain may have to be renewed as well"
-            }
-            Self::NotYetValid { .. } => {
-                "check this machine's clock and time zone; it is probably behind"
-            }
-            Self::SelfSigned { trusted: false, .. } => {
-                "use the CA certificate of the cluster and a server certificate issued by it; is this the right server?"
-            }
-            Self::SelfSigned { trusted: true, .. } => {
-                "a CA certificate cannot serve as a server's own: have the CA issue one for the server, or remake this one with -addext basicConstraints=critical,CA:FALSE and a subjectAltName"
-            }
-            Self::Revoked { .. } => "do not connect; ask who runs the server for a new certificate",
-            Self::CrlExpired { .. } => {
-                "fetch a new revocation list, or take sslcrl out of the configuration"
-            }
-            Self::CrlOfAnotherCa { .. } => {
-                "give the revocation list of that CA in sslcrl, or take sslcrl out"
-            }
-            Self::BadSignature => {
-                "download the CA certificate again; if it stays so, somebody may be tampering with the connection"
-            }
-            Self::BadCertificate { .. } => "have the server's certificate issued anew",
             Self::ProtocolTooOld { .. } => {
                 "upgrade the server's TLS, or lower ssl_min_protocol_version (TLSv1.2 is the lowest)"
             }
@@ -209,6 +171,29 @@ impl TlsFault {
             Self::Protocol { .. } => {
                 "check host and port, and what stands between here and the server"
             }
+            Self::UnknownCa(unknown) => unknown_ca_cure(unknown),
+            Self::WrongName(wrong) if wrong.borne.is_empty() => {
+                "have the server's certificate issued with a subjectAltName for this host"
+            }
+            Self::WrongName(_) => {
+                "set host to a name the certificate bears, or server_name to the one that is meant"
+            }
+            Self::Expired { whose, .. } => expired_cure(*whose),
+            Self::NotYetValid { .. } => {
+                "check this machine's clock and time zone; it is probably behind"
+            }
+            Self::SelfSigned { trusted, .. } => self_signed_cure(*trusted),
+            Self::Revoked { .. } => "do not connect; ask who runs the server for a new certificate",
+            Self::CrlExpired { .. } => {
+                "fetch a new revocation list, or take sslcrl out of the configuration"
+            }
+            Self::CrlOfAnotherCa { .. } => {
+                "give the revocation list of that CA in sslcrl, or take sslcrl out"
+            }
+            Self::BadSignature => {
+                "download the CA certificate again; if it stays so, somebody may be tampering with the connection"
+            }
+            Self::BadCertificate { .. } => "have the server's certificate issued anew",
         }
     }
 
@@ -254,6 +239,25 @@ fn cut_off_cure(during: Stage) -> &'static str {
     }
 }
 
+fn expired_cure(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Server => {
+            "renew the server's certificate; if that date is yet to come, set this machine's clock"
+        }
+        Whose::Ca => {
+            "download the CA certificate again; the server's chain may have to be renewed as well"
+        }
+    }
+}
+
+fn self_signed_cure(trusted: bool) -> &'static str {
+    if trusted {
+        "a CA certificate cannot serve as a server's own: have the CA issue one for the server, or remake this one with -addext basicConstraints=critical,CA:FALSE and a subjectAltName"
+    } else {
+        "is this the right server? if so, have a CA issue its certificate, and set sslrootcert to that CA's"
+    }
+}
+
 fn unknown_ca_cure(unknown: &UnknownCa) -> &'static str {
     if unknown.same_name {
         "the CA has a new key under its old name: download its certificate again and replace sslrootcert"
@@ -271,22 +275,19 @@ fn unknown_ca_text(unknown: &UnknownCa) -> String {
         trusted,
         same_name,
     } = unknown;
-    let shown = if *shows_ca {
-        "it was shown with"
+    let held = if *same_name {
+        "a CA of that name, but with another key".to_owned()
     } else {
-        "the topmost certificate shown has"
+        list(trusted)
     };
-    let mut text = format!(
-        "the server's certificate comes from a CA that is not trusted: {issuer} ({shown} SHA-256 {fingerprint})"
-    );
-    if *same_name {
-        text.push_str(&format!(
-            "; {place} holds a CA of that name, but with another key"
-        ));
+    let shown = if *shows_ca {
+        "the CA certificate shown"
     } else {
-        text.push_str(&format!("; {place} holds {}", list(trusted)));
-    }
-    text
+        "the topmost certificate shown"
+    };
+    format!(
+        "the server's certificate comes from a CA that is not trusted, {issuer}; {place} holds {held} (SHA-256 of {shown}: {fingerprint})"
+    )
 }
 
 fn wrong_name_text(wrong: &WrongName) -> String {

@@ -9,15 +9,19 @@ mod accept;
 mod binding;
 mod certificate;
 mod connect;
+mod explain;
 mod fault;
 mod files;
 mod provider;
 mod stream;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use accept::{AcceptFault, Acceptor};
 pub(crate) use binding::Description;
 pub(crate) use connect::{Connector, explain_late_alert};
-pub(crate) use fault::{Stage, TlsFault};
+pub(crate) use fault::TlsFault;
 pub(crate) use files::SetupError;
 pub(crate) use stream::MaybeTls;

@@ -9,7 +9,7 @@ use tokio_rustls::{client, server};
 
 use super::accept::peer_common_name;
 use super::binding::{Description, describe, peer_binding};
-use crate::net::Socket;
+use crate::net::{ReadAhead, Socket};
 
 /// One leg of a session.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum MaybeTls {
     /// A client's leg. Boxed: the TLS state is large, and most clients have none.
     Accepted(Box<server::TlsStream<Socket>>),
     /// An upstream's leg.
-    Connected(Box<client::TlsStream<Socket>>),
+    Connected(Box<client::TlsStream<ReadAhead<Socket>>>),
 }
 
 impl MaybeTls {
@@ -26,7 +26,7 @@ impl MaybeTls {
         match self {
             Self::Plain(socket) => socket,
             Self::Accepted(stream) => stream.get_ref().0,
-            Self::Connected(stream) => stream.get_ref().0,
+            Self::Connected(stream) => stream.get_ref().0.get_ref(),
         }
     }
 

@@ -35,6 +35,10 @@ pub(crate) enum LoginError {
     NoPassword(String),
     #[error("the upstream offers no channel binding, and channel_binding is \"require\"")]
     NoChannelBinding,
+    #[error(
+        "the upstream's certificate is signed without a hash to bind to, and channel_binding is \"require\""
+    )]
+    UnbindableCertificate,
     #[error("the upstream asks for authentication of an unsupported kind ({0})")]
     Unsupported(&'static str),
     #[error("the password held for \"{user}\" cannot be used: {source}")]
@@ -80,6 +84,13 @@ impl ClientFacing for LoginError {
                 "upstream_login",
                 Some(
                     "The role's password may be stored as md5, or the upstream is a PgBouncer: neither can bind. Set channel_binding = \"prefer\".",
+                ),
+            ),
+            Self::UnbindableCertificate => (
+                SqlState::INVALID_AUTHORIZATION,
+                "upstream_login",
+                Some(
+                    "Give the server a certificate signed with RSA or ECDSA (Ed25519 cannot bind), or set channel_binding = \"prefer\".",
                 ),
             ),
             Self::Unsupported(_) => (
@@ -190,7 +201,10 @@ async fn scram(
     let client = match binding {
         Some(hash) => ClientScram::plus(held(who)?, hash),
         None if who.channel_binding == ChannelBinding::Require => {
-            return Err(LoginError::NoChannelBinding);
+            return Err(match offers(SCRAM_SHA_256_PLUS) {
+                true => LoginError::UnbindableCertificate,
+                false => LoginError::NoChannelBinding,
+            });
         }
         None if offers(SCRAM_SHA_256) => ClientScram::plain(held(who)?),
         None => return Err(LoginError::Unsupported("SASL without SCRAM-SHA-256")),

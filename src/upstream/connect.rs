@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::values::{self, UpstreamTls, Verify};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::net::{DialError, dial};
+use crate::net::{DialError, ReadAhead, dial};
 use crate::tls::{Connector, MaybeTls, SetupError, TlsFault};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
@@ -155,7 +155,7 @@ impl Upstream {
         match &self.connector {
             None => Ok(MaybeTls::Plain(socket)),
             Some(connector) => {
-                let stream = connector.secure(socket).await?;
+                let stream = connector.secure(ReadAhead::new(socket)).await?;
                 Ok(MaybeTls::Connected(Box::new(stream)))
             }
         }

@@ -8,6 +8,12 @@ pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
     let text = error_field(body, b'M').unwrap_or_default();
     let starts = |prefix: &str| text.starts_with(prefix);
     match code.as_str() {
+        "53300" if starts("too many connections for role") => Some(
+            "The role's own CONNECTION LIMIT on the server: raise it with ALTER ROLE, or keep below it with `max_user_connections`.",
+        ),
+        "53300" if starts("too many connections for database") => Some(
+            "The database's own CONNECTION LIMIT on the server: raise it with ALTER DATABASE, or keep below it with `max_db_connections`.",
+        ),
         "53300" => Some(
             "The server itself is out of connections: lower `max_upstream_conn` so that others' connections fit too.",
         ),
@@ -21,6 +27,14 @@ pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
         "28000" if text.contains("no pg_hba.conf entry") => Some(
             "The server does not let this user, database and address in: check its trusted sources, and that `sslmode` is not disable where it demands TLS.",
         ),
+        "28000"
+            if text.contains("client certificate")
+                || starts("certificate authentication failed") =>
+        {
+            Some(
+                "The server wants a certificate, and what it sees is the proxy's: give the upstream `sslcert` and `sslkey`, issued for this user by a CA that the server trusts.",
+            )
+        }
         "28000" if text.contains("channel binding") => Some(
             "A TLS session ends at the proxy, so the client cannot bind to the server: set channel_binding=disable in the client, or let the proxy hold the credentials (`[auth] mode = \"held\"`).",
         ),

@@ -12,7 +12,6 @@ pub(crate) const BACKEND_KEY_DATA: u8 = b'K';
 pub(crate) const BIND_COMPLETE: u8 = b'2';
 pub(crate) const CLOSE_COMPLETE: u8 = b'3';
 pub(crate) const COMMAND_COMPLETE: u8 = b'C';
-pub(crate) const COPY_BOTH_RESPONSE: u8 = b'W';
 pub(crate) const COPY_IN_RESPONSE: u8 = b'G';
 pub(crate) const EMPTY_QUERY_RESPONSE: u8 = b'I';
 pub(crate) const ERROR_RESPONSE: u8 = b'E';
@@ -115,35 +114,21 @@ pub(crate) fn with_hint(body: &[u8], hint: &str) -> Bytes {
     })
 }
 
-/// How bad an ErrorResponse is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Severity {
-    /// The statement failed, the session goes on.
-    Error,
-    /// The session is over.
-    Fatal,
-}
-
 /// What an ErrorResponse of the proxy's own says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorFields<'a> {
-    pub(crate) severity: Severity,
     pub(crate) sqlstate: SqlState,
     pub(crate) message: &'a str,
     pub(crate) detail: Option<&'a str>,
     pub(crate) hint: Option<&'a str>,
 }
 
-/// An ErrorResponse.
+/// A FATAL ErrorResponse: the session is over.
 pub(crate) fn error_response(fields: &ErrorFields<'_>) -> Bytes {
-    let severity = match fields.severity {
-        Severity::Error => "ERROR",
-        Severity::Fatal => "FATAL",
-    };
     message(ERROR_RESPONSE, |body| {
         let parts = [
-            (b'S', Some(severity)),
-            (b'V', Some(severity)),
+            (b'S', Some("FATAL")),
+            (b'V', Some("FATAL")),
             (b'C', Some(fields.sqlstate.code())),
             (b'M', Some(fields.message)),
             (b'D', fields.detail),
@@ -204,7 +189,6 @@ mod tests {
     #[test]
     fn an_error_response_can_be_read_back() {
         let bytes = error_response(&ErrorFields {
-            severity: Severity::Fatal,
             sqlstate: SqlState::TOO_MANY_CONNECTIONS,
             message: "pgsluice: full\0 house",
             detail: None,

@@ -22,13 +22,6 @@ pub(crate) struct Frame<'a> {
     pub(crate) body: &'a [u8],
 }
 
-impl Frame<'_> {
-    /// Whether `body` is the whole body.
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.body.len() == self.len
-    }
-}
-
 /// A length field that cannot be true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid message length {len} in a message of type 0x{tag:02x}")]

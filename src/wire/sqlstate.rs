@@ -19,7 +19,6 @@ impl SqlState {
     pub(crate) const INVALID_AUTHORIZATION: Self = Self("28000");
     pub(crate) const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
     pub(crate) const PROTOCOL_VIOLATION: Self = Self("08P01");
-    pub(crate) const INTERNAL_ERROR: Self = Self("XX000");
 
     pub(crate) const fn code(self) -> &'static str {
         self.0

@@ -147,7 +147,7 @@ pub(crate) fn decode(packet: Bytes) -> Result<First, StartupError> {
         GSSENC_REQUEST if rest.is_empty() => Ok(First::GssEncRequest),
         CANCEL_REQUEST => CancelKey::from_key_data(rest)
             .map(First::Cancel)
-            .ok_or(StartupError::CancelKey(rest.len().saturating_sub(4))),
+            .ok_or_else(|| StartupError::CancelKey(rest.len().saturating_sub(4))),
         code => match Version::from_code(code) {
             version @ Version { major: 3, .. } => {
                 StartupMessage::decode(version, &packet).map(First::Startup)
@@ -209,17 +209,6 @@ impl StartupMessage {
             Some(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
             _ => self.user(),
         }
-    }
-
-    /// Whether a walsender is asked for, physical or `database`.
-    pub(crate) fn is_replication(&self) -> bool {
-        self.get(b"replication").is_some_and(|value| {
-            let value = value.to_ascii_lowercase();
-            !matches!(
-                &value[..],
-                b"" | b"0" | b"f" | b"false" | b"n" | b"no" | b"off"
-            )
-        })
     }
 
     /// Names of the protocol extensions (`_pq_.`) that are asked for.
@@ -314,24 +303,6 @@ mod tests {
         assert_eq!(message.user(), "sep", "the last of duplicates counts");
         assert_eq!(message.database(), "sep");
         assert_eq!(message.protocol_options(), [b"_pq_.x"]);
-    }
-
-    #[test]
-    fn replication_is_a_boolean_or_database() {
-        for (value, expected) in [
-            ("1", true),
-            ("on", true),
-            ("database", true),
-            ("off", false),
-            ("False", false),
-        ] {
-            let body = format!("user\0a\0replication\0{value}\0\0");
-            assert_eq!(
-                startup(body.as_bytes()).unwrap().is_replication(),
-                expected,
-                "{value}"
-            );
-        }
     }
 
     #[test]

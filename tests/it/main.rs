@@ -7,11 +7,17 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod architecture;
 mod caps;
 mod carrying;
+mod client_tls;
 mod drivers;
 mod endurance;
+mod held;
 mod lifecycle;
+mod listening;
 mod observed;
+mod passthrough;
 mod scripted;
 mod support;
+mod upstream_tls;

@@ -21,7 +21,7 @@ const LARGEST: u64 = 4 << 20;
 pub(super) fn rooted(set: &Set<FilePath>) -> PathBuf {
     let path = Path::new(&set.value.0);
     match &set.at.origin {
-        Origin::File(file) => file.parent().unwrap_or(Path::new("")).join(path),
+        Origin::File(file) => file.with_file_name("").join(path),
         Origin::Default | Origin::Env(_) | Origin::Flag(_) => path.to_owned(),
     }
 }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root};
+use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
 use super::layer::{Merged, Set};
 use super::problem::{Bad, Problems};
 use super::schema::{Section, nearest};
@@ -132,10 +132,10 @@ fn refuse_loops(
             }
         };
         if listens_there {
-            let at = desk
-                .merged
-                .table(&super::keys::UpstreamKeys::SECTION, Some(name))
-                .at();
+            let path = UpstreamKeys::SECTION.path(Some(name)).join("host");
+            let Some((_, at)) = desk.merged.get(&path) else {
+                continue;
+            };
             desk.problems.add(
                 &at,
                 Bad::new(

@@ -6,6 +6,7 @@ use super::{Desk, at_least_one};
 use crate::config::keys::{DatabaseKeys, PoolKeys};
 use crate::config::layer::Set;
 use crate::config::problem::Bad;
+use crate::config::schema::missing;
 use crate::config::values::{Database, Pool};
 
 pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Pool> {
@@ -15,9 +16,9 @@ pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Po
         let table = desk.merged.table(&PoolKeys::SECTION, Some(&entry));
         let keys = PoolKeys::read(&table, desk.problems);
         let (Some(name), Some(size), Some(database)) = (
-            needed(desk, &keys, "name", keys.name.as_ref()),
-            needed(desk, &keys, "size", keys.size.as_ref()),
-            needed(desk, &keys, "database", keys.database.as_ref()),
+            needed(desk, (&keys, &entry), "name", keys.name.as_ref()),
+            needed(desk, (&keys, &entry), "size", keys.size.as_ref()),
+            needed(desk, (&keys, &entry), "database", keys.database.as_ref()),
         ) else {
             continue;
         };
@@ -49,26 +50,18 @@ pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Po
 
 fn needed<'k, T>(
     desk: &mut Desk<'_>,
-    keys: &PoolKeys,
+    (keys, entry): (&PoolKeys, &str),
     name: &str,
     set: Option<&'k Set<T>>,
 ) -> Option<&'k Set<T>> {
     if set.is_none() {
-        let mut at = keys.section.clone();
-        at.key = format!("{}.{name}", at.key);
-        let examples = [
-            ("name", "\"app\""),
-            ("size", "20"),
-            ("database", "\"defaultdb\""),
-        ];
-        let example = examples
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map_or("", |(_, example)| example);
-        desk.problems.add(
-            &at,
-            Bad::new("is missing", format!("write {name} = {example}")),
-        );
+        let fix = match name {
+            "size" => "write size = 20",
+            "database" => "write database = \"defaultdb\"",
+            _ => "write name = \"app-pool\"",
+        };
+        let (at, bad) = missing(&keys.section, (&PoolKeys::SECTION, entry), name, fix);
+        desk.problems.add(&at, bad);
     }
     set
 }

@@ -11,6 +11,7 @@ use crate::config::keys::UpstreamKeys;
 use crate::config::kinds::{FilePath, SslMode};
 use crate::config::layer::Set;
 use crate::config::problem::{At, Bad};
+use crate::config::schema::missing;
 use crate::config::values::{
     ChannelBinding, Negotiation, Roots, TlsClient, Upstream, UpstreamAddress, UpstreamTls, Verify,
 };
@@ -51,12 +52,9 @@ fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstr
     );
     let connect_timeout = some_time(desk, &keys.connect_timeout);
     let Some(host) = &keys.host else {
-        let mut at = keys.section.clone();
-        at.key.push_str(".host");
-        desk.problems.add(
-            &at,
-            Bad::new("is missing", "write host = \"db.example.com\""),
-        );
+        let fix = "write host = \"db.example.com\"";
+        let (at, bad) = missing(&keys.section, (&UpstreamKeys::SECTION, name), "host", fix);
+        desk.problems.add(&at, bad);
         return None;
     };
     let address = address(desk, host, &keys.port)?;
@@ -219,7 +217,7 @@ fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots
         ),
         (None, SslMode::Require | SslMode::Disable) => (Verify::Nothing, Roots::Unneeded),
         (None, SslMode::VerifyCa | SslMode::VerifyFull) => {
-            missing_roots(desk, &keys.section);
+            missing_roots(desk, &keys.section, name);
             (Verify::Full, Roots::System)
         }
     };
@@ -245,13 +243,15 @@ fn root_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> std::path::PathBuf {
     files::pem(desk, set, "CERTIFICATE")
 }
 
-fn missing_roots(desk: &mut Desk<'_>, section: &At) {
-    let mut at = section.clone();
-    at.key.push_str(".sslrootcert");
-    desk.problems.add(&at, Bad::new(
-        "is missing: without it the server cannot be verified",
-        "write sslrootcert = \"ca-certificate.crt\" (the provider's CA), or \"system\" for a publicly trusted certificate",
-    ));
+const ROOTS: &str = "write sslrootcert = \"ca-certificate.crt\" (the provider's CA), \
+                     or \"system\" for a publicly trusted certificate";
+
+fn missing_roots(desk: &mut Desk<'_>, section: &At, name: &str) {
+    let entry = (&UpstreamKeys::SECTION, name);
+    let (at, mut bad) = missing(section, entry, "sslrootcert", ROOTS);
+    bad.message
+        .push_str(": without it the server cannot be verified");
+    desk.problems.add(&at, bad);
 }
 
 fn identity(

@@ -5,11 +5,17 @@
     reason = "a toolbox is not emptied by every test that opens it"
 )]
 
+pub(crate) mod certs;
 pub(crate) mod frontend;
+pub(crate) mod libpq;
+pub(crate) mod methods;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod psql;
 pub(crate) mod raw_client;
+pub(crate) mod scripted;
 mod self_test;
+pub(crate) mod tls_servers;
 pub(crate) mod wait;
 
 pub(crate) use postgres::Postgres;

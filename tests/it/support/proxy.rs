@@ -185,6 +185,15 @@ impl Proxy {
         self.process.kill().await.unwrap();
     }
 
+    /// Waits for its end, and returns everything it has written.
+    pub(crate) async fn last_words(&mut self) -> (ExitStatus, String) {
+        let status = self.wait().await;
+        let mut log = self.log.clone();
+        let ended = timeout(PATIENCE, log.wait_for(|log| log.ended)).await;
+        assert!(ended.is_ok(), "its stderr stays open");
+        (status, self.log_text())
+    }
+
     /// Waits for its end; fails the test at the deadline.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         match timeout(PATIENCE, self.process.wait()).await {

@@ -327,7 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
 }
 
 /// Takes one message out of `received` once all of it is there.
-fn take_message(received: &mut BytesMut) -> Option<Message> {
+pub(crate) fn take_message(received: &mut BytesMut) -> Option<Message> {
     let mut header = received.get(..5)?;
     let (tag, length) = (header.get_u8(), header.get_u32() as usize);
     assert!(
@@ -382,7 +382,7 @@ pub(crate) fn data_row(body: &[u8]) -> Vec<Option<String>> {
 }
 
 /// The strings of a body that has nothing else, the empty one that may end it included.
-fn texts(body: &[u8]) -> Vec<String> {
+pub(crate) fn texts(body: &[u8]) -> Vec<String> {
     let words = body.split_inclusive(|byte| *byte == 0);
     let words = words.map(|word| String::from_utf8_lossy(&word[..word.len() - 1]).into_owned());
     words.collect()

@@ -1,6 +1,6 @@
-//! Buffers that sessions borrow while bytes are in them.
+//! Buffers that connections borrow while bytes are in them.
 //!
-//! An idle client holds none. Each worker thread keeps a few for reuse, so that
+//! An idle connection holds none. Each worker thread keeps a few for reuse, so that
 //! the steady state allocates nothing; the rest goes back to the allocator.
 
 use std::cell::RefCell;
