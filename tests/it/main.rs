@@ -8,9 +8,16 @@
 )]
 
 mod architecture;
+mod caps;
+mod carrying;
 mod client_tls;
+mod drivers;
+mod endurance;
 mod held;
+mod lifecycle;
 mod listening;
+mod observed;
 mod passthrough;
+mod scripted;
 mod support;
 mod upstream_tls;
