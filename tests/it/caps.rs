@@ -263,13 +263,13 @@ async fn come_and_go(proxy: Arc<Proxy>, churn: Arc<Churn>, task: u64) {
     let mut turn = task;
     while !churn.over.load(Ordering::Relaxed) {
         turn += 7;
-        let (user, database) = if turn % 3 == 0 {
+        let (user, database) = if turn.is_multiple_of(3) {
             ("fast", "postgres")
         } else {
             ("fast", "demo")
         };
         let mut client = proxy.raw().await;
-        if turn % 5 == 0 {
+        if turn.is_multiple_of(5) {
             client
                 .startup(&[("user", "strict"), ("database", database)])
                 .await;
@@ -284,7 +284,7 @@ async fn come_and_go(proxy: Arc<Proxy>, churn: Arc<Churn>, task: u64) {
         client
             .startup(&[("user", user), ("database", database)])
             .await;
-        if turn % 11 == 0 {
+        if turn.is_multiple_of(11) {
             // Gone from the queue, or in the middle of the login.
             tokio::task::yield_now().await;
             continue;

@@ -26,7 +26,7 @@ const RATE: u64 = 64 * MIB;
 const SECONDS: u64 = 60;
 
 fn report(line: &str) {
-    writeln!(std::io::stdout(), "endurance: {line}").unwrap();
+    println!("endurance: {line}");
 }
 
 /// Whether the long tests are asked for; says so if not.
