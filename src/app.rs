@@ -177,10 +177,9 @@ impl App {
     /// Signals cannot be listened to.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut signals = Signals::new()?;
-        let closing = CancellationToken::new();
         for listener in self.listeners {
             tracing::info!(address = listener.address(), "listening");
-            tokio::spawn(serve(listener, Arc::clone(&self.front), closing.clone()));
+            tokio::spawn(serve(listener, Arc::clone(&self.front)));
         }
         // Not under systemd: nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -190,7 +189,7 @@ impl App {
             () = stop.cancelled() => Asked::Drain,
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-        closing.cancel();
+        self.front.closing.cancel();
         self.front.tasks.close();
         if asked == Asked::Drain {
             drain(&self.front, self.drain_timeout, &mut signals).await;

@@ -23,6 +23,9 @@ use crate::wire::startup::CancelKey;
 /// have to be told so, and cancel requests, which must come through when all
 /// places are taken.
 const LOBBY: usize = 64;
+/// How long a client that has not said what it wants may still do so once the
+/// proxy is closing.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// First and longest pause after a failed accept.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
@@ -54,6 +57,8 @@ pub(crate) struct Front {
     pub(crate) service: Service,
     pub(crate) workers: Workers,
     pub(crate) tasks: TaskTracker,
+    /// No more clients are accepted.
+    pub(crate) closing: CancellationToken,
     lobby: Arc<Semaphore>,
     metrics: Metrics,
 }
@@ -72,6 +77,7 @@ impl Front {
             admission,
             workers,
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             lobby: Arc::new(Semaphore::new(places)),
             metrics: service.metrics.clone(),
             service,
@@ -79,13 +85,13 @@ impl Front {
     }
 }
 
-/// Accepts until `closing`; the socket closes when this returns.
-pub(crate) async fn serve(listener: Listener, front: Arc<Front>, closing: CancellationToken) {
+/// Accepts until `front.closing`; the socket closes when this returns.
+pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = closing.cancelled() => return,
+            () = front.closing.cancelled() => return,
         };
         match accepted {
             Ok((socket, peer)) => {
@@ -134,7 +140,24 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphore
     front.metrics.clients.increment(1.0);
     socket.set_options(&front.service.client_keepalive);
     // Boxed: negotiation needs more room than an idle session.
-    match Box::pin(front.admission.admit(socket, peer)).await {
+    let admitted = tokio::select! {
+        admitted = Box::pin(front.admission.admit(socket, peer)) => Some(admitted),
+        () = last_call(&front.closing) => None,
+    };
+    match admitted {
+        None => tracing::debug!(client = %peer, "connection dropped: the proxy is closing"),
+        Some(admitted) => entertain(front, admitted, peer).await,
+    }
+    front.metrics.clients.decrement(1.0);
+}
+
+async fn last_call(closing: &CancellationToken) {
+    closing.cancelled().await;
+    sleep(LAST_CALL).await;
+}
+
+async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer) {
+    match admitted {
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
@@ -151,7 +174,6 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphore
         Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
         Err(refused) => turn_away(front, refused, peer).await,
     }
-    front.metrics.clients.decrement(1.0);
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
