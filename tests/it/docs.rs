@@ -5,8 +5,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories that hold nothing of ours.
-const FOREIGN: [&str; 4] = [".git", "target", "node_modules", "__pycache__"];
+/// Where everything of ours is, and what may stand there beside it.
+const OURS: [&str; 12] = [
+    ".ci",
+    "docs",
+    "scripts",
+    "src",
+    "tests",
+    "Cargo.toml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "README.md",
+    "SECURITY.md",
+    "docker-compose.yml",
+];
+const FOREIGN: [&str; 2] = ["node_modules", "__pycache__"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -18,7 +32,7 @@ fn read(path: &str) -> String {
 
 /// Every text file of the project, with its path from the root.
 fn texts() -> Vec<(PathBuf, String)> {
-    let mut pending = vec![root().to_owned()];
+    let mut pending: Vec<_> = OURS.iter().map(|name| root().join(name)).collect();
     let mut found = Vec::new();
     while let Some(path) = pending.pop() {
         if path.is_dir() {
