@@ -3,7 +3,6 @@
 //! Run with `make endurance`, alone and in release; skipped without
 //! `PGSLUICE_ENDURANCE=1`. The figures go to stdout.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
