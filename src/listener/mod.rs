@@ -1,13 +1,15 @@
 //! Accepting: one loop a socket, one task a client, and the one place in which
 //! the errors of a client end.
 
+mod lobby;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +20,8 @@ use crate::session::{self, Service};
 use crate::startup::{Admission, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
 use crate::wire::startup::CancelKey;
+
+use lobby::{Lobby, Visit};
 
 /// Connections beyond `max_client_conn` that are still spoken to: clients that
 /// have to be told so, and cancel requests, which must come through when all
@@ -54,7 +58,7 @@ pub(crate) struct Front {
     pub(crate) service: Service,
     pub(crate) workers: Workers,
     pub(crate) tasks: TaskTracker,
-    lobby: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
     metrics: Metrics,
 }
 
@@ -65,14 +69,12 @@ impl Front {
         workers: Workers,
         max_client_conn: u32,
     ) -> Self {
-        let places = (max_client_conn as usize)
-            .saturating_add(LOBBY)
-            .min(Semaphore::MAX_PERMITS);
+        let places = (max_client_conn as usize).saturating_add(LOBBY);
         Self {
             admission,
             workers,
             tasks: TaskTracker::new(),
-            lobby: Arc::new(Semaphore::new(places)),
+            lobby: Arc::new(Lobby::new(places)),
             metrics: service.metrics.clone(),
             service,
         }
@@ -90,7 +92,16 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, closing: Cancel
         match accepted {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                if let Err(error) = welcome(&front, socket, peer) {
+                let visit = tokio::select! {
+                    visit = front.lobby.enter() => visit,
+                    () = closing.cancelled() => return,
+                };
+                let Some(visit) = visit else {
+                    // Not even a word is spent on it.
+                    front.metrics.refused("flood");
+                    continue;
+                };
+                if let Err(error) = welcome(&front, (socket, peer), visit) {
                     tracing::warn!(client = %peer, %error, "client not taken over");
                 }
             }
@@ -105,12 +116,7 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, closing: Cancel
 }
 
 /// Hands a socket to a worker.
-fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
-    let Ok(place) = Arc::clone(&front.lobby).try_acquire_owned() else {
-        // A flood: not even a word is spent on it.
-        front.metrics.refused("flood");
-        return Ok(());
-    };
+fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit) -> io::Result<()> {
     let Some(worker) = front.workers.next() else {
         return Ok(());
     };
@@ -119,7 +125,7 @@ fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
     front.tasks.spawn_on(
         async move {
             match socket.attach() {
-                Ok(socket) => greet(&shared, socket, peer, place).await,
+                Ok(socket) => greet(&shared, socket, peer, visit).await,
                 Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
             }
         },
@@ -129,12 +135,19 @@ fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
 }
 
 /// One client from its first byte to its last.
-async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphorePermit) {
+async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
     socket.set_options(&front.service.client_keepalive);
-    // Boxed: negotiation needs more room than an idle session.
-    match Box::pin(front.admission.admit(socket, peer)).await {
+    // Boxed: negotiation needs more room than an idle session. The place is kept
+    // for as long as the client is.
+    let Some((outcome, _place)) = Box::pin(hear_out(front, socket, peer, visit)).await else {
+        front.metrics.refused("flood");
+        front.metrics.clients.decrement(1.0);
+        tracing::debug!(client = %peer, "dismissed: others waited, and it had not logged in");
+        return;
+    };
+    match outcome {
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
@@ -152,6 +165,20 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphore
         Err(refused) => turn_away(front, refused, peer).await,
     }
     front.metrics.clients.decrement(1.0);
+}
+
+/// What a client wants, and its place; `None` when others wait and it has not said.
+async fn hear_out(
+    front: &Front,
+    socket: Socket,
+    peer: Peer,
+    visit: Visit,
+) -> Option<(Result<Arrival, Refused>, OwnedSemaphorePermit)> {
+    let outcome = tokio::select! {
+        outcome = front.admission.admit(socket, peer) => outcome,
+        () = visit.dismissed() => return None,
+    };
+    Some((outcome, visit.stay()?))
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
