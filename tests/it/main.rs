@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod bad_input;
 mod client_tls;
 mod held;
 mod listening;
