@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod bad_input;
 mod caps;
 mod carrying;
 mod client_tls;
