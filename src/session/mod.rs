@@ -238,16 +238,12 @@ async fn open(
     let closing = Closing::new(permit, Arc::clone(&route.upstream));
     let mut upstream = Framed::new(stream);
     let plan = Plan {
+        upstream: &route.upstream,
         dbname: dbname.as_deref(),
         sasl_plus: service.sasl_plus,
     };
-    match log_client_in(client, &mut upstream, &route.upstream, &plan).await {
-        Ok(cancel_key) => {
-            if let Some(key) = cancel_key {
-                entry.set_cancel_key(key, &route.upstream);
-            }
-            Ok((upstream.into_parts(), closing))
-        }
+    match log_client_in(client, &mut upstream, entry, &plan).await {
+        Ok(()) => Ok((upstream.into_parts(), closing)),
         Err(failure) => Err(Unopened::Login {
             failure,
             upstream: upstream.into_parts().0,
