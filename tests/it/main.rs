@@ -7,6 +7,8 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod cancel;
 mod held;
 mod passthrough;
 mod support;
+mod versions;

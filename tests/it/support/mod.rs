@@ -13,6 +13,7 @@ pub(crate) mod psql;
 pub(crate) mod raw_client;
 pub(crate) mod scripted;
 mod self_test;
+pub(crate) mod version;
 pub(crate) mod wait;
 
 pub(crate) use postgres::Postgres;

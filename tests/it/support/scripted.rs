@@ -10,7 +10,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -18,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::frontend::{message, ssl_request};
 use super::postgres::Identity;
 use super::raw_client::{Message, take_message};
+use super::wait::PATIENCE;
 
 const HOST_NAME: &str = "scripted.internal";
 
@@ -207,4 +210,10 @@ pub(crate) fn welcome(process_id: u32, secret: &[u8]) -> Vec<u8> {
         message(b'Z', b"I"),
     ]
     .concat()
+}
+
+/// What a script has sent to the test.
+pub(crate) async fn reported<T>(reports: &mut mpsc::UnboundedReceiver<T>) -> T {
+    let report = timeout(PATIENCE, reports.recv()).await;
+    report.expect("the script reports nothing").unwrap()
 }
