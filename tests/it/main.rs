@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod behind_pgbouncer;
 mod cancel;
 mod held;
 mod passthrough;

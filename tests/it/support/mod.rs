@@ -7,6 +7,7 @@
 
 pub(crate) mod frontend;
 pub(crate) mod methods;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod psql;
@@ -19,4 +20,3 @@ pub(crate) mod wait;
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw_client::RawClient;
-pub(crate) use scripted::Scripted;

@@ -168,10 +168,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
 
     /// Sends, unless the client has left.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        if self.stream.write_all(bytes.as_ref()).await.is_ok() {
-            // As above: what matters is what the client makes of it.
-            let _ = self.stream.flush().await;
-        }
+        let sending = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        sending.await.unwrap_or_default();
     }
 
     async fn receive(&mut self) -> Option<()> {
