@@ -22,7 +22,7 @@ check:
 	$(CARGO) test --locked --test it -- architecture docs::
 
 test:
-	scripts/install-deps base
+	scripts/install-deps base tests
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 

@@ -10,6 +10,8 @@
 
 mod architecture;
 mod bad_input;
+mod behind_pgbouncer;
+mod cancel;
 mod caps;
 mod carrying;
 mod client_tls;
@@ -24,3 +26,4 @@ mod passthrough;
 mod scripted;
 mod support;
 mod upstream_tls;
+mod versions;
