@@ -1,13 +1,15 @@
 //! Accepting: one loop a socket, one task a client, and the one place in which
 //! the errors of a client end.
 
+mod lobby;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +20,8 @@ use crate::session::{self, Service};
 use crate::startup::{Admission, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
 use crate::wire::startup::CancelKey;
+
+use lobby::{Lobby, Visit};
 
 /// Connections beyond `max_client_conn` that are still spoken to: clients that
 /// have to be told so, and cancel requests, which must come through when all
@@ -59,7 +63,7 @@ pub(crate) struct Front {
     pub(crate) tasks: TaskTracker,
     /// No more clients are accepted.
     pub(crate) closing: CancellationToken,
-    lobby: Arc<Semaphore>,
+    lobby: Arc<Lobby>,
     metrics: Metrics,
 }
 
@@ -70,15 +74,13 @@ impl Front {
         workers: Workers,
         max_client_conn: u32,
     ) -> Self {
-        let places = (max_client_conn as usize)
-            .saturating_add(LOBBY)
-            .min(Semaphore::MAX_PERMITS);
+        let places = (max_client_conn as usize).saturating_add(LOBBY);
         Self {
             admission,
             workers,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            lobby: Arc::new(Semaphore::new(places)),
+            lobby: Arc::new(Lobby::new(places)),
             metrics: service.metrics.clone(),
             service,
         }
@@ -96,7 +98,16 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
         match accepted {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                if let Err(error) = welcome(&front, socket, peer) {
+                let visit = tokio::select! {
+                    visit = front.lobby.enter() => visit,
+                    () = front.closing.cancelled() => return,
+                };
+                let Some(visit) = visit else {
+                    // Not even a word is spent on it.
+                    front.metrics.refused("flood");
+                    continue;
+                };
+                if let Err(error) = welcome(&front, (socket, peer), visit) {
                     tracing::warn!(client = %peer, %error, "client not taken over");
                 }
             }
@@ -111,12 +122,7 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
 }
 
 /// Hands a socket to a worker.
-fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
-    let Ok(place) = Arc::clone(&front.lobby).try_acquire_owned() else {
-        // A flood: not even a word is spent on it.
-        front.metrics.refused("flood");
-        return Ok(());
-    };
+fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit) -> io::Result<()> {
     let Some(worker) = front.workers.next() else {
         return Ok(());
     };
@@ -125,7 +131,7 @@ fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
     front.tasks.spawn_on(
         async move {
             match socket.attach() {
-                Ok(socket) => greet(&shared, socket, peer, place).await,
+                Ok(socket) => greet(&shared, socket, peer, visit).await,
                 Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
             }
         },
@@ -135,18 +141,18 @@ fn welcome(front: &Arc<Front>, socket: Socket, peer: Peer) -> io::Result<()> {
 }
 
 /// One client from its first byte to its last.
-async fn greet(front: &Front, socket: Socket, peer: Peer, _place: OwnedSemaphorePermit) {
+async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
     socket.set_options(&front.service.client_keepalive);
-    // Boxed: negotiation needs more room than an idle session.
-    let admitted = tokio::select! {
-        admitted = Box::pin(front.admission.admit(socket, peer)) => Some(admitted),
-        () = last_call(&front.closing) => None,
-    };
-    match admitted {
-        None => tracing::debug!(client = %peer, "connection dropped: the proxy is closing"),
-        Some(admitted) => entertain(front, admitted, peer).await,
+    // Boxed: negotiation needs more room than an idle session. The place is kept
+    // for as long as the client is.
+    match Box::pin(hear_out(front, socket, peer, visit)).await {
+        Ok((outcome, _place)) => entertain(front, outcome, peer).await,
+        Err(unheard) => {
+            front.metrics.refused(unheard.label());
+            tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
+        }
     }
     front.metrics.clients.decrement(1.0);
 }
@@ -156,8 +162,8 @@ async fn last_call(closing: &CancellationToken) {
     sleep(LAST_CALL).await;
 }
 
-async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer) {
-    match admitted {
+async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer) {
+    match outcome {
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
@@ -174,6 +180,39 @@ async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer
         Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
         Err(refused) => turn_away(front, refused, peer).await,
     }
+}
+
+/// Why a connection was given up before it was clear what it wanted.
+#[derive(Debug, Clone, Copy)]
+enum Unheard {
+    /// Others waited, and it had not logged in.
+    Dismissed,
+    /// The proxy is going down.
+    Closing,
+}
+
+impl Unheard {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Dismissed => "flood",
+            Self::Closing => "draining",
+        }
+    }
+}
+
+/// What a client wants, and its place.
+async fn hear_out(
+    front: &Front,
+    socket: Socket,
+    peer: Peer,
+    visit: Visit,
+) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), Unheard> {
+    let outcome = tokio::select! {
+        outcome = front.admission.admit(socket, peer) => outcome,
+        () = visit.dismissed() => return Err(Unheard::Dismissed),
+        () = last_call(&front.closing) => return Err(Unheard::Closing),
+    };
+    Ok((outcome, visit.stay().ok_or(Unheard::Dismissed)?))
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a

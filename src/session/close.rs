@@ -20,7 +20,7 @@ use crate::wire::frontend::TERMINATE_MESSAGE;
 use crate::wire::startup::CancelKey;
 
 /// How long a client may take to accept its last bytes.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a statement whose client is gone may go on before it is cancelled
 /// (again), the first time and at most.
 const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));

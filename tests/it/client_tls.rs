@@ -274,9 +274,11 @@ async fn a_startup_packet_behind_the_request_for_tls_is_not_obeyed() {
         // A TLS alert at most, which is no message of Postgres.
         let mut rest = Vec::new();
         let reading = tokio::io::AsyncReadExt::read_to_end(client.stream(), &mut rest);
-        let _ = tokio::time::timeout(PATIENCE, reading)
-            .await
-            .expect("closed");
+        drop(
+            tokio::time::timeout(PATIENCE, reading)
+                .await
+                .expect("closed"),
+        );
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
         dropped_because(&proxy, "no TLS handshake").await;
         let sessions = proxy.log();
@@ -409,7 +411,7 @@ async fn a_certificate_of_another_ca_or_out_of_date_is_refused() {
         if let Ok(mut client) = secure(&proxy, scene.config_with(Some(&identity))).await {
             let startup = frontend::startup(frontend::PROTOCOL_3_0, &[("user", "app")]);
             let stream = client.stream();
-            let _ = tokio::io::AsyncWriteExt::write_all(stream, &startup).await;
+            drop(tokio::io::AsyncWriteExt::write_all(stream, &startup).await);
             assert_eq!(tags(&client.read_until_closed().await), "");
         }
     }

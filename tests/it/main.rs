@@ -4,13 +4,18 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test that cannot go on should say where it stopped"
 )]
 
 mod architecture;
+mod bad_input;
+mod behind_pgbouncer;
+mod cancel;
 mod caps;
 mod carrying;
 mod client_tls;
+mod docs;
 mod drivers;
 mod endurance;
 mod held;
@@ -21,3 +26,4 @@ mod passthrough;
 mod scripted;
 mod support;
 mod upstream_tls;
+mod versions;
