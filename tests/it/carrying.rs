@@ -542,6 +542,21 @@ async fn an_answer_arrives_after_the_client_has_closed_its_own_side() {
 }
 
 #[tokio::test]
+async fn an_upstream_is_told_terminate_for_a_client_that_closed_without() {
+    let upstream = Scripted::bind().await;
+    let proxy = upstream.proxy().await.start().await;
+    let (mut client, mut server) = upstream.session(&proxy).await;
+    client.send(say::query("select")).await;
+    client.stream().shutdown().await.unwrap();
+    assert_eq!(read_message(&mut server).await.0, b'Q');
+    assert_eq!(read_message(&mut server).await, (b'X', Vec::new()));
+    let answer = [say::message(b'C', b"SELECT 0\0"), say::message(b'Z', b"I")].concat();
+    server.write_all(&answer).await.unwrap();
+    drop(server);
+    assert_eq!(tags(&client.read_until_closed().await), "CZ");
+}
+
+#[tokio::test]
 async fn what_was_sent_before_terminate_is_executed() {
     let (proxy, database) = ground().await;
     let postgres = Postgres::shared().await;
