@@ -39,7 +39,7 @@ matrix:
 	$(CARGO) build --release --locked
 	tests/matrix $(VERSIONS)
 
-# 2,000 idle clients, and a minute of COPY at 64 MiB/s in each direction.
+# A gigabyte each way, 2,000 idle clients, and a minute of COPY at 64 MiB/s in each direction.
 endurance:
 	scripts/install-deps base
 	PGSLUICE_ENDURANCE=1 $(CARGO) test --release --locked --test it endurance_ -- --nocapture --test-threads 1

@@ -49,10 +49,8 @@ pub(super) enum LoginFailure {
     UpstreamProtocol,
     #[error("login not complete in time")]
     TimedOut,
-    #[error(
-        "the client's TLS session ends at the proxy, so its channel binding cannot reach the upstream"
-    )]
-    ChannelBinding,
+    #[error("the upstream cannot verify the client's channel binding: {0}")]
+    ChannelBinding(&'static str),
     #[error("GSSAPI and SSPI logins cannot be relayed: the ticket is for the proxy's name")]
     Gss,
 }
@@ -67,7 +65,7 @@ impl LoginFailure {
             Self::UpstreamTls(fault) => fault.label(),
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
             Self::TimedOut => "login_timeout",
-            Self::ChannelBinding => "channel_binding",
+            Self::ChannelBinding(_) => "channel_binding",
             Self::Gss => "gss",
         }
     }
@@ -83,7 +81,7 @@ impl LoginFailure {
                 SqlState::CANNOT_CONNECT_NOW,
                 Some("Connect again; if it persists, look into the upstream's log."),
             ),
-            Self::ChannelBinding => (
+            Self::ChannelBinding(_) => (
                 SqlState::INVALID_AUTHORIZATION,
                 Some(
                     "Set channel_binding=disable in the client (Npgsql: `Channel Binding=Disable`, and listen.sasl_plus = \"keep\"), connect to the proxy without TLS, or let the proxy hold the credentials ([auth] mode = \"held\").",
@@ -334,7 +332,13 @@ impl Login<'_> {
             // proof covers it: it can be neither changed nor carried through.
             let thinks_unsupported = self.stripped && data.first() == Some(&b'y');
             if mechanism == SCRAM_SHA_256_PLUS.as_bytes() || thinks_unsupported {
-                return Err(LoginFailure::ChannelBinding);
+                return Err(LoginFailure::ChannelBinding(
+                    if self.client.stream().is_tls() {
+                        "the client's TLS session ends at the proxy"
+                    } else {
+                        "the client says that it could bind, and has no TLS to bind to"
+                    },
+                ));
             }
         }
         self.expects = Expects::Nothing;

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use crate::endurance::is_asked_for;
 use crate::observed::{ADMIN, Metrics, peak, resident};
 use crate::scripted::{Scripted, read_message, reset};
 use crate::support::frontend as say;
@@ -689,7 +690,10 @@ async fn skim(stream: &mut (impl AsyncRead + Unpin), bytes: u64) {
 }
 
 #[tokio::test]
-async fn a_value_of_a_gigabyte_is_received_in_constant_memory() {
+async fn endurance_a_value_of_a_gigabyte_is_received_in_constant_memory() {
+    if !is_asked_for("a gigabyte received") {
+        return;
+    }
     const LENGTH: u64 = 1_000_000_000;
     let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;
@@ -713,7 +717,10 @@ async fn a_value_of_a_gigabyte_is_received_in_constant_memory() {
 }
 
 #[tokio::test]
-async fn a_value_of_a_gigabyte_is_sent_in_constant_memory() {
+async fn endurance_a_value_of_a_gigabyte_is_sent_in_constant_memory() {
+    if !is_asked_for("a gigabyte sent") {
+        return;
+    }
     const LENGTH: u32 = 1_000_000_000;
     let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;

@@ -30,7 +30,7 @@ fn report(line: &str) {
 }
 
 /// Whether the long tests are asked for; says so if not.
-fn is_asked_for(test: &str) -> bool {
+pub(crate) fn is_asked_for(test: &str) -> bool {
     let asked = std::env::var_os("PGSLUICE_ENDURANCE").is_some_and(|value| value == "1");
     if !asked {
         report(&format!("{test} skipped: PGSLUICE_ENDURANCE=1 runs it"));
