@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers matrix clean
+.PHONY: build demo check test drivers matrix endurance clean
 
 build:
 	$(CARGO) build --release --locked
@@ -38,6 +38,11 @@ matrix:
 	scripts/install-deps base drivers
 	$(CARGO) build --release --locked
 	tests/matrix $(VERSIONS)
+
+# 2,000 idle clients, and a minute of COPY at 64 MiB/s in each direction.
+endurance:
+	scripts/install-deps base
+	PGSLUICE_ENDURANCE=1 $(CARGO) test --release --locked --test it endurance_ -- --nocapture --test-threads 1
 
 clean:
 	$(CARGO) clean

@@ -101,7 +101,7 @@ impl App {
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
         };
-        let gatekeeper = Gatekeeper::new(caps, upstream.metrics().clone());
+        let gatekeeper = Gatekeeper::new(caps);
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
@@ -177,20 +177,19 @@ impl App {
     /// Signals cannot be listened to.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut signals = Signals::new()?;
-        let closing = CancellationToken::new();
         for listener in self.listeners {
             tracing::info!(address = listener.address(), "listening");
-            tokio::spawn(serve(listener, Arc::clone(&self.front), closing.clone()));
+            tokio::spawn(serve(listener, Arc::clone(&self.front)));
         }
         // Not under systemd: nobody to tell.
-        drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
         let asked = tokio::select! {
             asked = signals.next() => asked,
             () = stop.cancelled() => Asked::Drain,
         };
-        drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
-        closing.cancel();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.front.closing.cancel();
         self.front.tasks.close();
         if asked == Asked::Drain {
             drain(&self.front, self.drain_timeout, &mut signals).await;

@@ -92,5 +92,5 @@ pub(super) fn start_logging(log: &Log) -> Result<(), String> {
 /// Says something to whoever started the process, before there is a log.
 pub(super) fn complain(text: &str) {
     // Nobody listens on a closed stderr; the exit code speaks.
-    drop(writeln!(io::stderr(), "{text}"));
+    let _ = writeln!(io::stderr(), "{text}");
 }

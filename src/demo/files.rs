@@ -76,7 +76,7 @@ impl EnvFile {
 impl Drop for EnvFile {
     fn drop(&mut self) {
         // Somebody else may have removed it, which is as well.
-        drop(fs::remove_file(&self.0));
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -27,6 +27,9 @@ use lobby::{Lobby, Visit};
 /// have to be told so, and cancel requests, which must come through when all
 /// places are taken.
 const LOBBY: usize = 64;
+/// How long a client that has not said what it wants may still do so once the
+/// proxy is closing.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// First and longest pause after a failed accept.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
@@ -58,6 +61,8 @@ pub(crate) struct Front {
     pub(crate) service: Service,
     pub(crate) workers: Workers,
     pub(crate) tasks: TaskTracker,
+    /// No more clients are accepted.
+    pub(crate) closing: CancellationToken,
     lobby: Arc<Lobby>,
     metrics: Metrics,
 }
@@ -74,6 +79,7 @@ impl Front {
             admission,
             workers,
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             lobby: Arc::new(Lobby::new(places)),
             metrics: service.metrics.clone(),
             service,
@@ -81,20 +87,20 @@ impl Front {
     }
 }
 
-/// Accepts until `closing`; the socket closes when this returns.
-pub(crate) async fn serve(listener: Listener, front: Arc<Front>, closing: CancellationToken) {
+/// Accepts until `front.closing`; the socket closes when this returns.
+pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = closing.cancelled() => return,
+            () = front.closing.cancelled() => return,
         };
         match accepted {
             Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE.0;
                 let visit = tokio::select! {
                     visit = front.lobby.enter() => visit,
-                    () = closing.cancelled() => return,
+                    () = front.closing.cancelled() => return,
                 };
                 let Some(visit) = visit else {
                     // Not even a word is spent on it.
@@ -139,15 +145,21 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
     socket.set_options(&front.service.client_keepalive);
-    // Boxed: negotiation needs more room than an idle session. The place is kept
-    // for as long as the client is.
-    let Some((outcome, _place)) = Box::pin(hear_out(front, socket, peer, visit)).await else {
-        front.metrics.refused("flood");
-        front.metrics.clients.decrement(1.0);
-        tracing::debug!(client = %peer, "dismissed: others waited, and it had not logged in");
-        return;
-    };
-    match outcome {
+    // Boxed: negotiation needs more room than an idle session.
+    if let Some((admitted, place)) = Box::pin(hear_out(front, socket, peer, visit)).await {
+        entertain(front, admitted, peer).await;
+        drop(place);
+    }
+    front.metrics.clients.decrement(1.0);
+}
+
+async fn last_call(closing: &CancellationToken) {
+    closing.cancelled().await;
+    sleep(LAST_CALL).await;
+}
+
+async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer) {
+    match admitted {
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
@@ -164,21 +176,29 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
         Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
         Err(refused) => turn_away(front, refused, peer).await,
     }
-    front.metrics.clients.decrement(1.0);
 }
 
-/// What a client wants, and its place; `None` when others wait and it has not said.
+/// What a client wants, and its place, to be kept for as long as the client is.
 async fn hear_out(
     front: &Front,
     socket: Socket,
     peer: Peer,
     visit: Visit,
 ) -> Option<(Result<Arrival, Refused>, OwnedSemaphorePermit)> {
-    let outcome = tokio::select! {
-        outcome = front.admission.admit(socket, peer) => outcome,
-        () = visit.dismissed() => return None,
+    let admitted = tokio::select! {
+        admitted = front.admission.admit(socket, peer) => Some(admitted),
+        () = visit.dismissed() => None,
+        () = last_call(&front.closing) => {
+            tracing::debug!(client = %peer, "connection dropped: the proxy is closing");
+            return None;
+        }
     };
-    Some((outcome, visit.stay()?))
+    let heard = admitted.zip(visit.stay());
+    if heard.is_none() {
+        front.metrics.refused("flood");
+        tracing::debug!(client = %peer, "connection dropped: others wait, and it has not logged in");
+    }
+    heard
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a

@@ -153,11 +153,39 @@ impl Metrics {
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamMetrics {
     name: String,
-    pub(crate) connections: Gauge,
-    pub(crate) waiting: Gauge,
+    connections: Gauge,
+    waiting: Gauge,
+}
+
+/// Counts in a gauge for as long as it lives.
+#[derive(Debug)]
+#[must_use = "counts until it is dropped"]
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 impl UpstreamMetrics {
+    /// One connection that counts against the cap.
+    pub(crate) fn connection(&self) -> Counted {
+        Counted::one(&self.connections)
+    }
+
+    /// One client that waits for a connection.
+    pub(crate) fn waiting(&self) -> Counted {
+        Counted::one(&self.waiting)
+    }
+
     pub(crate) fn waited(&self, time: Duration) {
         histogram!(CLIENT_WAIT, "upstream" => self.name.clone()).record(time);
     }

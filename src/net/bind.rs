@@ -120,7 +120,7 @@ impl Listener {
         let fresh = file
             .path
             .with_extension(format!("{}.{}", options.port, std::process::id()));
-        drop(fs::remove_file(&fresh));
+        let _ = fs::remove_file(&fresh);
         let listener = UnixListener::bind(&fresh).map_err(failed)?;
         if let Some(group) = options.group {
             std::os::unix::fs::chown(&fresh, None, Some(group_id(group)?)).map_err(failed)?;

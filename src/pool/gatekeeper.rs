@@ -20,7 +20,6 @@ use super::accounts::{Accounts, Caps, Decision, Departure, Grant, Key, Obstacle,
 use super::accounts::{Tally, WaiterId};
 use crate::config::values::Priority;
 use crate::fault::{ClientFacing, Fault};
-use crate::metrics::UpstreamMetrics;
 use crate::wire::sqlstate::SqlState;
 
 #[cfg(test)]
@@ -108,7 +107,6 @@ struct Room {
     accounts: Accounts,
     mailboxes: HashMap<WaiterId, oneshot::Sender<Slot>>,
     closed: bool,
-    metrics: UpstreamMetrics,
 }
 
 /// A place in the queue, left on drop.
@@ -122,12 +120,11 @@ struct Waiting {
 }
 
 impl Gatekeeper {
-    pub(crate) fn new(caps: Caps, metrics: UpstreamMetrics) -> Self {
+    pub(crate) fn new(caps: Caps) -> Self {
         let room = Room {
             accounts: Accounts::new(caps),
             mailboxes: HashMap::new(),
             closed: false,
-            metrics,
         };
         Self {
             room: Arc::new(Mutex::new(room)),
@@ -190,14 +187,10 @@ impl Gatekeeper {
             return Err(Refusal::Closed);
         }
         match room.accounts.request(key, priority, since) {
-            Decision::Granted(slot) => {
-                room.report();
-                Ok(Answer::Admitted(self.permit(slot)))
-            }
+            Decision::Granted(slot) => Ok(Answer::Admitted(self.permit(slot))),
             Decision::Queued(id) => {
                 let (sender, mailbox) = oneshot::channel();
                 room.mailboxes.insert(id, sender);
-                room.report();
                 Ok(Answer::Wait(Waiting {
                     room: Arc::clone(&self.room),
                     id,
@@ -240,15 +233,6 @@ impl Room {
                 grants.extend(self.accounts.release(slot));
             }
         }
-        self.report();
-    }
-
-    fn report(&self) {
-        self.metrics
-            .connections
-            .set(f64::from(self.accounts.in_use()));
-        let waiting = u32::try_from(self.accounts.waiting()).unwrap_or(u32::MAX);
-        self.metrics.waiting.set(f64::from(waiting));
     }
 }
 

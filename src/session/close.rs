@@ -5,12 +5,14 @@
 //! limit until it has exited, and it exits before its socket closes. A server
 //! that is gone for good shows by keepalive, so no other limit is set here.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
+use tokio::time::{sleep, timeout};
 
+use crate::metrics::Counted;
 use crate::pool::Permit;
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
@@ -18,9 +20,10 @@ use crate::wire::frontend::TERMINATE_MESSAGE;
 use crate::wire::startup::CancelKey;
 
 /// How long a client may take to accept its last bytes.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a statement whose client is gone may go on before it is cancelled.
-const STATEMENT_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a statement whose client is gone may go on before it is cancelled
+/// (again), the first time and at most.
+const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// What the upstream connection is in the middle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +38,35 @@ pub(super) enum UpstreamState {
     Torn,
 }
 
+/// A place under the cap, given back by being dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: Permit,
+    _counted: Counted,
+}
+
+impl Place {
+    pub(super) const fn new(permit: Permit, counted: Counted) -> Self {
+        Self {
+            _permit: permit,
+            _counted: counted,
+        }
+    }
+}
+
 /// An upstream connection's place under the cap, and how to leave it.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// Given back by being dropped.
-    _permit: Permit,
+    _place: Place,
     upstream: Arc<Upstream>,
     pub(super) key: Option<CancelKey>,
     pub(super) state: UpstreamState,
 }
 
 impl Closing {
-    pub(super) const fn new(permit: Permit, upstream: Arc<Upstream>) -> Self {
+    pub(super) const fn new(place: Place, upstream: Arc<Upstream>) -> Self {
         Self {
-            _permit: permit,
+            _place: place,
             upstream,
             key: None,
             state: UpstreamState::Torn,
@@ -56,25 +74,37 @@ impl Closing {
     }
 
     /// Lets go of the connection; returns when the server has.
-    pub(super) async fn close(self, mut stream: MaybeTls) {
+    pub(super) async fn close(self, stream: MaybeTls) {
         if self.state == UpstreamState::Ended {
             return;
         }
-        // The server may be gone already; reading shows it, writing need not.
-        if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
-            drop(stream.write_all(&TERMINATE_MESSAGE).await);
-            drop(stream.flush().await);
+        let (mut reader, mut writer) = split(stream);
+        // A server that is busy may not read for long, and one that is gone never
+        // will: that it has closed shows in reading, and in nothing else.
+        let say_goodbye = async {
+            if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
+                let _ = writer.write_all(&TERMINATE_MESSAGE).await;
+            }
+            let _ = writer.shutdown().await;
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = read_to_end(&mut reader) => {}
+            () = say_goodbye => {}
+            () = self.keep_cancelling() => {}
         }
+    }
+
+    /// Cancels again and again: behind the statement that runs there may be others.
+    async fn keep_cancelling(&self) {
+        let (mut patience, longest) = STATEMENT_PATIENCE;
         if self.state == UpstreamState::Busy {
             self.cancel().await;
         }
-        drop(stream.shutdown().await);
-        if timeout(STATEMENT_PATIENCE, read_to_end(&mut stream))
-            .await
-            .is_err()
-        {
+        loop {
+            sleep(patience).await;
             self.cancel().await;
-            read_to_end(&mut stream).await;
+            patience = (patience * 2).min(longest);
         }
     }
 
@@ -86,12 +116,12 @@ impl Closing {
     }
 }
 
-async fn read_to_end(stream: &mut MaybeTls) {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) {
     let mut nothing = vec![0; 8192];
     while let Ok(1..) = stream.read(&mut nothing).await {}
 }
 
 /// Lets the client go: what was written reaches it.
 pub(super) async fn client(mut stream: MaybeTls) {
-    drop(timeout(CLIENT_PATIENCE, stream.shutdown()).await);
+    let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
 }

@@ -7,7 +7,7 @@ use crate::wire::frontend::{self, split_cstr};
 
 /// Names of statements and portals remembered; more than that are taken for COMMIT.
 const MAX_NAMES: usize = 32;
-/// How much of a simple Query is searched.
+/// How much of a simple Query is searched, at its beginning and at its end.
 const MAX_SEARCHED: usize = 4096;
 
 /// Watches what a client sends.
@@ -31,8 +31,11 @@ impl CommitWatch {
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
         match frame.tag {
             frontend::QUERY => {
-                let text = frame.body.get(..frame.body.len().min(MAX_SEARCHED));
-                self.in_flight |= text.is_some_and(|text| commits(text) || mentions_commit(text));
+                let text = frame.body;
+                let head = text.get(..text.len().min(MAX_SEARCHED)).unwrap_or_default();
+                let tail = text.get(text.len().saturating_sub(MAX_SEARCHED)..);
+                self.in_flight |=
+                    commits(head) || mentions_commit(head) || tail.is_some_and(mentions_commit);
             }
             frontend::PARSE => {
                 if let Some((name, text)) = split_cstr(frame.body) {
@@ -69,7 +72,7 @@ fn note(names: &mut Vec<Box<[u8]>>, name: &[u8], commits: bool) {
 
 /// Whether the statement begins with a word that ends a transaction.
 fn commits(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
+    let text = skip_blank(text);
     [&b"commit"[..], b"end", b"prepare transaction"]
         .iter()
         .any(|word| {
@@ -79,6 +82,25 @@ fn commits(text: &[u8]) -> bool {
                     .get(word.len())
                     .is_some_and(|c| c.is_ascii_alphanumeric() || *c == b'_')
         })
+}
+
+/// What follows the white space and comments at the beginning.
+fn skip_blank(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = text.trim_ascii_start();
+        let (opening, closing): (_, &[u8]) = match text.first_chunk() {
+            Some(b"--") => (2, b"\n"),
+            // Of nested ones, the inner end counts: what follows is searched too early.
+            Some(b"/*") => (2, b"*/"),
+            _ => return text,
+        };
+        let inner = text.get(opening..).unwrap_or_default();
+        let end = inner.windows(closing.len()).position(|at| at == closing);
+        let Some(rest) = end.and_then(|end| inner.get(end + closing.len()..)) else {
+            return &[];
+        };
+        text = rest;
+    }
 }
 
 fn mentions_commit(text: &[u8]) -> bool {
@@ -109,17 +131,20 @@ mod tests {
             " commit;",
             "end",
             "insert into t values (1); commit",
+            "/* request 7 */ -- x\n end",
         ] {
             assert!(after(&[(b'Q', text.as_bytes())]), "{text}");
         }
-        for text in ["select 1", "endless", "select ending"] {
+        let long = format!("insert into t values ('{}'); commit", "x".repeat(9000));
+        assert!(after(&[(b'Q', long.as_bytes())]), "behind a long text");
+        for text in ["select 1", "endless", "select ending", "/* end", "-- end"] {
             assert!(!after(&[(b'Q', text.as_bytes())]), "{text}");
         }
     }
 
     #[test]
     fn a_prepared_commit_counts_when_it_is_executed() {
-        let parse = (b'P', &b"s1\0COMMIT\0\0\0"[..]);
+        let parse = (b'P', &b"s1\0/*a*/ COMMIT\0\0\0"[..]);
         let bind = (b'B', &b"\0s1\0\0\0\0\0\0\0"[..]);
         let execute = (b'E', &b"\0\0\0\0\0"[..]);
         assert!(!after(&[parse]));

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::buffers::{self, BUFFER};
 use crate::tls::MaybeTls;
-use crate::wire::frame::{BadLength, Frame, Walker};
+use crate::wire::frame::{self, BadLength, Frame, Walker};
 
 /// Which side of a flow failed: a read error is the source's, a write error the
 /// destination's.
@@ -70,7 +70,7 @@ impl Flow {
             }
             flow.buffer = Some(buffer);
             flow.end = ahead.len();
-            // A length that lies is met again, and reported, by the first turn.
+            // A length that lies is met again, and reported, by the next turn.
             let _ = flow.walk(visit);
         }
         flow
@@ -126,6 +126,7 @@ impl Flow {
                 self.release();
                 return Ok(Turn::Ended);
             }
+            self.check_next()?;
             match self.poll_fill(cx, source).map_err(FlowError::Source)? {
                 Poll::Pending => {
                     self.release();
@@ -186,6 +187,12 @@ impl Flow {
                 Ok(Poll::Ready(n))
             }
         }
+    }
+
+    /// Whether what is held can be the beginning of a frame.
+    fn check_next(&self) -> Result<(), BadLength> {
+        let bytes = self.buffer.as_deref().unwrap_or_default();
+        frame::header(bytes.get(self.ready..self.end).unwrap_or_default()).map(|_| ())
     }
 
     fn walk(&mut self, mut visit: impl FnMut(Frame<'_>)) -> Result<(), BadLength> {

@@ -20,14 +20,14 @@ use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
-use crate::pool::{Gatekeeper, Key, Permit};
+use crate::pool::{Gatekeeper, Key};
 use crate::startup::{Admitted, Identity, refuse};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 pub(crate) use registry::{Entry, Order, Registry};
 
-use close::Closing;
+use close::{Closing, Place};
 use login::{LoginFailure, Plan, log_client_in};
 use registry::{Activity, NoRoom};
 use relay::Relay;
@@ -226,7 +226,7 @@ async fn open(
     let patience = client
         .login_deadline
         .saturating_duration_since(Instant::now());
-    let permit = wait_for_permit(client, service, &route, key).await?;
+    let place = wait_for_place(client, service, &route, key).await?;
     entry.handle().set_activity(Activity::LoggingIn);
     let connecting = route.upstream.connect();
     let stream = while_client_stays(&mut client.stream, connecting)
@@ -234,7 +234,8 @@ async fn open(
         .map_err(|error| Unopened::Fault(error.fault()))?;
     client.login_deadline = Instant::now() + patience;
 
-    let closing = Closing::new(permit, Arc::clone(&route.upstream));
+    let closing = Closing::new(place, Arc::clone(&route.upstream));
+    let tls = stream.description();
     let mut upstream = Framed::new(stream);
     let plan = Plan {
         dbname: dbname.as_deref(),
@@ -245,6 +246,15 @@ async fn open(
             if let Some(key) = cancel_key {
                 entry.set_cancel_key(key, &route.upstream);
             }
+            let handle = entry.handle();
+            tracing::info!(
+                client = %handle.peer,
+                user = handle.user,
+                database = handle.database,
+                upstream = route.upstream.config().name,
+                tls = tls.as_ref().map_or("none", |tls| tls.version),
+                "session started",
+            );
             Ok((upstream.into_parts(), closing))
         }
         Err(failure) => Err(Unopened::Login {
@@ -273,18 +283,25 @@ impl Service {
     }
 }
 
-async fn wait_for_permit(
+async fn wait_for_place(
     client: &mut Admitted,
     service: &Service,
     route: &Route,
     key: Key,
-) -> Result<Permit, Unopened> {
+) -> Result<Place, Unopened> {
+    let metrics = route.upstream.metrics();
     let began = Instant::now();
     let deadline = began + service.query_wait_timeout;
-    let waiting = route.gatekeeper.admit(key, Priority::Medium, deadline);
-    let outcome = while_client_stays(&mut client.stream, waiting).await?;
-    route.upstream.metrics().waited(began.elapsed());
-    outcome.map_err(|refusal| Unopened::Fault(refusal.fault()))
+    let outcome = {
+        let _waiting = metrics.waiting();
+        let waiting = route.gatekeeper.admit(key, Priority::Medium, deadline);
+        while_client_stays(&mut client.stream, waiting).await?
+    };
+    metrics.waited(began.elapsed());
+    match outcome {
+        Ok(permit) => Ok(Place::new(permit, metrics.connection())),
+        Err(refusal) => Err(Unopened::Fault(refusal.fault())),
+    }
 }
 
 /// Waits for `future` as long as the client is there. What the client sends

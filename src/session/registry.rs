@@ -63,15 +63,15 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Called by the session's own task at each turn; the task is woken when an
-    /// order comes. Orders are rare, so the check is one relaxed load.
+    /// order comes, and again when a stricter one follows.
     pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Option<Order> {
         let order = self.order();
-        if order.is_none() {
-            self.waker.register(cx.waker());
-            // An order given in between was given to the old waker.
-            return self.order();
+        if order == Some(Order::End) {
+            return order;
         }
-        order
+        self.waker.register(cx.waker());
+        // An order given in between was given to the old waker.
+        self.order()
     }
 
     /// Completes when any order has been given.

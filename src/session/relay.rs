@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
-use super::close::UpstreamState;
+use super::close::{CLIENT_PATIENCE, UpstreamState};
 use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, Turn};
 use super::registry::{Activity, Handle, Order};
@@ -206,14 +207,16 @@ impl<'a> Relay<'a> {
     pub(super) async fn run(&mut self) -> Departure {
         let departure = poll_fn(|cx| self.poll(cx)).await;
         self.count();
-        let torn = !self.to_client.is_clear();
-        if let Some(fault) = departure.told()
-            && !torn
-        {
-            // Whoever does not take it has left; the departure says enough.
-            drop(self.client.write_all(&fault.fatal()).await);
-        }
-        drop(self.client.flush().await);
+        // In the middle of a message nothing can be said.
+        let told = departure.told().filter(|_| self.to_client.is_clear());
+        let farewell = async {
+            if let Some(fault) = told {
+                self.client.write_all(&fault.fatal()).await?;
+            }
+            self.client.flush().await
+        };
+        // Whoever does not take it has left; the departure says enough.
+        let _ = timeout(CLIENT_PATIENCE, farewell).await;
         departure
     }
 
@@ -224,7 +227,8 @@ impl<'a> Relay<'a> {
             Departure::ClientLeft if self.upstream_ended => UpstreamState::Ended,
             Departure::BadUpstream(_) => UpstreamState::Torn,
             _ if !self.to_upstream.is_clear() => UpstreamState::Torn,
-            _ if self.is_at_rest() => UpstreamState::AtRest,
+            // A transaction that is open ends with the session.
+            _ if self.account.ledger.owes_nothing() => UpstreamState::AtRest,
             _ => UpstreamState::Busy,
         }
     }
@@ -274,10 +278,12 @@ impl<'a> Relay<'a> {
                 account.client = ClientSide::Done;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) => {
+            Err(FlowError::Source(_)) if account.client == ClientSide::Terminated => {
                 self.to_upstream.end_source();
                 self.poll_half_close(cx)
             }
+            // A reset: unlike after an end of file, no answer can reach it.
+            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
             Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
         }
     }

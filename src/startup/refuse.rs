@@ -30,5 +30,5 @@ pub(crate) async fn refuse(mut stream: MaybeTls, fault: &Fault) {
         Ok::<_, std::io::Error>(())
     };
     // A client that does not listen is not waited for; there is nobody to tell of it.
-    drop(timeout(PATIENCE, farewell).await);
+    let _ = timeout(PATIENCE, farewell).await;
 }

@@ -63,7 +63,8 @@ impl Walker {
     /// so that a peer which dies in it leaves no torn frame behind.
     ///
     /// # Errors
-    /// A length below four or above `i32::MAX`, or what `visit` returns.
+    /// A length below four or above `i32::MAX` at the very beginning, or what
+    /// `visit` returns.
     pub(crate) fn walk<E: From<BadLength>>(
         &mut self,
         chunk: &[u8],
@@ -73,8 +74,12 @@ impl Walker {
         let mut at = self.streaming.min(chunk.len());
         self.streaming -= at;
         while let Some(rest) = chunk.get(at..) {
-            let Some((tag, len)) = header(rest)? else {
-                break;
+            let (tag, len) = match header(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                // What stands before it is good: it goes on first.
+                Err(_) if at > 0 => break,
+                Err(error) => return Err(error.into()),
             };
             let here = rest.get(HEADER..).unwrap_or_default();
             if let Some(body) = here.get(..len) {
@@ -149,6 +154,17 @@ mod tests {
             .unwrap();
         assert_eq!(n, 0);
         assert!(walker.at_boundary());
+    }
+
+    #[test]
+    fn what_stands_before_a_lie_goes_on() {
+        let stream = [&frame(b'Q', b"select 1\0")[..], b"Q\0\0\0\x03"].concat();
+        let mut walker = Walker::default();
+        let n = walker.walk::<BadLength>(&stream, 1024, |_| Ok(()));
+        assert_eq!(n, Ok(stream.len() - HEADER));
+        let rest = &stream[stream.len() - HEADER..];
+        let refused = walker.walk::<BadLength>(rest, 1024, |_| Ok(()));
+        assert_eq!(refused, Err(BadLength { tag: b'Q', len: 3 }));
     }
 
     #[test]

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "upstream",
         &["config", "fault", "metrics", "net", "secret", "tls", "wire"],
     ),
-    ("pool", &["config", "fault", "metrics", "wire"]),
+    ("pool", &["config", "fault", "wire"]),
     ("startup", &["config", "fault", "net", "tls", "wire"]),
     (
         "session",

@@ -4,14 +4,22 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test that cannot go on should say where it stopped"
 )]
 
 mod architecture;
 mod bad_input;
+mod caps;
+mod carrying;
 mod client_tls;
+mod drivers;
+mod endurance;
 mod held;
+mod lifecycle;
 mod listening;
+mod observed;
 mod passthrough;
+mod scripted;
 mod support;
 mod upstream_tls;

@@ -21,4 +21,3 @@ pub(crate) mod wait;
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::Proxy;
 pub(crate) use raw_client::RawClient;
-pub(crate) use scripted::Scripted;

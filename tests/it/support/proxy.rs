@@ -222,6 +222,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Leaves no upstream in `proxy.toml`: for those that come from elsewhere.
+    pub(crate) fn without_upstreams(mut self) -> Self {
+        self.config.remove("upstream");
+        self.config.remove("upstreams");
+        self
+    }
+
     /// Adds `[upstreams.NAME]` for another server.
     pub(crate) fn upstream(self, name: &str, postgres: &Postgres) -> Self {
         let mut upstream = Table::new();

@@ -87,6 +87,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         self.stream
     }
 
+    /// What was read and not taken yet, for a test that goes on with the stream.
+    pub(crate) fn take_received(&mut self) -> Vec<u8> {
+        self.received.split().to_vec()
+    }
+
     pub(crate) fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
