@@ -19,10 +19,10 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --document-private-items --no-deps --locked
-	$(CARGO) test --locked --test it architecture
+	$(CARGO) test --locked --test it -- architecture docs::
 
 test:
-	scripts/install-deps base
+	scripts/install-deps base tests
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 

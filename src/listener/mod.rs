@@ -145,10 +145,14 @@ async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
     socket.set_options(&front.service.client_keepalive);
-    // Boxed: negotiation needs more room than an idle session.
-    if let Some((admitted, place)) = Box::pin(hear_out(front, socket, peer, visit)).await {
-        entertain(front, admitted, peer).await;
-        drop(place);
+    // Boxed: negotiation needs more room than an idle session. The place is kept
+    // for as long as the client is.
+    match Box::pin(hear_out(front, socket, peer, visit)).await {
+        Ok((outcome, _place)) => entertain(front, outcome, peer).await,
+        Err(unheard) => {
+            front.metrics.refused(unheard.label());
+            tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
+        }
     }
     front.metrics.clients.decrement(1.0);
 }
@@ -158,8 +162,8 @@ async fn last_call(closing: &CancellationToken) {
     sleep(LAST_CALL).await;
 }
 
-async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer) {
-    match admitted {
+async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer) {
+    match outcome {
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
@@ -178,27 +182,37 @@ async fn entertain(front: &Front, admitted: Result<Arrival, Refused>, peer: Peer
     }
 }
 
-/// What a client wants, and its place, to be kept for as long as the client is.
+/// Why a connection was given up before it was clear what it wanted.
+#[derive(Debug, Clone, Copy)]
+enum Unheard {
+    /// Others waited, and it had not logged in.
+    Dismissed,
+    /// The proxy is going down.
+    Closing,
+}
+
+impl Unheard {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Dismissed => "flood",
+            Self::Closing => "draining",
+        }
+    }
+}
+
+/// What a client wants, and its place.
 async fn hear_out(
     front: &Front,
     socket: Socket,
     peer: Peer,
     visit: Visit,
-) -> Option<(Result<Arrival, Refused>, OwnedSemaphorePermit)> {
-    let admitted = tokio::select! {
-        admitted = front.admission.admit(socket, peer) => Some(admitted),
-        () = visit.dismissed() => None,
-        () = last_call(&front.closing) => {
-            tracing::debug!(client = %peer, "connection dropped: the proxy is closing");
-            return None;
-        }
+) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), Unheard> {
+    let outcome = tokio::select! {
+        outcome = front.admission.admit(socket, peer) => outcome,
+        () = visit.dismissed() => return Err(Unheard::Dismissed),
+        () = last_call(&front.closing) => return Err(Unheard::Closing),
     };
-    let heard = admitted.zip(visit.stay());
-    if heard.is_none() {
-        front.metrics.refused("flood");
-        tracing::debug!(client = %peer, "connection dropped: others wait, and it has not logged in");
-    }
-    heard
+    Ok((outcome, visit.stay().ok_or(Unheard::Dismissed)?))
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a

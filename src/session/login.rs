@@ -5,10 +5,12 @@
 //! that a user can do something about get a hint.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout_at;
 
+use super::registry::Entry;
 use crate::config::values::{SaslPlus, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
@@ -113,7 +115,8 @@ struct Login<'a> {
     stripped: bool,
     /// The version that the client has to be told in the upstream's stead.
     clamped: Option<Version>,
-    key: Option<CancelKey>,
+    target: &'a Arc<Upstream>,
+    entry: &'a mut Entry,
 }
 
 /// Whose turn it is, as far as the client is concerned.
@@ -130,16 +133,16 @@ enum Expects {
 }
 
 /// Logs `client` in over `upstream`, and passes on what that says up to its first
-/// ReadyForQuery. Returns the key that cancels the session's statements.
+/// ReadyForQuery. The key among it is entered before the client can use it.
 ///
 /// # Errors
 /// See [`LoginFailure`].
 pub(super) async fn log_client_in(
     client: &mut Admitted,
     upstream: &mut Framed<MaybeTls>,
-    target: &Upstream,
+    entry: &mut Entry,
     plan: &Plan<'_>,
-) -> Result<Option<CancelKey>, LoginFailure> {
+) -> Result<(), LoginFailure> {
     let mut startup = client.startup.clone();
     let clamped = startup.clamp_version().then_some(startup.version());
     if let Some(dbname) = plan.dbname {
@@ -152,7 +155,8 @@ pub(super) async fn log_client_in(
         expects: Expects::Nothing,
         stripped: false,
         clamped,
-        key: None,
+        target: plan.upstream,
+        entry,
     };
     let authenticate = async {
         match &client.identity {
@@ -163,7 +167,7 @@ pub(super) async fn log_client_in(
             Identity::Held(user) => {
                 startup.set(b"user", &user.upstream_user);
                 login.begin(&startup).await?;
-                login.log_in_for(user, target).await
+                login.log_in_for(user).await
             }
         }
     };
@@ -171,13 +175,13 @@ pub(super) async fn log_client_in(
         .await
         .map_err(|_| LoginFailure::TimedOut)??;
     // Authenticated: how long the server takes from here on is its own affair.
-    login.relay().await?;
-    Ok(login.key)
+    login.relay().await
 }
 
-/// What a login needs to know of the configuration.
+/// What a login needs to know.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan<'a> {
+    pub(super) upstream: &'a Arc<Upstream>,
     /// The database to ask for, where it is not what the client asked for.
     pub(super) dbname: Option<&'a str>,
     pub(super) sasl_plus: SaslPlus,
@@ -192,11 +196,11 @@ impl Login<'_> {
     }
 
     /// With credentials that the proxy holds; the client is told the outcome.
-    async fn log_in_for(&mut self, user: &User, target: &Upstream) -> Result<(), LoginFailure> {
+    async fn log_in_for(&mut self, user: &User) -> Result<(), LoginFailure> {
         let who = Credentials {
             user: &user.upstream_user,
             password: user.upstream_password.as_ref(),
-            channel_binding: target.config().channel_binding,
+            channel_binding: self.target.config().channel_binding,
         };
         match log_in(self.upstream, &who).await {
             Ok(()) => {}
@@ -259,7 +263,9 @@ impl Login<'_> {
                     reached = self.expects == Expects::Authenticated;
                 }
                 backend::BACKEND_KEY_DATA => {
-                    self.key = CancelKey::from_key_data(frame.body());
+                    if let Some(key) = CancelKey::from_key_data(frame.body()) {
+                        self.entry.set_cancel_key(key, self.target);
+                    }
                     out.extend_from_slice(&frame.bytes);
                 }
                 tag => {

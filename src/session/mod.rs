@@ -238,14 +238,12 @@ async fn open(
     let tls = stream.description();
     let mut upstream = Framed::new(stream);
     let plan = Plan {
+        upstream: &route.upstream,
         dbname: dbname.as_deref(),
         sasl_plus: service.sasl_plus,
     };
-    match log_client_in(client, &mut upstream, &route.upstream, &plan).await {
-        Ok(cancel_key) => {
-            if let Some(key) = cancel_key {
-                entry.set_cancel_key(key, &route.upstream);
-            }
+    match log_client_in(client, &mut upstream, entry, &plan).await {
+        Ok(()) => {
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,

@@ -162,12 +162,15 @@ impl Upstream {
     }
 
     /// Sends a CancelRequest and waits until the server has acted on it, which it
-    /// shows by closing. `false` when too many are on their way already.
+    /// shows by closing. Waits its turn, up to `connect_timeout`, where many are on
+    /// their way: statements that time out together must all end. `false` when no
+    /// turn came.
     ///
     /// # Errors
     /// The upstream cannot be reached.
     pub(crate) async fn cancel(&self, key: &CancelKey) -> Result<bool, Unreachable> {
-        let Ok(_turn) = self.cancels.try_acquire() else {
+        let turn = timeout(self.config.connect_timeout, self.cancels.acquire());
+        let Ok(Ok(_turn)) = turn.await else {
             return Ok(false);
         };
         let mut stream = self.connect().await?;

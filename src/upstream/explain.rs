@@ -21,6 +21,9 @@ pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
         "08P01" if starts("unsupported startup parameter") => Some(
             "The upstream is a PgBouncer, which refuses this startup parameter: use the server's direct port (25060 in place of 25061), or take the parameter out of the client's settings.",
         ),
+        "08P01" if starts("bad packet header") => Some(
+            "The upstream is a PgBouncer that speaks protocol 3.0 alone: set max_protocol_version=3.0 in the client, or use the server's direct port.",
+        ),
         "08P01" if starts("no such database") => Some(
             "The upstream is a PgBouncer: the database must be the name of one of its pools, or use the direct port.",
         ),

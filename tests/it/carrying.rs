@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -17,6 +18,9 @@ use crate::support::wait::{self, PATIENCE};
 use crate::support::{Postgres, Proxy, RawClient};
 
 const MIB: u64 = 1 << 20;
+
+/// Held by tests that move gigabytes, so that they do not do it all at once.
+static HEAVY: Mutex<()> = Mutex::const_new(());
 
 /// A proxy to the shared server, and a database of the test's own.
 async fn ground() -> (Proxy, String) {
@@ -226,6 +230,7 @@ async fn a_flush_is_answered_without_a_sync_and_a_sync_may_come_much_later() {
 #[tokio::test]
 async fn thousands_of_batches_without_reading_do_not_deadlock() {
     const BATCHES: usize = 20_000;
+    let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;
     let before = peak(&proxy);
     let stream = proxy.raw_session(&database).await.into_inner();
@@ -325,17 +330,13 @@ async fn copy_by_extended_query_is_carried_with_its_swallowed_sync() {
         .await;
 }
 
-/// Goal: after any of these the proxy knows that nothing is owed.
-/// Method: a session for each, then a drain: each is told to go at once, and not
-/// only when `drain_timeout` is over.
-#[tokio::test]
-async fn after_any_exchange_the_session_is_known_to_be_at_rest() {
-    let (mut proxy, database) = ground().await;
+/// What a client sends, and how often the server is ready for more afterwards.
+fn exchanges() -> Vec<(Vec<u8>, usize)> {
     let copy = "create temp table t (a int); copy t from stdin";
     let extended_copy = [batch("copy pg_temp.t from stdin"), say::sync()].concat();
     let make = say::query("create temp table t (a int)");
     let row = [say::copy_data(b"1\n"), say::copy_done()].concat();
-    let shapes: Vec<(Vec<u8>, usize)> = vec![
+    vec![
         (
             [
                 say::parse("", "selekt"),
@@ -400,9 +401,17 @@ async fn after_any_exchange_the_session_is_known_to_be_at_rest() {
             say::query("copy (select generate_series(1, 10)) to stdout; select 1"),
             1,
         ),
-    ];
+    ]
+}
+
+/// Goal: after any of these the proxy knows that nothing is owed.
+/// Method: a session for each, then a drain: each is told to go at once, and not
+/// only when `drain_timeout` is over.
+#[tokio::test]
+async fn after_any_exchange_the_session_is_known_to_be_at_rest() {
+    let (mut proxy, database) = ground().await;
     let mut clients = Vec::new();
-    for (bytes, answers) in shapes {
+    for (bytes, answers) in exchanges() {
         let mut client = proxy.raw_session(&database).await;
         client.send(bytes).await;
         for _ in 0..answers {
@@ -586,6 +595,7 @@ fn bind_binary(value: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_value_of_64_mib_is_the_same_when_it_comes_back() {
+    let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;
     let mut client = proxy.raw_session(&database).await;
     let value = noise(64 << 20);
@@ -666,6 +676,7 @@ async fn skim(stream: &mut (impl AsyncRead + Unpin), bytes: u64) {
 #[tokio::test]
 async fn a_value_of_a_gigabyte_is_received_in_constant_memory() {
     const LENGTH: u64 = 1_000_000_000;
+    let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;
     let mut client = proxy.raw_session(&database).await;
     client.query("select 1").await;
@@ -689,14 +700,17 @@ async fn a_value_of_a_gigabyte_is_received_in_constant_memory() {
 #[tokio::test]
 async fn a_value_of_a_gigabyte_is_sent_in_constant_memory() {
     const LENGTH: u32 = 1_000_000_000;
+    let _alone = HEAVY.lock().await;
     let (proxy, database) = ground().await;
     let mut client = proxy.raw_session(&database).await;
     client.query("select 1").await;
     let before = peak(&proxy);
-    client.send(say::parse("", "select length($1::text)")).await;
+    client
+        .send(say::parse("", "select octet_length($1::bytea)"))
+        .await;
     let mut head = vec![b'B'];
-    head.extend((4 + 2 + 2 + 2 + 4 + LENGTH + 2).to_be_bytes());
-    head.extend([0, 0, 0, 0, 0, 1]);
+    head.extend((4 + 2 + 4 + 2 + 4 + LENGTH + 2).to_be_bytes());
+    head.extend([0, 0, 0, 1, 0, 1, 0, 1]);
     head.extend(LENGTH.to_be_bytes());
     client.send(head).await;
     let piece = vec![b'x'; 1_000_000];

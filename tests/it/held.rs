@@ -20,7 +20,9 @@ use super::support::methods::{self, Methods};
 use super::support::postgres::{DATABASE, Identity, server_certificate};
 use super::support::proxy::ProxyBuilder;
 use super::support::raw_client::{ErrorFields, Gs2, Message, first_error, tags};
-use super::support::scripted::{Connection, Scripted, authentication, error, sasl, welcome};
+use super::support::scripted::{
+    Connection, Scripted, authentication, error, reported, sasl, welcome,
+};
 use super::support::{Postgres, Proxy, RawClient, frontend};
 
 /// What the client `sep` presents.
@@ -415,7 +417,7 @@ async fn said_to(server: Identity, mechanisms: &'static [&str]) -> (String, Stri
     .await;
     let proxy = in_front_of(&server, "").await;
     log_in(&proxy, "sep", "").await.unwrap_err();
-    said.recv().await.unwrap()
+    reported(&mut said).await
 }
 
 fn challenge(nonce: &str, iterations: &str) -> Vec<u8> {

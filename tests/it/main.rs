@@ -10,9 +10,12 @@
 
 mod architecture;
 mod bad_input;
+mod behind_pgbouncer;
+mod cancel;
 mod caps;
 mod carrying;
 mod client_tls;
+mod docs;
 mod drivers;
 mod endurance;
 mod held;
@@ -23,3 +26,4 @@ mod passthrough;
 mod scripted;
 mod support;
 mod upstream_tls;
+mod versions;

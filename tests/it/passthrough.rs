@@ -12,7 +12,7 @@ use super::support::postgres::{DATABASE, Identity, trusting};
 use super::support::proxy::ProxyBuilder;
 use super::support::psql::psql;
 use super::support::raw_client::{ErrorFields, Gs2, Message, first_error, tags, texts};
-use super::support::scripted::{Scripted, authentication, error, sasl, welcome};
+use super::support::scripted::{Scripted, authentication, error, reported, sasl, welcome};
 use super::support::wait::{self, PATIENCE};
 use super::support::{Postgres, Proxy, RawClient, frontend};
 
@@ -478,7 +478,7 @@ async fn a_startup_packet_arrives_byte_for_byte() {
     let mut client = proxy.raw().await;
     client.send(&packet).await;
     assert_eq!(tags(&client.read_until_ready().await), "RKZ");
-    assert_eq!(packets.recv().await.unwrap().unwrap(), packet);
+    assert_eq!(reported(&mut packets).await.unwrap(), packet);
 }
 
 #[tokio::test]
@@ -594,7 +594,7 @@ async fn a_client_that_leaves_during_its_login_leaves_nothing_on_the_server() {
     let mut client = proxy.raw().await;
     first_answer(&mut client, "anybody", DATABASE).await;
     drop(client);
-    assert_eq!(ended.recv().await.unwrap(), b"");
+    assert_eq!(reported(&mut ended).await, b"");
     proxy
         .wait_for_log(|line| line["reason"] == "client_left")
         .await;

@@ -9,6 +9,7 @@ pub(crate) mod certs;
 pub(crate) mod frontend;
 pub(crate) mod libpq;
 pub(crate) mod methods;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod psql;
@@ -16,6 +17,7 @@ pub(crate) mod raw_client;
 pub(crate) mod scripted;
 mod self_test;
 pub(crate) mod tls_servers;
+pub(crate) mod version;
 pub(crate) mod wait;
 
 pub(crate) use postgres::Postgres;

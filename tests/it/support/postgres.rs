@@ -232,6 +232,19 @@ impl PostgresBuilder {
     }
 }
 
+/// Waits until a backend works on a statement; `superuser` is of the same server.
+pub(crate) async fn wait_until_active(superuser: &Client, process_id: i32) {
+    let sql = "select exists (select from pg_stat_activity where pid = $1 and state = 'active')";
+    wait::until(PATIENCE, "the statement runs", async || {
+        superuser
+            .query_one(sql, &[&process_id])
+            .await
+            .unwrap()
+            .get(0)
+    })
+    .await;
+}
+
 /// Logs in without TLS; the connection is driven in the background.
 pub(crate) async fn login(config: &Config) -> Client {
     let (client, connection) = config.connect(NoTls).await.unwrap();

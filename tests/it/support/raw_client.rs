@@ -292,6 +292,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
+    /// The next message, which stays to be read again.
+    pub(crate) async fn peek(&mut self) -> Message {
+        let message = self.read_message().await;
+        let (tag, body) = &message;
+        let mut unread = BytesMut::from(&frontend::message(*tag, body)[..]);
+        unread.extend_from_slice(&self.received);
+        self.received = unread;
+        message
+    }
+
     /// The next message, or `None` at a clean end of the stream.
     async fn next_message(&mut self) -> Option<Message> {
         loop {

@@ -10,7 +10,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
@@ -18,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::frontend::{message, ssl_request};
 use super::postgres::Identity;
 use super::raw_client::{Message, take_message};
+use super::wait::PATIENCE;
 
 const HOST_NAME: &str = "scripted.internal";
 
@@ -165,10 +168,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
 
     /// Sends, unless the client has left.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        if self.stream.write_all(bytes.as_ref()).await.is_ok() {
-            // As above: what matters is what the client makes of it.
-            let _ = self.stream.flush().await;
-        }
+        let sending = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        sending.await.unwrap_or_default();
     }
 
     async fn receive(&mut self) -> Option<()> {
@@ -207,4 +211,10 @@ pub(crate) fn welcome(process_id: u32, secret: &[u8]) -> Vec<u8> {
         message(b'Z', b"I"),
     ]
     .concat()
+}
+
+/// What a script has sent to the test.
+pub(crate) async fn reported<T>(reports: &mut mpsc::UnboundedReceiver<T>) -> T {
+    let report = timeout(PATIENCE, reports.recv()).await;
+    report.expect("the script reports nothing").unwrap()
 }
