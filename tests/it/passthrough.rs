@@ -622,7 +622,7 @@ async fn no_password_is_in_the_log() {
     }
     wait::until(PATIENCE, "all four sessions are logged", async || {
         let ended = proxy.log().into_iter();
-        ended.filter(|line| line["user"].is_string()).count() >= 4
+        ended.filter(|line| line["reason"].is_string()).count() >= 4
     })
     .await;
     let log = format!("{:?}", proxy.log());
