@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -348,11 +349,9 @@ async fn a_flood_of_logins_gets_a_word_each_and_leaves_no_trace() {
     let parameters = [("user", postgres.app.user), ("database", DATABASE)];
     let startup = frontend::startup(frontend::PROTOCOL_3_0, &parameters);
     let before = resident_kib(&proxy);
-    let mut flood = JoinSet::new();
-    for _ in 0..1000 {
-        flood.spawn(refused_login(proxy.addr(), startup.clone()));
-    }
-    for messages in flood.join_all().await {
+    let logins = std::iter::repeat_with(|| refused_login(proxy.addr(), startup.clone()));
+    let mut flood = futures_util::stream::iter(logins.take(1000)).buffer_unordered(50);
+    while let Some(messages) = flood.next().await {
         let refused = first_error(&messages);
         assert_eq!(refused[&'C'], "53300");
         assert!(refused[&'M'].contains("too many clients"));

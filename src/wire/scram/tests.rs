@@ -304,7 +304,7 @@ fn the_client_refuses_what_a_server_should_not_ask() {
     let answer = |template: &str| {
         let client = ClientScram::plain(&Secret::new("secret"));
         let first = String::from_utf8(client.first().to_vec()).unwrap();
-        let nonce = first.rsplit_once("r=").unwrap().1;
+        let nonce = first.split_once(",r=").unwrap().1;
         client
             .answer(template.replace("NONCE", nonce).as_bytes())
             .map(|_| ())
