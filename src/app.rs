@@ -119,7 +119,7 @@ impl App {
         }
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
-        let workers = (0..worker_count())
+        let workers = (0..config.workers)
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()?;
         let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
@@ -272,13 +272,6 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
         listeners.push(Listener::bind_unix(directory, &options)?);
     }
     Ok(listeners)
-}
-
-/// Event loops for sessions: as many as there are cores, at most four.
-fn worker_count() -> usize {
-    std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(4)
 }
 
 /// An event loop on a thread of its own. Sessions stay on one: many ready sockets

@@ -91,6 +91,8 @@ section! {
         upstream: Text ~ "the only upstream";
         /// JSON file with a `connection_pools` list, added to `[[pools]]`.
         pools_file: FilePath;
+        /// Threads that serve sessions, each with an event loop of its own; 0 is one a core, at most four.
+        workers: u32 = "0";
     }
 }
 

@@ -16,6 +16,8 @@ use crate::secret::Secret;
 pub(crate) struct Config {
     /// Name of the upstream that sessions go to; always a key of `upstreams`.
     pub(crate) upstream: String,
+    /// Threads that serve sessions; at least one.
+    pub(crate) workers: usize,
     pub(crate) listen: Listen,
     pub(crate) upstreams: BTreeMap<String, Arc<Upstream>>,
     pub(crate) limits: Limits,

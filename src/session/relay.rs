@@ -148,6 +148,9 @@ enum ClientSide {
 
 impl Account {
     fn on_frontend(&mut self, frame: Frame<'_>) {
+        if frame.tag == frontend::COPY_DATA {
+            return;
+        }
         self.ledger.on_frontend(frame);
         self.commit.on_frontend(frame);
         if frame.tag == frontend::TERMINATE {
@@ -156,6 +159,14 @@ impl Account {
     }
 
     fn on_backend(&mut self, frame: Frame<'_>) {
+        // Nine in ten frames are rows, and rows settle nothing.
+        if matches!(frame.tag, backend::DATA_ROW | backend::COPY_DATA) {
+            return;
+        }
+        self.settle(frame);
+    }
+
+    fn settle(&mut self, frame: Frame<'_>) {
         if let Err(unexpected) = self.ledger.on_backend(frame) {
             // The bytes go on as they are: a session of its own mixes nothing up.
             if !std::mem::replace(&mut self.puzzled, true) {

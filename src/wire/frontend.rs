@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 pub(crate) const BIND: u8 = b'B';
 pub(crate) const CLOSE: u8 = b'C';
+pub(crate) const COPY_DATA: u8 = b'd';
 pub(crate) const COPY_DONE: u8 = b'c';
 pub(crate) const COPY_FAIL: u8 = b'f';
 pub(crate) const DESCRIBE: u8 = b'D';

@@ -25,6 +25,9 @@ struct Desk<'a> {
     problems: &'a mut Problems,
 }
 
+/// Threads beyond this cost memory and gain nothing.
+const MAX_WORKERS: usize = 256;
+
 /// Turns the merged values into a configuration; it counts only if no problem
 /// was filed, until then it holds stand-ins.
 pub(super) fn resolve(
@@ -54,6 +57,7 @@ pub(super) fn resolve(
     let log = log(desk);
     Config {
         upstream,
+        workers: workers(root.workers.value),
         listen,
         upstreams,
         limits,
@@ -64,6 +68,16 @@ pub(super) fn resolve(
         admin,
         log,
         warnings: desk.problems.warnings.clone(),
+    }
+}
+
+/// As many as there are cores, at most four: more only serve more sockets in vain.
+fn workers(asked: u32) -> usize {
+    match usize::try_from(asked) {
+        Ok(0) | Err(_) => std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4),
+        Ok(asked) => asked.min(MAX_WORKERS),
     }
 }
 
