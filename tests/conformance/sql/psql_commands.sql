@@ -2,11 +2,11 @@
 CREATE SCHEMA :ns;
 SET search_path = :ns;
 CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL DEFAULT 'x', CHECK (id > 0));
-CREATE TEMP TABLE tmp (a int);
+-- No \d of temporary objects: their schema's number is another one each time.
 INSERT INTO t VALUES (1, 'a'), (2, 'b');
 \d t
 \d+ t
-\dt
+\dt t
 \dn :ns
 \d nosuch
 SELECT 1 AS one, 'x'::text AS two, now() AS three \gdesc
