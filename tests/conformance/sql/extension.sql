@@ -9,6 +9,8 @@ SET search_path = public, ext;
 SELECT 'a=>1'::hstore -> 'a';
 ALTER EXTENSION hstore SET SCHEMA public;
 RESET search_path;
+SELECT 'a=>1'::ext.hstore -> 'a';
+SET search_path = public, ext;
 SELECT 'a=>1'::hstore -> 'a';
 ALTER EXTENSION hstore UPDATE;
 CREATE EXTENSION hstore;

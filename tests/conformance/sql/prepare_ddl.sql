@@ -42,11 +42,13 @@ EXECUTE planned(6); EXECUTE planned(7);
 SELECT name, generic_plans + custom_plans AS plans FROM pg_prepared_statements WHERE name = 'planned';
 CREATE INDEX ON t (a);
 EXECUTE planned(6);
+-- What is converted when it runs follows the settings. A literal would be converted
+-- by PREPARE, or again whenever others' DDL has invalidated the plan.
 SET TIME ZONE 'Asia/Tokyo';
-PREPARE zoned AS SELECT timestamptz '2020-01-01 00:00:00';
-EXECUTE zoned;
+PREPARE zoned AS SELECT $1::text::timestamptz;
+EXECUTE zoned('2020-01-01 00:00:00');
 SET TIME ZONE 'UTC';
-EXECUTE zoned;
+EXECUTE zoned('2020-01-01 00:00:00');
 DEALLOCATE ALL;
 DROP FUNCTION f();
 DROP TABLE t;
