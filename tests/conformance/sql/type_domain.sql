@@ -18,7 +18,6 @@ RESET DateStyle;
 SELECT ROW(1, 'x', '2020-02-01')::pair;
 CREATE TYPE span AS RANGE (subtype = float8);
 SELECT '[1.5,2.5)'::span @> 2.0::float8, '{[1,2)}'::span_multirange;
-CREATE TYPE shell;
 CREATE DOMAIN positive AS int DEFAULT 1 CONSTRAINT pos CHECK (VALUE > 0);
 SELECT 0::positive;
 ALTER DOMAIN positive ADD CONSTRAINT small CHECK (VALUE < 10);
