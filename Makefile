@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers matrix endurance clean
+.PHONY: build demo check test drivers conformance matrix endurance clean
 
 build:
 	$(CARGO) build --release --locked
@@ -31,6 +31,12 @@ drivers:
 	scripts/install-deps base drivers
 	$(CARGO) build --release --locked
 	tests/drivers/through-proxy tests/drivers/run
+
+# SQL scripts and pipelines, through the proxy and directly: the same, to the byte.
+conformance:
+	scripts/install-deps base drivers
+	$(CARGO) build --release --locked
+	tests/conformance/through-proxy tests/conformance/all
 
 # Postgres's own tools and two drivers, through the proxy, for each version of
 # the server: make matrix VERSIONS="15 18"

@@ -1,0 +1,23 @@
+-- COMMENT and SECURITY LABEL.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (id int);
+COMMENT ON TABLE t IS 'table''s comment';
+COMMENT ON COLUMN t.id IS 'column';
+COMMENT ON SCHEMA :ns IS 'schema';
+SELECT obj_description('t'::regclass), col_description('t'::regclass, 1);
+BEGIN;
+COMMENT ON TABLE t IS 'rolled back';
+ROLLBACK;
+SELECT obj_description('t'::regclass);
+COMMENT ON TABLE t IS NULL;
+SELECT obj_description('t'::regclass) IS NULL AS gone;
+CREATE TEMP TABLE tmp (id int);
+COMMENT ON TABLE tmp IS 'of a temporary one';
+SELECT obj_description('tmp'::regclass);
+COMMENT ON TABLE nosuch IS 'x';
+COMMENT ON ROLE nosuch_role IS 'x';
+SECURITY LABEL ON TABLE t IS 'classified';
+SECURITY LABEL FOR nosuch ON TABLE t IS 'classified';
+DROP TABLE t;
+DROP SCHEMA :ns;

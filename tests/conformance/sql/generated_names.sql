@@ -1,0 +1,25 @@
+-- Names that the server makes up: the same in every session.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (id serial PRIMARY KEY, a int UNIQUE, b int CHECK (b > 0) REFERENCES t, c int GENERATED ALWAYS AS (a * 2) STORED, EXCLUDE (a WITH =));
+CREATE INDEX ON t (a);
+CREATE INDEX ON t (a);
+CREATE INDEX ON t (lower(a::text), b);
+CREATE TABLE a_table_with_a_name_that_is_nearly_as_long_as_names_can_ever_be (a_column_with_a_long_name_too int UNIQUE);
+SELECT conname, contype FROM pg_constraint WHERE connamespace = :'ns'::regnamespace ORDER BY conname COLLATE "C";
+SELECT relname, relkind FROM pg_class WHERE relnamespace = :'ns'::regnamespace ORDER BY relname COLLATE "C";
+SELECT 1, 'x', now() IS NULL, coalesce(1), (SELECT 1), CASE WHEN true THEN 1 END, 1::int8, ARRAY[1];
+CREATE TEMP TABLE t2 (id serial, UNIQUE (id));
+SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'S', 'i') ORDER BY 1;
+CREATE TYPE e AS ENUM ('x');
+CREATE TYPE e2 AS ENUM ('x');
+CREATE TABLE _e (id int);
+SELECT typname FROM pg_type WHERE typnamespace = :'ns'::regnamespace AND typcategory = 'A' ORDER BY typname COLLATE "C";
+ALTER TABLE t ADD CHECK (a > 0), ADD CHECK (a > 1), ADD FOREIGN KEY (a) REFERENCES t;
+SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype IN ('c', 'f') ORDER BY conname COLLATE "C";
+SELECT DISTINCT CURRENT_SCHEMA = :'ns' FROM t;
+INSERT INTO t (a, b) VALUES (1, 1) RETURNING *;
+INSERT INTO t (a, b) VALUES (1, 1);
+INSERT INTO t (a, c) VALUES (5, 5);
+SET client_min_messages = warning;
+DROP SCHEMA :ns CASCADE;

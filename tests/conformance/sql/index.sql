@@ -1,0 +1,36 @@
+-- CREATE, ALTER, DROP INDEX; CONCURRENTLY.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (id int, v text);
+INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 50) g;
+CREATE UNIQUE INDEX t_id ON t (id);
+CREATE INDEX CONCURRENTLY t_v ON t (v text_pattern_ops) WHERE id > 10;
+CREATE INDEX CONCURRENTLY IF NOT EXISTS t_v ON t (v);
+BEGIN;
+CREATE INDEX CONCURRENTLY refused ON t (v);
+ROLLBACK;
+SELECT 1 \; CREATE INDEX CONCURRENTLY refused ON t (v);
+INSERT INTO t VALUES (1, 'dup');
+CREATE UNIQUE INDEX CONCURRENTLY t_dup ON t ((id % 10));
+SELECT indexrelid::regclass, indisvalid FROM pg_index WHERE indrelid = 't'::regclass ORDER BY 1;
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT * FROM t WHERE id = 5;
+RESET enable_seqscan;
+ALTER INDEX t_id RENAME TO t_key;
+ALTER INDEX t_key SET (fillfactor = 80);
+ALTER INDEX t_v ALTER COLUMN 1 SET STATISTICS 10;
+CREATE INDEX t_expr ON t ((length(v))) INCLUDE (id);
+ALTER INDEX t_expr ALTER COLUMN 1 SET STATISTICS 100;
+DROP INDEX CONCURRENTLY t_dup;
+BEGIN;
+DROP INDEX CONCURRENTLY t_v;
+ROLLBACK;
+DROP INDEX t_v, t_expr;
+DROP INDEX nosuch;
+CREATE INDEX ON t USING hash (v);
+CREATE INDEX ON t USING brin (id);
+CREATE INDEX ON t USING nosuch (id);
+CREATE INDEX ON t (nosuch);
+\di
+DROP TABLE t;
+DROP SCHEMA :ns;

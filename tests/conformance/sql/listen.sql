@@ -1,0 +1,74 @@
+-- LISTEN, NOTIFY, UNLISTEN: channels named by the run, as notifications are seen by all in the database.
+SELECT :'ns' || '_b' AS chan_b \gset
+LISTEN :ns;
+SELECT count(*) FROM pg_listening_channels();
+NOTIFY :ns;
+NOTIFY :ns, 'payload';
+NOTIFY :ns, 'with ''quotes'' and é';
+SELECT pg_notify(:'ns', 'by function');
+-- In a transaction they come at its end, and the same one once.
+BEGIN;
+NOTIFY :ns, 'first';
+NOTIFY :ns, 'second';
+NOTIFY :ns, 'first';
+SELECT 'nothing yet';
+COMMIT;
+BEGIN;
+NOTIFY :ns, 'never';
+ROLLBACK;
+BEGIN;
+NOTIFY :ns, 'before savepoint';
+SAVEPOINT s;
+NOTIFY :ns, 'in savepoint';
+ROLLBACK TO s;
+COMMIT;
+-- LISTEN itself is transactional.
+BEGIN;
+LISTEN :chan_b;
+ROLLBACK;
+NOTIFY :chan_b, 'not heard';
+BEGIN;
+LISTEN :chan_b;
+NOTIFY :chan_b, 'own, in the same transaction';
+COMMIT;
+SELECT channel = :'ns' AS first, channel = :'chan_b' AS second FROM pg_listening_channels() AS channel ORDER BY channel;
+BEGIN;
+UNLISTEN :chan_b;
+NOTIFY :chan_b, 'taken back';
+ROLLBACK;
+NOTIFY :chan_b, 'still heard';
+UNLISTEN :chan_b;
+NOTIFY :chan_b, 'not heard';
+SELECT count(*) FROM pg_listening_channels();
+-- By other ways.
+DO $$ BEGIN EXECUTE format('LISTEN %I', 'by_do_' || pg_backend_pid()); END $$;
+SELECT count(*) FROM pg_listening_channels();
+SELECT set_config('my.chan', :'chan_b', false) = :'chan_b';
+DO $$ BEGIN PERFORM pg_notify(current_setting('my.chan'), 'unheard'); END $$;
+DO $$ BEGIN EXECUTE format('LISTEN %I', current_setting('my.chan')); PERFORM pg_notify(current_setting('my.chan'), 'from do'); END $$;
+SELECT 'the next statement';
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (id int);
+CREATE FUNCTION tells() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_notify(TG_ARGV[0], TG_OP || ' ' || coalesce(NEW.id, OLD.id)); RETURN NULL; END $$;
+CREATE TRIGGER tells AFTER INSERT OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION tells(:'ns');
+INSERT INTO t VALUES (1), (2);
+DELETE FROM t WHERE id = 1;
+CREATE RULE also AS ON INSERT TO t DO ALSO NOTIFY :chan_b;
+INSERT INTO t VALUES (3);
+NOTIFY :ns, 'one' \; NOTIFY :ns, 'two' \; SELECT 3;
+NOTIFY :ns, 'lost' \; SELECT 1 / 0;
+UNLISTEN *;
+NOTIFY :ns, 'not heard';
+LISTEN :ns;
+DISCARD ALL;
+NOTIFY :ns, 'not heard';
+SELECT count(*) FROM pg_listening_channels();
+SELECT pg_notify('', 'no channel');
+SELECT pg_notify(repeat('x', 64), 'too long');
+SELECT pg_notify('x', repeat('x', 9000));
+SELECT pg_notification_queue_usage() < 0.5;
+DROP TABLE :ns.t;
+DROP FUNCTION :ns.tells();
+DROP SCHEMA :ns;

@@ -1,0 +1,57 @@
+-- superuser
+-- Operators, classes, families, casts, conversions, collations, transforms, languages, access methods.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+SELECT current_user AS me, :'ns' || '_l' AS lang \gset
+CREATE FUNCTION eq(text, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT lower($1) = lower($2)';
+CREATE OPERATOR === (leftarg = text, rightarg = text, function = eq, commutator = ===);
+SELECT 'A' === 'a';
+ALTER OPERATOR === (text, text) SET (RESTRICT = eqsel);
+SET search_path = public;
+SELECT 'A' === 'a';
+SET search_path = :ns;
+CREATE OPERATOR FAMILY fam USING btree;
+CREATE OPERATOR CLASS cls FOR TYPE int USING btree FAMILY fam AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int);
+ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int, int8), FUNCTION 1 btint48cmp(int, int8);
+ALTER OPERATOR CLASS cls USING btree RENAME TO cls2;
+CREATE TABLE t (id int);
+CREATE INDEX ON t (id cls2);
+\d t
+DROP OPERATOR CLASS cls2 USING btree;
+DROP TABLE t;
+DROP OPERATOR CLASS cls2 USING btree;
+DROP OPERATOR FAMILY fam USING btree;
+CREATE TYPE wrapped AS (i int);
+CREATE FUNCTION wrap(int) RETURNS wrapped LANGUAGE sql AS 'SELECT ROW($1)::wrapped';
+CREATE CAST (int AS wrapped) WITH FUNCTION wrap(int) AS ASSIGNMENT;
+SELECT 5::wrapped;
+DROP CAST (int AS wrapped);
+SELECT 5::wrapped;
+CREATE CONVERSION conv FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+ALTER CONVERSION conv RENAME TO conv2;
+DROP CONVERSION conv2;
+CREATE COLLATION coll (provider = libc, locale = 'C');
+SELECT 'a' < 'B' COLLATE coll;
+ALTER COLLATION coll RENAME TO coll2;
+ALTER COLLATION coll2 REFRESH VERSION;
+DROP COLLATION coll2;
+CREATE TRANSFORM FOR wrapped LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal));
+CREATE TRANSFORM FOR wrapped LANGUAGE plpgsql (TO SQL WITH FUNCTION nosuch(internal));
+DROP TRANSFORM FOR wrapped LANGUAGE plpgsql;
+DROP TRANSFORM FOR wrapped LANGUAGE sql;
+CREATE LANGUAGE :lang HANDLER plpgsql_call_handler;
+CREATE FUNCTION in_lang() RETURNS int LANGUAGE :lang AS 'BEGIN RETURN 7; END';
+SELECT in_lang();
+DROP FUNCTION in_lang();
+ALTER LANGUAGE :lang OWNER TO :"me";
+DROP LANGUAGE :lang;
+CREATE ACCESS METHOD :lang TYPE TABLE HANDLER heap_tableam_handler;
+SET default_table_access_method = :lang;
+CREATE TABLE t (id int);
+SELECT amname = :'lang' AS by_setting FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.oid = 't'::regclass;
+RESET default_table_access_method;
+DROP TABLE t;
+DROP ACCESS METHOD :lang;
+DROP OPERATOR === (text, text);
+SET client_min_messages = warning;
+DROP SCHEMA :ns CASCADE;

@@ -1,0 +1,75 @@
+-- PREPARE, EXECUTE, DEALLOCATE: names that the client chose.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t AS SELECT g AS id, 'v' || g AS v FROM generate_series(1, 5) g;
+PREPARE q AS SELECT v FROM t WHERE id = $1;
+EXECUTE q(3);
+PREPARE q AS SELECT 1;
+PREPARE typed (int, text) AS SELECT $1 + 1, $2 || '!';
+EXECUTE typed(1, 'a');
+EXECUTE typed(1);
+EXECUTE typed('x', 'a');
+SELECT name, statement, parameter_types, from_sql FROM pg_prepared_statements ORDER BY name;
+-- Its result is what the tag is of.
+\unset QUIET
+PREPARE ins AS INSERT INTO t VALUES ($1, $2);
+EXECUTE ins(6, 'six');
+PREPARE upd AS UPDATE t SET v = v || '+' WHERE id > $1 RETURNING *;
+EXECUTE upd(4);
+PREPARE sets AS SELECT set_config('my.var', $1, false);
+EXECUTE sets('by execute');
+\set QUIET on
+SHOW my.var;
+-- Prepared statements are not transactional.
+BEGIN;
+PREPARE survives AS SELECT 'survived';
+ROLLBACK;
+EXECUTE survives;
+BEGIN;
+DEALLOCATE survives;
+ROLLBACK;
+EXECUTE survives;
+BEGIN;
+PREPARE q2 AS SELECT 'q2';
+SELECT 1 / 0;
+EXECUTE q2;
+ROLLBACK;
+EXECUTE q2;
+-- Where EXECUTE can stand.
+CREATE TABLE from_execute AS EXECUTE q(2);
+CREATE TEMP TABLE tmp (vv) AS EXECUTE q(1) WITH NO DATA;
+CREATE TEMP TABLE tmp2 AS EXECUTE q(1);
+SELECT (SELECT count(*) FROM from_execute), (SELECT count(*) FROM tmp), (SELECT v FROM tmp2);
+EXPLAIN (COSTS OFF) EXECUTE q(2);
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE q(2);
+EXPLAIN (COSTS OFF) CREATE TABLE never AS EXECUTE q(2);
+DO $$ BEGIN EXECUTE 'EXECUTE q(1)'; END $$;
+DO $$ BEGIN EXECUTE 'PREPARE from_do AS SELECT ''from do'''; END $$;
+EXECUTE from_do;
+PREPARE "Mixed Case" AS SELECT 'mixed';
+EXECUTE "Mixed Case";
+EXECUTE Mixed;
+PREPARE nothing AS CREATE TABLE x (id int);
+PREPARE broken AS SELECT * FROM nosuch;
+PREPARE merge AS MERGE INTO t USING (VALUES ($1::int)) s (id) ON t.id = s.id WHEN MATCHED THEN DELETE;
+EXECUTE merge(6);
+PREPARE vals AS VALUES ($1::int), (2);
+EXECUTE vals(1);
+PREPARE q3 AS SELECT 3 \; EXECUTE q3 \; DEALLOCATE q3;
+EXECUTE q3;
+SELECT name FROM pg_prepared_statements ORDER BY name COLLATE "C";
+DEALLOCATE q;
+EXECUTE q(1);
+DEALLOCATE q;
+DEALLOCATE PREPARE typed;
+DEALLOCATE ALL;
+SELECT count(*) FROM pg_prepared_statements;
+PREPARE q AS SELECT 'new q';
+EXECUTE q;
+DISCARD PLANS;
+EXECUTE q;
+DISCARD ALL;
+EXECUTE q;
+DEALLOCATE PREPARE ALL;
+DROP TABLE :ns.t, :ns.from_execute;
+DROP SCHEMA :ns;

@@ -1,0 +1,55 @@
+-- Prepared statements while what they read changes.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (a int, b text);
+INSERT INTO t VALUES (1, 'x');
+PREPARE star AS SELECT * FROM t;
+PREPARE narrow AS SELECT a FROM t;
+EXECUTE star;
+ALTER TABLE t ADD COLUMN c int DEFAULT 9;
+EXECUTE star;
+EXECUTE narrow;
+BEGIN;
+EXECUTE star;
+SELECT 1;
+ROLLBACK;
+DEALLOCATE star;
+PREPARE star AS SELECT * FROM t;
+EXECUTE star;
+ALTER TABLE t ALTER COLUMN a TYPE bigint;
+EXECUTE narrow;
+DROP TABLE t;
+EXECUTE star;
+CREATE TABLE t (a int, b text, c int);
+INSERT INTO t VALUES (2, 'new table', 3);
+EXECUTE star;
+EXECUTE narrow;
+CREATE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
+PREPARE calls AS SELECT f();
+EXECUTE calls;
+CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 2';
+EXECUTE calls;
+-- Generic and custom plans are chosen per session.
+INSERT INTO t SELECT g, 'v', g FROM generate_series(1, 20) g;
+PREPARE planned (int) AS SELECT count(*) FROM t WHERE a = $1;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE planned(3);
+SET plan_cache_mode = force_custom_plan;
+EXPLAIN (COSTS OFF) EXECUTE planned(3);
+RESET plan_cache_mode;
+EXECUTE planned(1); EXECUTE planned(2); EXECUTE planned(3); EXECUTE planned(4); EXECUTE planned(5);
+EXECUTE planned(6); EXECUTE planned(7);
+SELECT name, generic_plans + custom_plans AS plans FROM pg_prepared_statements WHERE name = 'planned';
+CREATE INDEX ON t (a);
+EXECUTE planned(6);
+-- What is converted when it runs follows the settings. A literal would be converted
+-- by PREPARE, or again whenever others' DDL has invalidated the plan.
+SET TIME ZONE 'Asia/Tokyo';
+PREPARE zoned AS SELECT $1::text::timestamptz;
+EXECUTE zoned('2020-01-01 00:00:00');
+SET TIME ZONE 'UTC';
+EXECUTE zoned('2020-01-01 00:00:00');
+DEALLOCATE ALL;
+DROP FUNCTION f();
+DROP TABLE t;
+DROP SCHEMA :ns;

@@ -1,0 +1,122 @@
+-- What SET leaves behind depends on how the transaction ends.
+SET work_mem = '5MB';
+BEGIN;
+SET work_mem = '6MB';
+SHOW work_mem;
+ROLLBACK;
+SHOW work_mem;
+BEGIN;
+SET work_mem = '7MB';
+COMMIT;
+SHOW work_mem;
+BEGIN;
+SET LOCAL work_mem = '8MB';
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+-- LOCAL above SESSION and the other way round.
+BEGIN;
+SET work_mem = '9MB';
+SET LOCAL work_mem = '10MB';
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+BEGIN;
+SET LOCAL work_mem = '11MB';
+SET work_mem = '12MB';
+COMMIT;
+SHOW work_mem;
+-- RESET in a transaction is taken back too.
+BEGIN;
+RESET work_mem;
+SHOW work_mem;
+ROLLBACK;
+SHOW work_mem;
+BEGIN;
+RESET ALL;
+SHOW work_mem;
+ROLLBACK;
+SHOW work_mem;
+-- Savepoints.
+BEGIN;
+SET work_mem = '13MB';
+SAVEPOINT a;
+SET work_mem = '14MB';
+SAVEPOINT b;
+SET LOCAL work_mem = '15MB';
+SHOW work_mem;
+ROLLBACK TO b;
+SHOW work_mem;
+RELEASE b;
+ROLLBACK TO a;
+SHOW work_mem;
+SAVEPOINT c;
+SET work_mem = '16MB';
+RELEASE c;
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+BEGIN;
+SAVEPOINT a;
+SET LOCAL work_mem = '17MB';
+RELEASE a;
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+-- A failed transaction refuses SET; COMMIT of it is a rollback.
+BEGIN;
+SET work_mem = '18MB';
+SELECT 1 / 0;
+SET work_mem = '19MB';
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+BEGIN;
+SET work_mem = '20MB';
+SAVEPOINT a;
+SET work_mem = '21MB';
+SELECT nosuch;
+ROLLBACK TO a;
+SHOW work_mem;
+COMMIT;
+SHOW work_mem;
+-- A failing SET within a transaction.
+BEGIN;
+SET work_mem = '22MB';
+SET work_mem = 'x';
+ROLLBACK;
+SHOW work_mem;
+-- AND CHAIN keeps no LOCAL.
+BEGIN;
+SET LOCAL work_mem = '23MB';
+SET TIME ZONE 'Asia/Tokyo';
+COMMIT AND CHAIN;
+SHOW work_mem;
+SHOW TimeZone;
+SET LOCAL work_mem = '24MB';
+ROLLBACK AND CHAIN;
+SHOW work_mem;
+COMMIT;
+-- The same in one message, where an error takes back what went before.
+SET work_mem = '25MB' \; SELECT 1 / 0;
+SHOW work_mem;
+SET work_mem = '26MB' \; BEGIN \; SET work_mem = '27MB' \; ROLLBACK;
+SHOW work_mem;
+SET LOCAL work_mem = '28MB' \; SHOW work_mem;
+SHOW work_mem;
+-- Reported settings too: the client's own idea must follow a rollback.
+SET client_encoding = 'UTF8';
+BEGIN;
+SET client_encoding = 'LATIN1';
+\encoding
+ROLLBACK;
+\encoding
+BEGIN;
+SET DateStyle = 'German';
+SELECT date '2020-02-01';
+ROLLBACK;
+SELECT date '2020-02-01';
+BEGIN;
+SET my.var = 'in transaction';
+ROLLBACK;
+SELECT coalesce(current_setting('my.var', true), 'null') AS my_var;

@@ -1,0 +1,48 @@
+-- Temporary views, sequences, functions, types, domains: all vanish with the session.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE base AS SELECT g AS id FROM generate_series(1, 3) g;
+CREATE TEMP VIEW temp_view AS SELECT sum(id) AS s FROM base;
+SELECT * FROM temp_view;
+CREATE TEMP TABLE tmp AS SELECT 1 AS id;
+CREATE VIEW becomes_temporary AS SELECT * FROM tmp;
+SELECT * FROM becomes_temporary;
+CREATE OR REPLACE TEMP VIEW temp_view AS SELECT count(*) AS c FROM base;
+CREATE OR REPLACE TEMP VIEW other_view AS SELECT count(*) AS c FROM base;
+SELECT * FROM other_view;
+CREATE TEMP RECURSIVE VIEW counting (n) AS VALUES (1) UNION ALL SELECT n + 1 FROM counting WHERE n < 3;
+SELECT * FROM counting;
+CREATE TEMP SEQUENCE temp_seq START 100;
+SELECT nextval('temp_seq'), nextval('temp_seq');
+SELECT currval('temp_seq'), lastval();
+CREATE TEMP TABLE with_serial (id serial, identity int GENERATED ALWAYS AS IDENTITY, v text);
+INSERT INTO with_serial (v) VALUES ('a'), ('b') RETURNING *;
+CREATE FUNCTION pg_temp.temp_function(i int) RETURNS int LANGUAGE sql AS 'SELECT i * 2';
+SELECT pg_temp.temp_function(21);
+SELECT temp_function(21);
+CREATE TYPE pg_temp.temp_enum AS ENUM ('low', 'high');
+SELECT 'high'::pg_temp.temp_enum > 'low';
+CREATE DOMAIN pg_temp.temp_domain AS int CHECK (VALUE > 0);
+SELECT 5::temp_domain;
+SELECT (-5)::temp_domain;
+CREATE TYPE pg_temp.temp_row AS (a int, b text);
+SELECT (ROW(1, 'x')::temp_row).b;
+CREATE AGGREGATE pg_temp.temp_sum (int) (sfunc = int4pl, stype = int, initcond = '0');
+SELECT pg_temp.temp_sum(id) FROM base;
+CREATE OPERATOR pg_temp.=#= (leftarg = int, rightarg = int, function = int4eq);
+SELECT 1 OPERATOR(pg_temp.=#=) 1;
+CREATE MATERIALIZED VIEW of_temp AS SELECT * FROM tmp;
+CREATE TEMP MATERIALIZED VIEW nonsense AS SELECT 1;
+DROP TABLE tmp;
+DROP TABLE tmp CASCADE;
+SELECT * FROM becomes_temporary;
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v', 'S')) AS relations,
+    (SELECT count(*) FROM pg_proc WHERE pronamespace = pg_my_temp_schema()) AS functions,
+    (SELECT count(*) FROM pg_type WHERE typnamespace = pg_my_temp_schema() AND typtype IN ('e', 'd')) AS types;
+DISCARD ALL;
+SELECT pg_temp.temp_function(21);
+SELECT 5::pg_temp.temp_domain;
+SELECT nextval('pg_temp.temp_seq');
+SET search_path = :ns;
+DROP TABLE base;
+DROP SCHEMA :ns;

@@ -1,0 +1,31 @@
+-- superuser
+-- Text search objects; default_text_search_config is the session's.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+SHOW default_text_search_config;
+SELECT to_tsvector('The quick foxes');
+SET default_text_search_config = 'english';
+SELECT to_tsvector('The quick foxes');
+CREATE TEXT SEARCH DICTIONARY dict (TEMPLATE = simple, STOPWORDS = english);
+ALTER TEXT SEARCH DICTIONARY dict (ACCEPT = false);
+SELECT ts_lexize('dict', 'the'), ts_lexize('dict', 'Foxes');
+CREATE TEXT SEARCH CONFIGURATION cfg (COPY = simple);
+ALTER TEXT SEARCH CONFIGURATION cfg ALTER MAPPING FOR asciiword WITH dict, english_stem;
+SET default_text_search_config = cfg;
+SELECT to_tsvector('The quick foxes');
+SET search_path = public;
+SELECT to_tsvector('The quick foxes');
+SHOW default_text_search_config;
+RESET default_text_search_config;
+SET search_path = :ns;
+CREATE TEXT SEARCH PARSER parser (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype);
+ALTER TEXT SEARCH PARSER parser RENAME TO parser2;
+CREATE TEXT SEARCH TEMPLATE tmpl (LEXIZE = dsimple_lexize);
+ALTER TEXT SEARCH TEMPLATE tmpl RENAME TO tmpl2;
+DROP TEXT SEARCH DICTIONARY dict;
+DROP TEXT SEARCH CONFIGURATION cfg;
+DROP TEXT SEARCH DICTIONARY dict;
+DROP TEXT SEARCH PARSER parser2;
+DROP TEXT SEARCH TEMPLATE tmpl2;
+DROP TEXT SEARCH TEMPLATE tmpl2;
+DROP SCHEMA :ns;

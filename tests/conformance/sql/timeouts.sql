@@ -1,0 +1,25 @@
+-- The server's own timeouts: set in the session, and gone with it.
+SET statement_timeout = '60ms';
+SELECT pg_sleep(10);
+SELECT 'still here';
+BEGIN;
+SELECT pg_sleep(10);
+SELECT 1;
+ROLLBACK;
+DO $$ BEGIN PERFORM pg_sleep(10); END $$;
+SET statement_timeout = 0;
+SELECT pg_sleep(0.1);
+BEGIN;
+SET LOCAL statement_timeout = '60ms';
+SAVEPOINT s;
+SELECT pg_sleep(10);
+ROLLBACK TO s;
+SHOW statement_timeout;
+COMMIT;
+SELECT pg_sleep(0.1);
+SHOW statement_timeout;
+SELECT set_config('statement_timeout', '50', false);
+SELECT pg_sleep(10) \; SELECT 2;
+RESET statement_timeout;
+SET statement_timeout = '-1s';
+SET statement_timeout = '1 fortnight';

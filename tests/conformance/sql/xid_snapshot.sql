@@ -1,0 +1,26 @@
+-- Isolation levels and what a transaction sees, over several messages.
+CREATE SCHEMA :ns;
+SET search_path = :ns;
+CREATE TABLE t (id int);
+INSERT INTO t VALUES (1);
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM t;
+SELECT pg_current_snapshot()::text = pg_current_snapshot()::text AS same;
+INSERT INTO t VALUES (2);
+SELECT count(*) FROM t;
+COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE;
+SELECT count(*) FROM t;
+INSERT INTO t VALUES (3);
+ROLLBACK;
+SET default_transaction_isolation = 'repeatable read';
+SELECT current_setting('transaction_isolation');
+SELECT current_setting('transaction_isolation') \; SELECT count(*) FROM t;
+BEGIN;
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SHOW transaction_isolation;
+COMMIT;
+SELECT txid_current() = txid_current() AS same_within_one;
+SELECT xmin = xmin AS fine FROM t LIMIT 1;
+DROP TABLE t;
+DROP SCHEMA :ns;
