@@ -171,10 +171,12 @@ async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer)
             front.metrics.session_ended(ending.label());
             let (reason, detail) = (ending.label(), ending.detail());
             let seconds = began.elapsed().as_secs_f64();
+            let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
+            let tls = ending.over().map(|leg| leg.tls);
             if ending.is_failure() {
-                tracing::warn!(client = %peer, user, database, reason, detail, seconds, "session failed");
+                tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
             } else {
-                tracing::info!(client = %peer, user, database, reason, detail, seconds, "session ended");
+                tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
             }
         }
         Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,

@@ -73,6 +73,10 @@ impl Closing {
         }
     }
 
+    pub(super) const fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
     /// Lets go of the connection; returns when the server has.
     pub(super) async fn close(self, stream: MaybeTls) {
         if self.state == UpstreamState::Ended {

@@ -67,10 +67,27 @@ pub(crate) enum Ending {
     Carried {
         reason: &'static str,
         detail: Option<String>,
+        over: Leg,
     },
 }
 
+/// The upstream's side of a session, for the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Leg {
+    pub(crate) upstream: Arc<Upstream>,
+    /// Version of TLS, or `none`.
+    pub(crate) tls: &'static str,
+}
+
 impl Ending {
+    /// Over what the session was carried, if it came to that.
+    pub(crate) const fn over(&self) -> Option<&Leg> {
+        match self {
+            Self::Carried { over, .. } => Some(over),
+            _ => None,
+        }
+    }
+
     /// Label of the metric and reason in the log.
     pub(crate) fn label(&self) -> &'static str {
         match self {
@@ -182,6 +199,10 @@ async fn carry(
     service: &Service,
 ) -> Ending {
     let handle = Arc::clone(entry.handle());
+    let over = Leg {
+        upstream: Arc::clone(closing.upstream()),
+        tls: upstream.0.tls_version(),
+    };
     let mut relay = Relay::new(client, upstream, &handle, &service.metrics);
     let departure = relay.run().await;
     closing.key = entry.clear_cancel_key();
@@ -192,6 +213,7 @@ async fn carry(
     Ending::Carried {
         reason: departure.label(),
         detail: departure.detail(),
+        over,
     }
 }
 
@@ -235,7 +257,7 @@ async fn open(
     client.login_deadline = Instant::now() + patience;
 
     let closing = Closing::new(place, Arc::clone(&route.upstream));
-    let tls = stream.description();
+    let tls = stream.tls_version();
     let mut upstream = Framed::new(stream);
     let plan = Plan {
         upstream: &route.upstream,
@@ -250,7 +272,7 @@ async fn open(
                 user = handle.user,
                 database = handle.database,
                 upstream = route.upstream.config().name,
-                tls = tls.as_ref().map_or("none", |tls| tls.version),
+                tls,
                 "session started",
             );
             Ok((upstream.into_parts(), closing))

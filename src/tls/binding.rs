@@ -116,18 +116,22 @@ pub(crate) struct Description {
     pub(crate) retried: bool,
 }
 
+/// The version of TLS that was agreed on, as Postgres names it.
+pub(super) fn version_name<Data>(session: &rustls::ConnectionCommon<Data>) -> &'static str {
+    match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "unknown",
+    }
+}
+
 /// What was agreed on, and with whom. `None` only before the handshake is done.
 pub(crate) fn describe<S>(stream: &TlsStream<S>) -> Option<Description> {
     let session = stream.get_ref().1;
     let facts = Facts::read(session.peer_certificates()?.first()?)?;
-    let version = match session.protocol_version()? {
-        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
-        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
-        _ => "unknown",
-    };
     let suite = format!("{:?}", session.negotiated_cipher_suite()?.suite());
     Some(Description {
-        version,
+        version: version_name(session),
         // rustls marks the suites of TLS 1.3 by a prefix of its own.
         cipher: suite.replacen("TLS13_", "TLS_", 1),
         alpn: session.alpn_protocol() == Some(super::provider::ALPN),

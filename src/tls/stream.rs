@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
 
 use super::accept::peer_common_name;
-use super::binding::{Description, describe, peer_binding};
+use super::binding::{Description, describe, peer_binding, version_name};
 use crate::net::{ReadAhead, Socket};
 
 /// One leg of a session.
@@ -32,6 +32,15 @@ impl MaybeTls {
 
     pub(crate) const fn is_tls(&self) -> bool {
         !matches!(self, Self::Plain(_))
+    }
+
+    /// Version of TLS as Postgres names it, or `none`.
+    pub(crate) fn tls_version(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "none",
+            Self::Accepted(stream) => version_name(stream.get_ref().1),
+            Self::Connected(stream) => version_name(stream.get_ref().1),
+        }
     }
 
     /// What was agreed on with the upstream; `None` in plaintext.

@@ -291,6 +291,10 @@ async fn the_log_tells_each_session_from_its_start_to_its_end() {
         (&"client_left".into(), &"app".into())
     );
     assert_eq!(ended["client"], *peer);
+    assert_eq!(
+        (&ended["upstream"], &ended["tls"]),
+        (&"cluster".into(), &"TLSv1.3".into())
+    );
     let mut client = proxy.raw().await;
     client
         .startup(&[("user", "app"), ("database", &database)])
