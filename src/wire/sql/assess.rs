@@ -10,6 +10,9 @@ use super::kind::{Direction, Discarded, Explained, Kind, ObjectType, Scope, Set,
 pub(super) fn effects(kind: Kind<'_>, found: &Found) -> Effects {
     let mut effects = own(kind, found.concurrently);
     effects.add(found.text.marks, found.text.certainty);
+    if found.executes && matches!(kind, Kind::Create { .. } | Kind::Explain { .. }) {
+        effects.add(Marks::PREPARED, Certainty::Opaque);
+    }
     if evaluates(kind) {
         effects.add(found.query.marks, found.query.certainty);
     }

@@ -159,11 +159,14 @@ impl<'a> Context<'a> {
         };
         match category {
             Some(Category::NoFunction) => false,
-            // `a JOIN (`, `b LIKE (`: infix unless nothing is before it.
-            Some(Category::FunctionOrType) => match before.kind {
-                TokenKind::Word => functions::category(before.text) == Some(Category::NoFunction),
-                _ => operand_follows,
-            },
+            // `a JOIN (`, `b LIKE (` and `a LEFT JOIN (` are no calls, unlike
+            // `BY left(` and `LIKE left(`.
+            Some(Category::FunctionOrType) => {
+                let joins = name.is_word("join")
+                    && before.kind == TokenKind::Word
+                    && functions::category(before.text) == Some(Category::FunctionOrType);
+                operand_follows && !joins
+            }
             Some(Category::Other) => {
                 let is_syntax = |(word, behind): &(&str, &[&str])| {
                     name.is_word(word) && before.is_one_of(behind)
@@ -274,6 +277,8 @@ pub(super) struct Found {
     /// `SELECT … INTO`, and whether a temporary table.
     pub(super) into: Option<bool>,
     pub(super) concurrently: bool,
+    /// `AS EXECUTE`, which may be a label.
+    pub(super) executes: bool,
 }
 
 pub(super) fn find(text: &[u8], escapes: bool) -> Found {
@@ -285,6 +290,7 @@ pub(super) fn find(text: &[u8], escapes: bool) -> Found {
         text: Effects::EXACT,
         into: None,
         concurrently: false,
+        executes: false,
     };
     let mut calls = Calls::new(text, escapes);
     let mut balanced = true;
@@ -358,6 +364,9 @@ impl Found {
                     && token.is_one_of(&["insert", "update", "delete", "merge"]) =>
             {
                 self.query.marks |= Marks::WRITES;
+            }
+            7 if token.is_word("execute") && context.previous_is(0, &["as"]) => {
+                self.executes = true;
             }
             12 if token.is_word("concurrently") => self.concurrently = true,
             10 | 22 if token.is_one_of(&["pg_cursors", "pg_prepared_statements"]) => {

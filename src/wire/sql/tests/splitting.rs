@@ -289,6 +289,11 @@ const CALLS: &[(&str, &str)] = &[
     ("select extract(year from f(a)), a at time zone (b)", "f!"),
     ("call p(1)", "p!"),
     (
+        "select a from data order by left(a, 1), verbose(b)",
+        "left verbose!",
+    ),
+    ("select 1 where a like verbose(b) or a like (b)", "verbose!"),
+    (
         "select f /* x */ (1), 'f(1)', \"f(2)\", $$f(3)$$ -- f(4)",
         "f!",
     ),
