@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod demo;
+mod log;
 mod run;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,11 @@
 //! `pgsluice run`: the proxy.
 
 use std::io::{self, Write as _};
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use super::Exit;
+use super::{Exit, log};
 use crate::app::{App, AppError};
-use crate::config::values::{Log, LogFormat};
 use crate::config::{self, Sources};
 
 /// Runs the proxy until a signal ends it.
@@ -22,10 +19,13 @@ pub(super) fn run(sources: &Sources) -> Exit {
             return Exit::Usage;
         }
     };
-    if let Err(reason) = start_logging(&loaded.config.log) {
-        complain(&reason);
-        return Exit::Usage;
-    }
+    let _flush = match log::start(&loaded.config.log) {
+        Ok(flush) => flush,
+        Err(reason) => {
+            complain(&reason);
+            return Exit::Usage;
+        }
+    };
     let file = loaded
         .file
         .as_deref()
@@ -73,20 +73,6 @@ fn raise_descriptor_limit(config: &config::Config) {
             "the limit on open files is too low for max_client_conn"
         );
     }
-}
-
-/// Sends logs to stderr, in the format and from the level that were asked for.
-pub(super) fn start_logging(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| format!("log.level: {error}\n  fix: \"info\""))?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(Arc::new(io::stderr()));
-    let started = match log.format {
-        LogFormat::Text => lines.with_target(false).with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
-    started.map_err(|error| error.to_string())
 }
 
 /// Says something to whoever started the process, before there is a log.

@@ -127,8 +127,8 @@ section! {
         tcp_keepintvl: Duration = "10s";
         /// Probes without an answer before a client is given up.
         tcp_keepcnt: u32 = "3";
-        /// How long sent bytes may stay unacknowledged by a client; `0s` leaves it to the kernel.
-        tcp_user_timeout: Duration = "30s";
+        /// How long sent bytes may stay unacknowledged by a client, or unread; `0s` leaves it to the kernel.
+        tcp_user_timeout: Duration = "0s";
         /// Length of the kernel's accept queue.
         backlog: u32 = "1024";
     }
@@ -169,7 +169,7 @@ section! {
         password_env: Text;
         /// Database for clients that name none.
         dbname: Text;
-        /// Bound on name resolution, TCP, TLS and login together.
+        /// Bound on name resolution, TCP and TLS together, and on each of the server's answers in a login.
         connect_timeout: Duration = "15s";
         /// Idle time before the first keepalive probe to the server.
         keepalives_idle: Duration = "30s";
@@ -177,7 +177,7 @@ section! {
         keepalives_interval: Duration = "10s";
         /// Probes without an answer before the server is given up.
         keepalives_count: u32 = "3";
-        /// How long sent bytes may stay unacknowledged by the server; `0s` leaves it to the kernel.
+        /// How long sent bytes may stay unacknowledged by the server, or unread; `0s` leaves it to the kernel.
         tcp_user_timeout: Duration = "30s";
     }
 }

@@ -167,7 +167,7 @@ async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer)
         Ok(Arrival::Client(client)) => {
             let began = Instant::now();
             let (user, database) = (client.startup.user(), client.startup.database());
-            let ending = session::run(client, &front.service).await;
+            let (ending, parting) = session::run(client, &front.service).await;
             front.metrics.session_ended(ending.label());
             let (reason, detail) = (ending.label(), ending.detail());
             let seconds = began.elapsed().as_secs_f64();
@@ -178,6 +178,7 @@ async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer)
             } else {
                 tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
             }
+            parting.say().await;
         }
         Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
         Err(refused) => turn_away(front, refused, peer).await,

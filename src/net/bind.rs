@@ -122,11 +122,18 @@ impl Listener {
             .with_extension(format!("{}.{}", options.port, std::process::id()));
         let _ = fs::remove_file(&fresh);
         let listener = UnixListener::bind(&fresh).map_err(failed)?;
-        if let Some(group) = options.group {
-            std::os::unix::fs::chown(&fresh, None, Some(group_id(group)?)).map_err(failed)?;
+        let appear = || {
+            if let Some(group) = options.group {
+                std::os::unix::fs::chown(&fresh, None, Some(group_id(group)?)).map_err(failed)?;
+            }
+            let mode = fs::Permissions::from_mode(options.mode);
+            fs::set_permissions(&fresh, mode).map_err(failed)?;
+            fs::rename(&fresh, &file.path).map_err(failed)
+        };
+        if let Err(error) = appear() {
+            let _ = fs::remove_file(&fresh);
+            return Err(error);
         }
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(options.mode)).map_err(failed)?;
-        fs::rename(&fresh, &file.path).map_err(failed)?;
         Ok(Self::Unix { listener, file })
     }
 
@@ -308,6 +315,18 @@ mod tests {
                 uid: nix::unistd::getuid().as_raw()
             }
         );
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_cannot_be_as_asked_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = UnixOptions {
+            group: Some("no such group"),
+            ..OPTIONS
+        };
+        let refused = Listener::bind_unix(dir.path(), &options).unwrap_err();
+        assert!(matches!(refused, BindError::NoGroup(_)), "{refused}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout};
 
 use super::Socket;
 use crate::config::values::{Keepalive, UpstreamAddress};
@@ -16,6 +18,8 @@ pub(crate) enum DialError {
     Resolve { host: String, source: io::Error },
     #[error("host name \"{0}\" has no addresses")]
     NoAddresses(String),
+    #[error("host name \"{host}\" leads to {address}, and plaintext is for loopback only")]
+    NotLoopback { host: String, address: SocketAddr },
     #[error("the connection was lost: {0}")]
     Lost(io::Error),
     #[error("{address}: {source}")]
@@ -27,18 +31,28 @@ pub(crate) enum DialError {
     Unix { path: PathBuf, source: io::Error },
 }
 
-/// Resolves and connects; of several addresses the first that answers is taken.
-/// The caller bounds the time.
+/// How far a connection may lead, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reach {
+    pub(crate) within: Duration,
+    /// For plaintext: what `localhost` means is up to the machine's hosts file.
+    pub(crate) loopback_only: bool,
+}
+
+/// Resolves and connects; of several addresses the first that answers is taken,
+/// and one that does not answer leaves the others their share of the time. The
+/// caller bounds the whole.
 ///
 /// # Errors
 /// The failure of the last address tried.
 pub(crate) async fn dial(
     address: &UpstreamAddress,
     keepalive: &Keepalive,
+    reach: Reach,
 ) -> Result<Socket, DialError> {
     let socket =
         match address {
-            UpstreamAddress::Tcp { host, port } => dial_tcp(host, *port).await?,
+            UpstreamAddress::Tcp { host, port } => dial_tcp((host, *port), reach).await?,
             UpstreamAddress::Unix(path) => UnixStream::connect(path)
                 .await
                 .map(Socket::Unix)
@@ -51,19 +65,91 @@ pub(crate) async fn dial(
     Ok(socket)
 }
 
-async fn dial_tcp(host: &str, port: u16) -> Result<Socket, DialError> {
-    let addresses = lookup_host((host, port))
+async fn dial_tcp((host, port): (&str, u16), reach: Reach) -> Result<Socket, DialError> {
+    let deadline = Instant::now() + reach.within;
+    let addresses: Vec<SocketAddr> = lookup_host((host, port))
         .await
         .map_err(|source| DialError::Resolve {
             host: host.to_owned(),
             source,
-        })?;
-    let mut failure = DialError::NoAddresses(host.to_owned());
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(Socket::Tcp(stream)),
-            Err(source) => failure = DialError::Tcp { address, source },
-        }
+        })?
+        .collect();
+    let elsewhere = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+    match addresses.iter().find(elsewhere) {
+        Some(&address) if reach.loopback_only => Err(DialError::NotLoopback {
+            host: host.to_owned(),
+            address,
+        }),
+        _ => match first_that_answers(&addresses, deadline).await {
+            Some(connected) => connected.map(Socket::Tcp),
+            None => Err(DialError::NoAddresses(host.to_owned())),
+        },
     }
-    Err(failure)
+}
+
+/// The last address may take all the time that is left.
+async fn first_that_answers(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Option<Result<TcpStream, DialError>> {
+    let (&last, others) = addresses.split_last()?;
+    let mut remaining = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for &address in others {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Ok(Ok(stream)) = timeout(left / remaining, TcpStream::connect(address)).await {
+            return Some(Ok(stream));
+        }
+        remaining -= 1;
+    }
+    let connected = TcpStream::connect(last).await;
+    Some(connected.map_err(|source| DialError::Tcp {
+        address: last,
+        source,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        // A listener whose queue is full lets no handshake end.
+        let silent = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        silent.bind(&any.into()).unwrap();
+        silent.listen(0).unwrap();
+        let dead = silent.local_addr().unwrap();
+        let _fill: Vec<_> = (0..4).map(|_| begin_to_connect(&dead)).collect();
+        let alive = TcpListener::bind(any).unwrap();
+        let addresses = [dead.as_socket().unwrap(), alive.local_addr().unwrap()];
+        let limit = Duration::from_secs(2);
+        let dialled = first_that_answers(&addresses, Instant::now() + limit);
+        let stream = timeout(limit, dialled).await.unwrap().unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), addresses[1]);
+    }
+
+    fn begin_to_connect(address: &SockAddr) -> RawSocket {
+        let socket = RawSocket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _in_progress = socket.connect(address);
+        socket
+    }
+
+    #[tokio::test]
+    async fn plaintext_stays_on_this_machine_whatever_a_name_resolves_to() {
+        let reach = Reach {
+            within: Duration::from_secs(1),
+            loopback_only: true,
+        };
+        let refused = dial_tcp(("192.0.2.1", 5432), reach).await.unwrap_err();
+        assert!(
+            matches!(refused, DialError::NotLoopback { .. }),
+            "{refused}"
+        );
+    }
 }

@@ -9,6 +9,6 @@ mod read_ahead;
 mod socket;
 
 pub(crate) use bind::{BindError, Listener, UnixOptions};
-pub(crate) use dial::{DialError, dial};
+pub(crate) use dial::{DialError, Reach, dial};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use socket::{Peer, Socket};

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::registry::Entry;
 use crate::config::values::{SaslPlus, User};
@@ -47,6 +47,8 @@ pub(super) enum LoginFailure {
     UpstreamTls(TlsFault),
     #[error("the upstream broke the protocol during login")]
     UpstreamProtocol,
+    #[error("the upstream did not answer the login in time")]
+    UpstreamSilent,
     #[error("login not complete in time")]
     TimedOut,
     #[error("the upstream cannot verify the client's channel binding: {0}")]
@@ -64,6 +66,7 @@ impl LoginFailure {
             Self::Held(_) => "upstream_login",
             Self::UpstreamTls(fault) => fault.label(),
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
+            Self::UpstreamSilent => "timeout",
             Self::TimedOut => "login_timeout",
             Self::ChannelBinding(_) => "channel_binding",
             Self::Gss => "gss",
@@ -77,6 +80,12 @@ impl LoginFailure {
             Self::Held(error) => return Some(error.fault()),
             Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),
             Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
+            Self::UpstreamSilent => (
+                SqlState::CANNOT_CONNECT_NOW,
+                Some(
+                    "The server took the connection and says nothing: look at its load and into its log; `connect_timeout` bounds the wait.",
+                ),
+            ),
             Self::Upstream(_) | Self::UpstreamProtocol => (
                 SqlState::CANNOT_CONNECT_NOW,
                 Some("Connect again; if it persists, look into the upstream's log."),
@@ -109,6 +118,8 @@ struct Login<'a> {
     upstream: &'a mut Framed<MaybeTls>,
     sasl_plus: SaslPlus,
     expects: Expects,
+    /// When the upstream must have spoken, if it is its turn.
+    due: Instant,
     /// The upstream offered channel binding, and the client was not told.
     stripped: bool,
     /// The version that the client has to be told in the upstream's stead.
@@ -151,6 +162,7 @@ pub(super) async fn log_client_in(
         upstream,
         sasl_plus: plan.sasl_plus,
         expects: Expects::Nothing,
+        due: Instant::now() + plan.upstream.config().connect_timeout,
         stripped: false,
         clamped,
         target: plan.upstream,
@@ -169,9 +181,11 @@ pub(super) async fn log_client_in(
             }
         }
     };
-    timeout_at(client.login_deadline, authenticate)
-        .await
-        .map_err(|_| LoginFailure::TimedOut)??;
+    match timeout_at(client.login_deadline, authenticate).await {
+        Ok(outcome) => outcome?,
+        Err(_) if login.expects == Expects::Nothing => return Err(LoginFailure::UpstreamSilent),
+        Err(_) => return Err(LoginFailure::TimedOut),
+    }
     // Authenticated: how long the server takes from here on is its own affair.
     login.relay().await
 }
@@ -200,7 +214,11 @@ impl Login<'_> {
             password: user.upstream_password.as_ref(),
             channel_binding: self.target.config().channel_binding,
         };
-        match log_in(self.upstream, &who).await {
+        let limit = self.target.config().connect_timeout;
+        let logged_in = timeout(limit, log_in(self.upstream, &who))
+            .await
+            .map_err(|_| LoginFailure::UpstreamSilent)?;
+        match logged_in {
             Ok(()) => {}
             Err(LoginError::Refused(frame)) => {
                 return self.pass_refusal(&frame).await;
@@ -225,6 +243,9 @@ impl Login<'_> {
                     if self.on_upstream(frame, until_ready).await? {
                         return Ok(());
                     }
+                }
+                () = sleep_until(self.due), if self.expects == Expects::Nothing => {
+                    return Err(LoginFailure::UpstreamSilent);
                 }
                 spoken = listen(self.client, asked), if asked || room => {
                     if let Some(frame) = spoken.map_err(client_failure)? {
@@ -342,6 +363,7 @@ impl Login<'_> {
             }
         }
         self.expects = Expects::Nothing;
+        self.due = Instant::now() + self.target.config().connect_timeout;
         self.upstream
             .send(&frame.bytes)
             .await

@@ -123,8 +123,9 @@ impl Ending {
     }
 }
 
-/// Serves one client from admission to farewell.
-pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending {
+/// Serves one client from admission up to the farewells, which are the caller's
+/// to see to once the ending is noted: an upstream that hangs may take long.
+pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending, Parting) {
     let entered = service.registry.enter(
         client.startup.user(),
         client.startup.database(),
@@ -133,8 +134,8 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending 
     let mut entry = match entered {
         Ok(entry) => entry,
         Err(no_room) => {
-            refuse(client.stream.into_parts().0, &no_room.fault()).await;
-            return Ending::NoRoom(no_room);
+            let parting = Parting::of(client.stream.into_parts().0, Some(no_room.fault()));
+            return (Ending::NoRoom(no_room), parting);
         }
     };
     // Boxed, and gone once the session carries: an idle session keeps only the relay.
@@ -162,29 +163,59 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> Ending 
     drop(entry);
     let stream = client.stream.into_parts().0;
     match unopened {
-        Unopened::Left => Ending::LeftWhileWaiting,
+        Unopened::Left => (Ending::LeftWhileWaiting, Parting::of(stream, None)),
         Unopened::Fault(fault) => {
-            refuse(stream, &fault).await;
-            Ending::NotServed(fault)
+            let parting = Parting::of(stream, Some(fault.clone()));
+            (Ending::NotServed(fault), parting)
         }
         Unopened::Login {
             failure,
             upstream,
             closing,
         } => {
-            let told = failure.told();
-            let farewell = async {
-                match &told {
-                    Some(fault) => refuse(stream, fault).await,
-                    None => close::client(stream).await,
-                }
-            };
-            tokio::join!(farewell, closing.close(upstream));
-            Ending::LoginFailed {
+            let mut parting = Parting::of(stream, failure.told());
+            parting.upstream = Some((closing, upstream));
+            let ending = Ending::LoginFailed {
                 label: failure.label(),
                 text: failure.to_string(),
-            }
+            };
+            (ending, parting)
         }
+    }
+}
+
+/// What is left to do on both legs of a session that has ended.
+#[derive(Debug)]
+#[must_use = "dropped, it breaks both connections off"]
+pub(crate) struct Parting {
+    client: MaybeTls,
+    told: Option<Fault>,
+    upstream: Option<(Closing, MaybeTls)>,
+}
+
+impl Parting {
+    const fn of(client: MaybeTls, told: Option<Fault>) -> Self {
+        Self {
+            client,
+            told,
+            upstream: None,
+        }
+    }
+
+    /// Returns when both sides have let go.
+    pub(crate) async fn say(self) {
+        let to_client = async {
+            match &self.told {
+                Some(fault) => refuse(self.client, fault).await,
+                None => close::client(self.client).await,
+            }
+        };
+        let to_upstream = async {
+            if let Some((closing, stream)) = self.upstream {
+                closing.close(stream).await;
+            }
+        };
+        tokio::join!(to_client, to_upstream);
     }
 }
 
@@ -197,7 +228,7 @@ async fn carry(
     mut closing: Closing,
     mut entry: Entry,
     service: &Service,
-) -> Ending {
+) -> (Ending, Parting) {
     let handle = Arc::clone(entry.handle());
     let over = Leg {
         upstream: Arc::clone(closing.upstream()),
@@ -209,12 +240,14 @@ async fn carry(
     drop(entry);
     closing.state = relay.upstream_state(&departure);
     let (client, upstream) = relay.into_streams();
-    tokio::join!(close::client(client), closing.close(upstream));
-    Ending::Carried {
+    let mut parting = Parting::of(client, None);
+    parting.upstream = Some((closing, upstream));
+    let ending = Ending::Carried {
         reason: departure.label(),
         detail: departure.detail(),
         over,
-    }
+    };
+    (ending, parting)
 }
 
 /// Why no session came about.

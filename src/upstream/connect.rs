@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::values::{self, UpstreamTls, Verify};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::net::{DialError, ReadAhead, dial};
+use crate::net::{DialError, Reach, ReadAhead, dial};
 use crate::tls::{Connector, MaybeTls, SetupError, TlsFault};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
@@ -55,6 +55,9 @@ impl ConnectError {
         match self {
             Self::Dial(DialError::Resolve { .. } | DialError::NoAddresses(_)) => {
                 "Check the upstream's `host`, and that this machine can resolve it."
+            }
+            Self::Dial(DialError::NotLoopback { .. }) => {
+                "Set `sslmode` to \"verify-full\", or correct what the name resolves to on this machine."
             }
             Self::Dial(_) => {
                 "Check that the server runs, its `port`, and that its firewall or trusted sources let this machine in."
@@ -151,7 +154,11 @@ impl Upstream {
     }
 
     async fn dial_and_secure(&self) -> Result<MaybeTls, ConnectError> {
-        let socket = dial(&self.config.address, &self.config.keepalive).await?;
+        let reach = Reach {
+            within: self.config.connect_timeout,
+            loopback_only: self.connector.is_none(),
+        };
+        let socket = dial(&self.config.address, &self.config.keepalive, reach).await?;
         match &self.connector {
             None => Ok(MaybeTls::Plain(socket)),
             Some(connector) => {

@@ -95,7 +95,9 @@ impl Ledger {
             frontend::COPY_DONE | frontend::COPY_FAIL => {
                 if self.copying_in {
                     self.copying_in = false;
-                } else if !self.owed.is_empty() {
+                } else if self.owed.back().is_some_and(|last| *last != Owed::CopyEnd) {
+                    // One is enough: a server outside of COPY drops them without a
+                    // word, so a client could add to the queue without end.
                     self.owed.push_back(Owed::CopyEnd);
                 }
                 return;

@@ -115,6 +115,14 @@ async fn sessions_that_outstay_drain_timeout_are_named_told_and_cut_off() {
     straggler.query("begin").await;
     let mut running = proxy.raw_session(&database).await;
     running.send(say::query("select pg_sleep(60)")).await;
+    let superuser = Postgres::shared().await.superuser(&database).await;
+    wait::until(PATIENCE, "the statement runs", async || {
+        let active = "select 1 from pg_stat_activity where datname = current_database() \
+                      and query = 'select pg_sleep(60)' and state = 'active'";
+        !superuser.query(active, &[]).await.unwrap().is_empty()
+    })
+    .await;
+    drop(superuser);
     proxy.terminate();
     assert_shutdown(&last_words(&mut straggler).await);
     assert_shutdown(&last_words(&mut running).await);
@@ -516,7 +524,13 @@ fn clusters(tmp: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test]
-async fn a_demo_that_is_killed_leaves_nothing() {
+async fn a_demo_whose_terminal_goes_or_that_is_killed_leaves_nothing() {
+    for signal in [Signal::SIGKILL, Signal::SIGHUP, Signal::SIGQUIT] {
+        a_demo_leaves_nothing_after(signal).await;
+    }
+}
+
+async fn a_demo_leaves_nothing_after(signal: Signal) {
     let dir = tempfile::tempdir().unwrap();
     let ready = dir.path().join("ready");
     let mut process = demo(dir.path(), &["--env-file", "ready"]).spawn().unwrap();
@@ -527,10 +541,71 @@ async fn a_demo_that_is_killed_leaves_nothing() {
     let server = clusters(dir.path()).remove(0);
     let server_pid = std::fs::read_to_string(server.join("server.pid")).unwrap();
     let server_pid = Pid::from_raw(server_pid.trim().parse().unwrap());
-    process.kill().await.unwrap();
+    let id = i32::try_from(process.id().unwrap()).unwrap();
+    signal::kill(Pid::from_raw(id), signal).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, process.wait()).await;
+    assert!(ended.is_ok(), "{signal} does not end it");
     wait::until(PATIENCE, "the server is gone", async || {
         signal::kill(server_pid, None) == Err(Errno::ESRCH)
     })
     .await;
     wait::until(PATIENCE, "its directory is gone", async || !server.exists()).await;
+}
+
+/// A proxy whose upstream is not there: each client gets a refusal, and each
+/// refusal is a line of the log.
+async fn talkative(stderr: Stdio) -> (tokio::process::Child, SocketAddr) {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, dir) = (free.local_addr().unwrap(), tempfile::tempdir().unwrap());
+    drop(free);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_pgsluice"))
+        .current_dir(dir.path())
+        .env_clear()
+        .args(["--set", &format!("listen.addresses={address}")])
+        .args(["--set", "upstreams.cluster.host=127.0.0.1"])
+        .args(["--set", "upstreams.cluster.port=1"])
+        .args(["--set", "upstreams.cluster.sslmode=disable"])
+        .stderr(stderr)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    wait::until(PATIENCE, "it listens", async || {
+        assert!(process.try_wait().unwrap().is_none(), "it has ended");
+        TcpStream::connect(address).await.is_ok()
+    })
+    .await;
+    (process, address)
+}
+
+/// Clients are refused in words, and SIGTERM ends it as ever.
+async fn carries_on(mut process: tokio::process::Child, address: SocketAddr) {
+    for _ in 0..600 {
+        let mut client = RawClient::connect(address).await;
+        client.startup(&[("user", "app")]).await;
+        assert_eq!(last_words(&mut client).await[&'C'], "57P03");
+    }
+    let id = i32::try_from(process.id().unwrap()).unwrap();
+    signal::kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+    let status = tokio::time::timeout(PATIENCE, process.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let (mut process, address) = talkative(Stdio::piped()).await;
+    drop(process.stderr.take());
+    carries_on(process, address).await;
+}
+
+#[tokio::test]
+async fn a_log_whose_reader_has_stopped_stops_nothing() {
+    let (process, address) = talkative(Stdio::piped()).await;
+    carries_on(process, address).await;
+}
+
+#[tokio::test]
+async fn a_log_on_a_full_disk_stops_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let (process, address) = talkative(full.unwrap().into()).await;
+    carries_on(process, address).await;
 }

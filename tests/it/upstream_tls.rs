@@ -574,7 +574,12 @@ async fn direct_tls_begins_without_a_request() {
     let mut client = proxy.raw().await;
     client.startup(&[("user", "app")]).await;
     let refused = first_error(&client.read_until_closed().await);
-    assert_says(&refused, &["login not complete in time"]);
+    assert_says(&refused, &["the upstream did not answer the login in time"]);
+    assert_eq!(refused[&'C'], "57P03");
+    // The server has not closed, and may never: that is when the log is looked at.
+    proxy
+        .wait_for_log(|line| line["message"] == "session failed" && line["reason"] == "timeout")
+        .await;
     assert_eq!(server.plaintext_received(), b"");
 }
 

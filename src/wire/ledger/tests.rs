@@ -170,3 +170,16 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn ends_of_copies_that_never_were_do_not_pile_up() {
+    let mut ledger = play("P");
+    for _ in 0..100_000 {
+        ledger.on_frontend(Frame {
+            tag: b'c',
+            len: 0,
+            body: &[],
+        });
+    }
+    assert_eq!(ledger.owed.len(), 2);
+}
