@@ -127,7 +127,7 @@ def haproxy(bench, name, port, _upstream):
     path = bench.server.sockets / f".s.PGSQL.{bench.server.port}"
     conf = bench.host.write(f"{name}.cfg", f"""\
 global
-    maxconn 12000
+    maxconn 9000
     nbthread 1
 defaults
     mode tcp

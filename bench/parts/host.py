@@ -167,7 +167,7 @@ class Postgres:
                 shutil.chown(directory, "postgres", "postgres")
         # haproxy's row reaches the server through it, as whoever runs the bench.
         self.sockets.chmod(0o755)
-        self.ca = host.dir / "server.crt"
+        self.ca = host.dir / "ca.crt"
         self.certificate()
         self.initialise()
         command = [self.bin / "postgres", "-D", self.data, "-p", self.port, "-k", self.sockets]
@@ -181,22 +181,28 @@ class Postgres:
         self.psql("grant select on all tables in schema public to bench_scram; vacuum analyze; checkpoint")
 
     def certificate(self):
-        key = self.host.dir / "server.key"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-             "-keyout", key, "-out", self.ca], check=True, stderr=subprocess.DEVNULL)
-        key.chmod(0o600)
+        """A CA and a certificate of it: rustls takes no CA's certificate as a server's own."""
+        def openssl(*arguments):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                            "-nodes", "-days", "2", *arguments], check=True, stderr=subprocess.DEVNULL)
+
+        place = self.host.dir
+        openssl("-subj", "/CN=bench CA", "-keyout", place / "ca.key", "-out", self.ca)
+        openssl("-subj", "/CN=localhost", "-addext", f"subjectAltName=DNS:localhost,IP:{HOST}",
+                "-addext", "basicConstraints=critical,CA:FALSE", "-CA", self.ca, "-CAkey", place / "ca.key",
+                "-keyout", place / "server.key", "-out", place / "server.crt")
+        for name in ("server.key", "server.crt"):
+            (place / name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(place / name, "postgres", "postgres")
         self.ca.chmod(0o644)
-        if os.geteuid() == 0:
-            shutil.chown(key, "postgres", "postgres")
 
     def initialise(self):
         subprocess.run([self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                         "--locale=C", "-N"], check=True, stdout=subprocess.DEVNULL, cwd="/", **as_postgres())
         settings = SETTINGS | {
             "listen_addresses": HOST, "ssl": "on",
-            "ssl_cert_file": self.ca, "ssl_key_file": self.host.dir / "server.key"}
+            "ssl_cert_file": self.host.dir / "server.crt", "ssl_key_file": self.host.dir / "server.key"}
         with open(self.data / "postgresql.conf", "a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         # The directory of the socket lets nobody else in on the machine but by
