@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers conformance matrix endurance clean
+.PHONY: build demo check test drivers conformance matrix endurance bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -49,6 +49,13 @@ matrix:
 endurance:
 	scripts/install-deps base
 	PGSLUICE_ENDURANCE=1 $(CARGO) test --release --locked --test it endurance_ -- --nocapture --test-threads 1
+
+# Side by side with other proxies; writes docs/performance.md and docs/bench.
+# An hour on an otherwise idle machine; BENCH="--rounds 3" for other options.
+bench bench-quick:
+	scripts/install-deps base peers
+	$(CARGO) build --release --locked --bins --examples
+	bench/run $(if $(filter bench-quick,$@),--quick) $(BENCH)
 
 clean:
 	$(CARGO) clean

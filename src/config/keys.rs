@@ -127,8 +127,8 @@ section! {
         tcp_keepintvl: Duration = "10s";
         /// Probes without an answer before a client is given up.
         tcp_keepcnt: u32 = "3";
-        /// How long sent bytes may stay unacknowledged by a client, or unread; `0s` leaves it to the kernel.
-        tcp_user_timeout: Duration = "0s";
+        /// How long sent bytes may stay unacknowledged by a client, or unread by one that pauses; `0s` leaves it to the kernel.
+        tcp_user_timeout: Duration = "2h";
         /// Length of the kernel's accept queue.
         backlog: u32 = "1024";
     }
@@ -177,8 +177,8 @@ section! {
         keepalives_interval: Duration = "10s";
         /// Probes without an answer before the server is given up.
         keepalives_count: u32 = "3";
-        /// How long sent bytes may stay unacknowledged by the server, or unread; `0s` leaves it to the kernel.
-        tcp_user_timeout: Duration = "30s";
+        /// How long sent bytes may stay unacknowledged by the server, or unread by one that waits for a lock; `0s` leaves it to the kernel.
+        tcp_user_timeout: Duration = "5m";
     }
 }
 

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where everything of ours is, and what may stand there beside it.
-const OURS: [&str; 12] = [
+const OURS: [&str; 14] = [
     ".ci",
+    "bench",
     "docs",
+    "examples",
     "scripts",
     "src",
     "tests",

@@ -1,0 +1,184 @@
+"""Who is measured, and how each is started. One more is one more line of `ALL`."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+
+from . import client, host
+from .host import HOST, ROOT
+
+
+@dataclasses.dataclass
+class Contender:
+    """`start(bench, name, port, upstream_port)` returns the process of the proxy."""
+    name: str
+    start: object = None
+    # Can relay, or do by itself, the SCRAM of libpq.
+    scram: bool = True
+    # Gives the connection to others between transactions.
+    shares: bool = False
+    # Named prepared statements outlive a transaction.
+    prepared: bool = True
+    # Whether the way to the server is the one that everybody else has to take.
+    tls: bool = True
+    port: int = 0
+    pid: int = 0
+    address: str = HOST
+    direct: bool = False
+    pidfile: str = ""
+
+    def find(self):
+        """Whether a proxy that someone else starts is there."""
+        try:
+            self.pid = int(pathlib.Path(self.pidfile).read_text().split()[0])
+        except (OSError, IndexError):
+            return False
+        return host.listens(self.port)
+
+    def env(self, server, port=None):
+        if self.direct:
+            return server.direct_env(port)
+        return {"PGHOST": self.address, "PGPORT": str(port or self.port), "PGSSLMODE": "disable",
+                "PGGSSENCMODE": "disable"}
+
+    def connect(self, server, scram=False, port=None):
+        user, password = ("bench_scram", server.password) if scram else ("bench", None)
+        if self.direct:
+            return client.Client((HOST, port or server.port), user, password, client.verifying(server.ca))
+        return client.Client((self.address, port or self.port), user, password)
+
+
+def floor(bench, name, port, upstream):
+    command = [ROOT / "target/release/examples/floor", f"{HOST}:{port}", f"{HOST}:{upstream}", "localhost",
+               bench.server.ca]
+    return bench.host.start_listening(name, command, port)
+
+
+def pgsluice(bench, name, port, upstream, pools=""):
+    conf = bench.host.write(f"{name}.toml", f"""\
+[listen]
+addresses = ["{HOST}:{port}"]
+[upstreams.bench]
+host = "{HOST}"
+server_name = "localhost"
+port = {upstream}
+sslmode = "verify-full"
+sslrootcert = "{bench.server.ca}"
+[limits]
+max_client_conn = 12000
+max_upstream_conn = 1150
+{pools}""")
+    binary = os.environ.get("PROXY_PROGRAM", ROOT / "target/release/pgsluice")
+    return bench.host.start_listening(name, [binary, "-c", conf], port)
+
+
+def pgbouncer(bench, name, port, upstream, mode="session"):
+    size = 20 if mode == "transaction" else 1150
+    users = bench.host.write(
+        f"{name}.users", f'"bench" ""\n"bench_scram" "{bench.server.password}"\n', readable_by_postgres=True)
+    hba = bench.host.write(
+        f"{name}.hba", f"host all bench {HOST}/32 trust\nhost all bench_scram {HOST}/32 scram-sha-256\n",
+        readable_by_postgres=True)
+    conf = bench.host.write(f"{name}.ini", f"""\
+[databases]
+bench = host={HOST} port={upstream}
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {port}
+unix_socket_dir =
+auth_type = hba
+auth_hba_file = {hba}
+auth_file = {users}
+pool_mode = {mode}
+max_client_conn = 12000
+default_pool_size = {size}
+server_tls_sslmode = verify-full
+server_tls_ca_file = {bench.server.ca}
+ignore_startup_parameters = extra_float_digits
+log_connections = 0
+log_disconnections = 0
+""", readable_by_postgres=True)
+    return bench.host.start_listening(name, [host.program("pgbouncer"), conf], port, **host.as_postgres())
+
+
+def stunnel(bench, name, port, upstream):
+    conf = bench.host.write(f"{name}.conf", f"""\
+foreground = yes
+pid =
+debug = warning
+socket = l:TCP_NODELAY=1
+socket = r:TCP_NODELAY=1
+[bench]
+client = yes
+accept = {HOST}:{port}
+connect = {HOST}:{upstream}
+protocol = pgsql
+CAfile = {bench.server.ca}
+verifyChain = yes
+checkHost = localhost
+""")
+    return bench.host.start_listening(name, [host.program("stunnel4", "stunnel"), conf], port)
+
+
+def haproxy(bench, name, port, _upstream):
+    """It cannot ask for TLS as Postgres wants to be asked: forwards to the server's Unix socket, in plaintext."""
+    path = bench.server.sockets / f".s.PGSQL.{bench.server.port}"
+    conf = bench.host.write(f"{name}.cfg", f"""\
+global
+    maxconn 9000
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 1h
+    timeout server 1h
+listen bench
+    bind {HOST}:{port}
+    server postgres unix@{path}
+""")
+    return bench.host.start_listening(name, [host.program("haproxy"), "-db", "-f", conf], port)
+
+
+def transaction(bench, name, port, upstream):
+    return pgbouncer(bench, name, port, upstream, "transaction")
+
+
+ALL = [
+    Contender("direct TLS", direct=True),
+    Contender("floor", floor, scram=False),
+    Contender("pgsluice session", pgsluice),
+    Contender("pgbouncer session", pgbouncer),
+    Contender("pgbouncer transaction", transaction, shares=True, prepared=False),
+    Contender("stunnel", stunnel, scram=False),
+    Contender("haproxy, plaintext", haproxy, tls=False),
+]
+NEEDS = {floor: ("true",), pgbouncer: ("pgbouncer",), transaction: ("pgbouncer",), stunnel: ("stunnel4", "stunnel"),
+         haproxy: ("haproxy",), pgsluice: ("true",)}
+
+
+def available(contender):
+    return contender.direct or host.program(*NEEDS[contender.start]) is not None
+
+
+def external(text):
+    """NAME=HOST:PORT:PIDFILE, of a proxy that someone else started."""
+    name, _, place = text.partition("=")
+    address, port, pidfile = place.split(":", 2)
+    return Contender(name, address=address, port=int(port), pidfile=pidfile, scram=False)
+
+
+def versions():
+    """What each program says it is, by its first line."""
+    asked = {"postgres": ["psql", "--version"], "pgbouncer": [host.program("pgbouncer"), "--version"],
+             "haproxy": [host.program("haproxy"), "-v"],
+             "stunnel": [host.program("stunnel4", "stunnel"), "-version"],
+             "pgsluice": [os.environ.get("PROXY_PROGRAM", str(ROOT / "target/release/pgsluice")), "--version"]}
+    found = {}
+    for name, command in asked.items():
+        if command[0] and shutil.which(command[0]):
+            done = subprocess.run(command, capture_output=True, text=True)
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if any(c.isdigit() for c in line)]
+            found[name] = lines[0].split(" on ")[0].removeprefix("[ ] ").strip() if lines else "unknown"
+    return found
