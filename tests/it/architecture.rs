@@ -61,6 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("socket2", &["net"]),
     ("tokio_postgres", &["demo"]),
     ("tokio_rustls", &["tls"]),
+    ("tracing_appender", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("x509_parser", &["tls"]),
 ];
