@@ -48,7 +48,6 @@ struct Session {
     /// is read from the server.
     kept: Vec<u8>,
     sent: usize,
-    server_ended: bool,
 }
 
 impl Session {
@@ -59,11 +58,7 @@ impl Session {
             if self.tls.wants_write() {
                 return Some(());
             }
-            let Some(bytes) = read_some(&mut self.client, buffer) else {
-                self.tls.send_close_notify();
-                self.flush_server();
-                return None;
-            };
+            let bytes = read_some(&mut self.client, buffer)?;
             let read = bytes.len();
             self.tls.writer().write_all(bytes).ok()?;
             // A short read emptied the socket: epoll reports what comes later.
@@ -91,18 +86,15 @@ impl Session {
             if !self.kept.is_empty() {
                 return Some(());
             }
-            if self.server_ended {
-                return None;
-            }
             let mut bytes = read_some(&mut self.server, buffer)?;
             let read = bytes.len();
             while !bytes.is_empty() {
                 if self.decrypt(&mut bytes).is_err() {
-                    self.server_ended = true;
-                    break;
+                    self.flush_client();
+                    return None;
                 }
             }
-            if read < BUFFER && !(closed && read > 0) && !self.server_ended {
+            if read < BUFFER && !(closed && read > 0) {
                 return self.flush_client();
             }
         }
@@ -112,14 +104,9 @@ impl Session {
     fn decrypt(&mut self, bytes: &mut &[u8]) -> io::Result<()> {
         self.tls.read_tls(bytes)?;
         let state = self.tls.process_new_packets().map_err(io::Error::other)?;
-        let (plaintext, ended) = (state.plaintext_bytes_to_read(), state.peer_has_closed());
         let start = self.kept.len();
-        self.kept.resize(start + plaintext, 0);
-        self.tls.reader().read_exact(&mut self.kept[start..])?;
-        if ended {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
+        self.kept.resize(start + state.plaintext_bytes_to_read(), 0);
+        self.tls.reader().read_exact(&mut self.kept[start..])
     }
 
     fn flush_client(&mut self) -> Flow {
@@ -170,7 +157,6 @@ impl Floor {
             tls,
             kept: Vec::new(),
             sent: 0,
-            server_ended: false,
         };
         let slot = self.free.pop().unwrap_or(self.sessions.len());
         registry.register(&mut session.client, Token(slot * 2), BOTH)?;
@@ -243,13 +229,19 @@ fn main() -> io::Result<()> {
         free: Vec::new(),
     };
     loop {
-        poll.poll(&mut events, None)?;
+        // A tracer interrupts it.
+        if let Err(error) = poll.poll(&mut events, None)
+            && error.kind() != ErrorKind::Interrupted
+        {
+            return Err(error);
+        }
+        let knocks = events.iter().any(|event| event.token() == LISTENER);
         for event in events.iter().filter(|event| event.token() != LISTENER) {
             floor.serve(event, &mut buffer);
         }
-        // Last, so that nobody waits longer than need be for a handshake.
-        while let Ok((client, _)) = listener.accept() {
-            // The client sees the connection close.
+        // Last, so that nobody waits longer than need be for a handshake; a client
+        // that cannot be served sees its connection close.
+        while let Some(Ok((client, _))) = knocks.then(|| listener.accept()) {
             let _ = floor.open(client, &registry);
         }
     }
