@@ -285,7 +285,9 @@ struct Worker {
 impl Worker {
     fn start(number: usize) -> Result<Self, AppError> {
         let runtime = Builder::new_current_thread()
-            .enable_all()
+            // No signals, no children: those are the main thread's.
+            .enable_io()
+            .enable_time()
             .build()
             .map_err(AppError::Runtime)?;
         let worker = Self {

@@ -1,6 +1,6 @@
 //! Whether a COMMIT is on its way: what tells 08007 from 08006.
 //!
-//! Errs on the side of "unknown": a text that only mentions COMMIT counts.
+//! Errs on the side of "unknown": a text of several that mentions COMMIT counts.
 
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
@@ -103,9 +103,17 @@ fn skip_blank(mut text: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether COMMIT stands in a text of several statements. Most texts are one, and
+/// cost a look for a semicolon.
 fn mentions_commit(text: &[u8]) -> bool {
-    text.windows(6)
-        .any(|window| window.eq_ignore_ascii_case(b"commit"))
+    let last = text
+        .iter()
+        .rposition(|c| !matches!(c, b';' | 0) && !c.is_ascii_whitespace());
+    let inner = last.and_then(|last| text.get(..last)).unwrap_or_default();
+    inner.contains(&b';')
+        && text
+            .windows(6)
+            .any(|window| window.eq_ignore_ascii_case(b"commit"))
 }
 
 #[cfg(test)]
