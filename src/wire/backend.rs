@@ -186,6 +186,9 @@ fn message(tag: u8, write: impl FnOnce(&mut BytesMut)) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use pgwire::messages::startup::Authentication;
+    use pgwire::messages::{DecodeContext, PgWireBackendMessage};
+
     use super::*;
 
     #[test]
@@ -218,6 +221,57 @@ mod tests {
         ] {
             assert!(!is_fatal(body), "{body:?}");
         }
+    }
+
+    /// What another implementation makes of a message of ours.
+    fn second_opinion(bytes: &Bytes) -> PgWireBackendMessage {
+        let mut bytes = BytesMut::from(&bytes[..]);
+        let message = PgWireBackendMessage::decode(&mut bytes, &DecodeContext::default());
+        assert!(bytes.is_empty(), "bytes are left over");
+        message.unwrap().unwrap()
+    }
+
+    #[test]
+    fn another_implementation_reads_what_is_written_here() {
+        let error = error_response(&ErrorFields {
+            sqlstate: SqlState::CANNOT_CONNECT_NOW,
+            message: "pgsluice: away",
+            detail: Some("why"),
+            hint: Some("wait"),
+        });
+        let PgWireBackendMessage::ErrorResponse(error) = second_opinion(&error) else {
+            panic!("not an error")
+        };
+        let fields: Vec<_> = error
+            .fields
+            .iter()
+            .map(|(code, text)| (*code, &text[..]))
+            .collect();
+        let expected = [
+            (b'S', "FATAL"),
+            (b'V', "FATAL"),
+            (b'C', "57P03"),
+            (b'M', "pgsluice: away"),
+            (b'D', "why"),
+            (b'H', "wait"),
+        ];
+        assert_eq!(fields, expected);
+
+        let offer = authentication_sasl(&[b"SCRAM-SHA-256", b"OAUTHBEARER"]);
+        let PgWireBackendMessage::Authentication(Authentication::SASL(names)) =
+            second_opinion(&offer)
+        else {
+            panic!("not an offer")
+        };
+        assert_eq!(names, ["SCRAM-SHA-256", "OAUTHBEARER"]);
+
+        let version = negotiate_protocol_version(Version::NEWEST, &[b"_pq_.x"]);
+        let PgWireBackendMessage::NegotiateProtocolVersion(version) = second_opinion(&version)
+        else {
+            panic!("not a version")
+        };
+        assert_eq!(version.newest_minor_protocol, 0x0003_0002);
+        assert_eq!(version.unsupported_options, ["_pq_.x"]);
     }
 
     #[test]
