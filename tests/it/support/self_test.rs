@@ -334,7 +334,8 @@ async fn a_proxy_is_started_watched_and_ended() {
     let builder = Proxy::new(postgres)
         .toml("listen.unix_socket_dirs = [\"/run\"]\nlimits.max_upstream_conn = 3")
         .env("GREETING", "hello");
-    let body = format!("{LISTENING}trap 'echo bye >&2; exit 7' TERM\nwhile :; do sleep 0.01; done");
+    // The trap first: what is waited for below must not come before it.
+    let body = format!("trap 'echo bye >&2; exit 7' TERM\n{LISTENING}while :; do sleep 0.01; done");
     let program = script(builder.dir(), &body);
     let mut proxy = builder.program(&program).start().await;
     assert_eq!(proxy.addr(), ([127, 0, 0, 1], 4711).into());
