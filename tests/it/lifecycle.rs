@@ -49,6 +49,18 @@ async fn nobody_listens(address: SocketAddr) {
     .await;
 }
 
+/// Waits until the server has begun the statement: TERM must not overtake it. One
+/// that is over by then was begun too.
+async fn runs(database: &str, sql: &str) {
+    let superuser = Postgres::shared().await.superuser(database).await;
+    wait::until(PATIENCE, "the statement runs", async || {
+        let begun =
+            "select 1 from pg_stat_activity where datname = current_database() and query = $1";
+        !superuser.query(begun, &[&sql]).await.unwrap().is_empty()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn term_tells_idle_sessions_and_ends_at_once() {
     let (mut proxy, database) = ground("").await;
@@ -90,6 +102,7 @@ async fn term_lets_busy_sessions_finish_their_transaction_first() {
     batch.send(open.concat()).await;
     batch.read_message().await;
     statement.send(say::query("select pg_sleep(0.5)")).await;
+    runs(&database, "select pg_sleep(0.5)").await;
     proxy.terminate();
     nobody_listens(proxy.addr()).await;
     assert_eq!(tags(&statement.read_until_closed().await), "TDCZE");
@@ -115,14 +128,7 @@ async fn sessions_that_outstay_drain_timeout_are_named_told_and_cut_off() {
     straggler.query("begin").await;
     let mut running = proxy.raw_session(&database).await;
     running.send(say::query("select pg_sleep(60)")).await;
-    let superuser = Postgres::shared().await.superuser(&database).await;
-    wait::until(PATIENCE, "the statement runs", async || {
-        let active = "select 1 from pg_stat_activity where datname = current_database() \
-                      and query = 'select pg_sleep(60)' and state = 'active'";
-        !superuser.query(active, &[]).await.unwrap().is_empty()
-    })
-    .await;
-    drop(superuser);
+    runs(&database, "select pg_sleep(60)").await;
     proxy.terminate();
     assert_shutdown(&last_words(&mut straggler).await);
     assert_shutdown(&last_words(&mut running).await);
