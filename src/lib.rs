@@ -11,6 +11,8 @@ mod secret;
 mod wire;
 
 mod fault;
+#[allow(dead_code, reason = "transaction pooling is being built")]
+mod state;
 
 mod config;
 

@@ -1,0 +1,1 @@
+//! Asking the server what a session still holds.

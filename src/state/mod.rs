@@ -1,0 +1,16 @@
+//! What makes a session a session: the state that a client relies on, and what a
+//! server connection holds of it. Pure: no sockets, no clock, no locks.
+//!
+//! Transaction pooling lets a client's session move between connections. This
+//! room answers the questions that asks: what did a transaction leave behind
+//! (`trace`), can that be proven from the catalog (`proof`), what does the server
+//! say (`check`), what has to be replayed (`settings`), what undone (`scrub`),
+//! and which prepared statements are where (`statements`).
+
+pub(crate) mod check;
+pub(crate) mod parameters;
+pub(crate) mod proof;
+pub(crate) mod scrub;
+pub(crate) mod settings;
+pub(crate) mod statements;
+pub(crate) mod trace;

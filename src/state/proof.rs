@@ -1,0 +1,1 @@
+//! What the catalog proves of a statement: that it can leave nothing behind.

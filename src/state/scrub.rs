@@ -1,0 +1,1 @@
+//! Undoing what a client left on a connection.

@@ -1,0 +1,1 @@
+//! Prepared statements: which the client knows, which the connection holds.
