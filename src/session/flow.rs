@@ -1,8 +1,9 @@
 //! One direction of a session: read a chunk, look at its frames, pass it on.
 //!
-//! Bytes are never changed. What may be written is whole frames, and frames too
-//! large for the buffer as they come; the beginning of a frame that is not here
-//! yet waits in front of the next bytes.
+//! What may be written is whole frames, and frames too large for the buffer as they
+//! come; the beginning of a frame that is not here yet waits in front of the next
+//! bytes. A frame is never changed: who looks at it may drop it, put messages of
+//! the proxy's own before it, or stop there for the time being.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::buffers::{self, BUFFER};
 use crate::tls::MaybeTls;
-use crate::wire::frame::{self, BadLength, Frame, Walker};
+use crate::wire::frame::{self, BadLength, Frame, Piece, Walker};
 
 /// Which side of a flow failed: a read error is the source's, a write error the
 /// destination's.
@@ -36,12 +37,26 @@ pub(super) enum Turn {
     Empty,
     /// The destination takes nothing more now.
     Full,
+    /// A frame may not go on yet; everything before it is written.
+    Stopped,
     /// The source has ended, and everything it sent is written.
     Ended,
 }
 
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Pass,
+    Drop,
+    /// It stays where it is, until [`Flow::resume`].
+    Stop,
+}
+
+/// Up to which size a frame is waited for until it is whole, by its tag.
+pub(super) type Capacity = fn(u8) -> usize;
+
 /// One direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flow {
     /// Borrowed while bytes are in it.
     buffer: Option<Vec<u8>>,
@@ -50,16 +65,51 @@ pub(super) struct Flow {
     ready: usize,
     end: usize,
     walker: Walker,
+    capacity: Capacity,
     unflushed: bool,
     source_ended: bool,
+    /// What becomes of the rest of the frame that is being streamed.
+    rest: Step,
+    walk: Walk,
     /// Bytes read since this was last asked for.
     carried: u64,
 }
 
+/// Where looking at frames stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// All that is here has been looked at.
+    Done,
+    /// There may be frames that nobody has looked at.
+    Due,
+    Stopped,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self::new(|_| BUFFER)
+    }
+}
+
 impl Flow {
+    pub(super) const fn new(capacity: Capacity) -> Self {
+        Self {
+            buffer: None,
+            start: 0,
+            ready: 0,
+            end: 0,
+            walker: Walker::NEW,
+            capacity,
+            unflushed: false,
+            source_ended: false,
+            rest: Step::Pass,
+            walk: Walk::Done,
+            carried: 0,
+        }
+    }
+
     /// A flow that begins with what was read ahead of it.
-    pub(super) fn with_ahead(ahead: &[u8], visit: impl FnMut(Frame<'_>)) -> Self {
-        let mut flow = Self::default();
+    pub(super) fn with_ahead(mut self, ahead: &[u8]) -> Self {
         if !ahead.is_empty() {
             let mut buffer = buffers::take();
             if buffer.len() < ahead.len() {
@@ -68,12 +118,11 @@ impl Flow {
             if let Some(to) = buffer.get_mut(..ahead.len()) {
                 to.copy_from_slice(ahead);
             }
-            flow.buffer = Some(buffer);
-            flow.end = ahead.len();
-            // A length that lies is met again, and reported, by the next turn.
-            let _ = flow.walk(visit);
+            self.buffer = Some(buffer);
+            self.end = ahead.len();
+            self.walk = Walk::Due;
         }
-        flow
+        self
     }
 
     /// Whether nothing is half-way, so that a message of our own may be written
@@ -97,12 +146,74 @@ impl Flow {
         self.end = self.ready;
     }
 
-    /// Adds a message of our own behind everything that may be written.
-    pub(super) fn append(&mut self, message: &[u8]) {
+    /// Adds messages of our own behind everything that may be written.
+    pub(super) fn append(&mut self, messages: &[u8]) {
         let buffer = self.buffer.get_or_insert_with(buffers::take);
-        (self.start, self.ready, self.end) = (0, message.len(), message.len());
-        if let Some(to) = buffer.get_mut(..message.len()) {
-            to.copy_from_slice(message);
+        let end = self.end + messages.len();
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        buffer.copy_within(self.ready..self.end, self.ready + messages.len());
+        let ready = self.ready + messages.len();
+        if let Some(to) = buffer.get_mut(self.ready..ready) {
+            to.copy_from_slice(messages);
+        }
+        (self.ready, self.end) = (ready, end);
+    }
+
+    /// Takes `n` bytes away that were to be looked at next.
+    fn cut(&mut self, n: usize) {
+        if self.start == self.ready {
+            self.start += n;
+            self.ready += n;
+        } else if let Some(buffer) = &mut self.buffer {
+            buffer.copy_within(self.ready + n..self.end, self.ready);
+            self.end -= n;
+        }
+    }
+
+    /// The tag of the frame that will be looked at next, once as much of it is
+    /// here as will be.
+    pub(super) fn upcoming(&self) -> Result<Option<u8>, BadLength> {
+        let mut walker = self.walker;
+        Ok(match walker.next(self.unseen(), self.capacity)? {
+            Piece::Frame { frame, .. } => Some(frame.tag),
+            Piece::Rest(_) | Piece::Partial => None,
+        })
+    }
+
+    fn unseen(&self) -> &[u8] {
+        let bytes = self.buffer.as_deref().unwrap_or_default();
+        bytes.get(self.ready..self.end).unwrap_or_default()
+    }
+
+    /// The frame that was stopped at is to be looked at again.
+    pub(super) fn resume(&mut self) {
+        if self.walk == Walk::Stopped {
+            self.walk = Walk::Due;
+        }
+    }
+
+    /// Reads without looking at what comes; says whether the source goes on.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut MaybeTls,
+    ) -> Poll<io::Result<bool>> {
+        match self.poll_fill(cx, source)? {
+            Poll::Pending => {
+                self.release();
+                Poll::Pending
+            }
+            Poll::Ready(0) => {
+                self.source_ended = true;
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(n) => {
+                self.carried += n as u64;
+                self.walk = Walk::Due;
+                Poll::Ready(Ok(true))
+            }
         }
     }
 
@@ -112,15 +223,21 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut MaybeTls,
         destination: &mut MaybeTls,
-        mut visit: impl FnMut(Frame<'_>),
+        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
     ) -> Result<Turn, FlowError> {
         loop {
+            if self.walk == Walk::Due {
+                self.walk(&mut visit)?;
+            }
             if self
                 .poll_drain(cx, destination)
                 .map_err(FlowError::Destination)?
                 .is_pending()
             {
                 return Ok(Turn::Full);
+            }
+            if self.walk == Walk::Stopped {
+                return Ok(Turn::Stopped);
             }
             if self.source_ended {
                 self.release();
@@ -135,7 +252,7 @@ impl Flow {
                 Poll::Ready(0) => self.end_source(),
                 Poll::Ready(n) => {
                     self.carried += n as u64;
-                    self.walk(&mut visit)?;
+                    self.walk = Walk::Due;
                 }
             }
         }
@@ -172,11 +289,16 @@ impl Flow {
         source: &mut MaybeTls,
     ) -> io::Result<Poll<usize>> {
         let buffer = self.buffer.get_or_insert_with(buffers::take);
-        // Everything ready has been written: what is left begins a frame.
+        // What has been written is done with: what is left begins a frame.
         if self.start > 0 {
             buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
-            (self.start, self.ready) = (0, 0);
+            self.ready -= self.start;
+            self.start = 0;
+        }
+        // Of a frame that is waited for beyond the usual size.
+        if self.end == buffer.len() {
+            buffer.resize(2 * buffer.len(), 0);
         }
         let mut into = ReadBuf::new(buffer.get_mut(self.end..).unwrap_or_default());
         match Pin::new(source).poll_read(cx, &mut into)? {
@@ -195,15 +317,39 @@ impl Flow {
         frame::header(bytes.get(self.ready..self.end).unwrap_or_default()).map(|_| ())
     }
 
-    fn walk(&mut self, mut visit: impl FnMut(Frame<'_>)) -> Result<(), BadLength> {
-        let bytes = self.buffer.as_deref().unwrap_or_default();
-        let bytes = bytes.get(self.start..self.end).unwrap_or_default();
-        let n = self.walker.walk(bytes, BUFFER, |frame| {
-            visit(frame);
-            Ok::<_, BadLength>(())
-        })?;
-        self.ready = self.start + n;
-        Ok(())
+    fn walk(
+        &mut self,
+        visit: &mut impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
+    ) -> Result<(), BadLength> {
+        self.walk = Walk::Done;
+        let mut before = Vec::new();
+        loop {
+            let bytes = self.buffer.as_deref().unwrap_or_default();
+            let unseen = bytes.get(self.ready..self.end).unwrap_or_default();
+            let walker = self.walker;
+            let (n, step) = match self.walker.next(unseen, self.capacity) {
+                Ok(Piece::Partial) => return Ok(()),
+                Ok(Piece::Rest(n)) => (n, self.rest),
+                Ok(Piece::Frame { frame, here }) => (here, visit(frame, &mut before)),
+                // What stands before it is good: it goes on first.
+                Err(_) if self.ready > self.start => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if !before.is_empty() {
+                self.append(&before);
+                before.clear();
+            }
+            match step {
+                Step::Pass => self.ready += n,
+                Step::Drop => self.cut(n),
+                Step::Stop => {
+                    self.walker = walker;
+                    self.walk = Walk::Stopped;
+                    return Ok(());
+                }
+            }
+            self.rest = step;
+        }
     }
 
     fn release(&mut self) {

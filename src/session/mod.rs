@@ -3,6 +3,7 @@
 
 mod close;
 mod commit;
+#[allow(dead_code, reason = "transaction pooling is being built")]
 mod flow;
 mod login;
 mod registry;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::close::{CLIENT_PATIENCE, UpstreamState};
 use super::commit::CommitWatch;
-use super::flow::{Flow, FlowError, Turn};
+use super::flow::{Flow, FlowError, Step, Turn};
 use super::registry::{Activity, Handle, Order};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
@@ -190,15 +190,15 @@ impl<'a> Relay<'a> {
         handle: &'a Handle,
         metrics: &'a Metrics,
     ) -> Self {
-        let mut account = Account {
+        let account = Account {
             ledger: Ledger::new(TransactionStatus::Idle),
             commit: CommitWatch::default(),
             client: ClientSide::Speaking,
             farewell: false,
             puzzled: false,
         };
-        let to_upstream = Flow::with_ahead(&client_ahead, |frame| account.on_frontend(frame));
-        let to_client = Flow::with_ahead(&upstream_ahead, |frame| account.on_backend(frame));
+        let to_upstream = Flow::default().with_ahead(&client_ahead);
+        let to_client = Flow::default().with_ahead(&upstream_ahead);
         handle.set_activity(Activity::Idle);
         Self {
             client,
@@ -278,11 +278,12 @@ impl<'a> Relay<'a> {
         }
         let turn = self
             .to_upstream
-            .turn(cx, &mut self.client, &mut self.upstream, |frame| {
+            .turn(cx, &mut self.client, &mut self.upstream, |frame, _| {
                 account.on_frontend(frame);
+                Step::Pass
             });
         match turn {
-            Ok(Turn::Empty | Turn::Full) => Poll::Pending,
+            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => Poll::Pending,
             Ok(Turn::Ended) => self.poll_half_close(cx),
             // The upstream's last words, if any, are still to be read and passed on.
             Err(FlowError::Destination(_)) => {
@@ -325,8 +326,9 @@ impl<'a> Relay<'a> {
         let account = &mut self.account;
         let turn = self
             .to_client
-            .turn(cx, &mut self.upstream, &mut self.client, |frame| {
+            .turn(cx, &mut self.upstream, &mut self.client, |frame, _| {
                 account.on_backend(frame);
+                Step::Pass
             });
         self.upstream_ended |= matches!(turn, Ok(Turn::Ended) | Err(FlowError::Source(_)));
         let lost = |error| Departure::UpstreamLost {
@@ -334,7 +336,7 @@ impl<'a> Relay<'a> {
             error,
         };
         Poll::Ready(match turn {
-            Ok(Turn::Empty | Turn::Full) => return Poll::Pending,
+            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => return Poll::Pending,
             Ok(Turn::Ended) if account.farewell => Departure::UpstreamEnded,
             Ok(Turn::Ended) if account.client != ClientSide::Speaking => Departure::ClientLeft,
             Ok(Turn::Ended) => lost(None),

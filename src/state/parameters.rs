@@ -6,8 +6,11 @@ use std::sync::Arc;
 /// of them changes: a thousand idle clients hold one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
-    reported: Arc<Vec<(Box<[u8]>, Box<[u8]>)>>,
+    reported: Arc<Vec<Report>>,
 }
+
+/// Name and value.
+type Report = (Box<[u8]>, Box<[u8]>);
 
 impl Parameters {
     /// The value of `name`, spelled as the server spells it.

@@ -44,66 +44,107 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Option<(u8, usize)>, BadLength> {
 }
 
 /// Follows the frames of one direction of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Walker {
     /// Bytes still to come of a frame that is being streamed.
     streaming: usize,
 }
 
 impl Walker {
+    /// At the beginning of a stream.
+    pub(crate) const NEW: Self = Self { streaming: 0 };
+
     /// Whether the last byte let through was the last of a frame, so that a
     /// message of our own may follow it.
     pub(crate) const fn at_boundary(&self) -> bool {
         self.streaming == 0
     }
 
-    /// Shows each frame that begins in `chunk` to `visit` once, and returns how
-    /// many bytes of `chunk` may go on. The rest begins a frame that fits into
-    /// `capacity` but is not all here: it must stay in front of the next bytes,
-    /// so that a peer which dies in it leaves no torn frame behind.
+    /// The next piece of `chunk`, which is then to be taken off its front.
+    ///
+    /// `capacity` says for a tag up to which size a frame is waited for until it is
+    /// whole: meanwhile it must stay in front of the next bytes, so that a peer which
+    /// dies in it leaves no torn frame behind.
     ///
     /// # Errors
-    /// A length below four or above `i32::MAX` at the very beginning, or what
-    /// `visit` returns.
-    pub(crate) fn walk<E: From<BadLength>>(
+    /// A length below four or above `i32::MAX`.
+    pub(crate) fn next<'c>(
         &mut self,
-        chunk: &[u8],
-        capacity: usize,
-        mut visit: impl FnMut(Frame<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let mut at = self.streaming.min(chunk.len());
-        self.streaming -= at;
-        while let Some(rest) = chunk.get(at..) {
-            let (tag, len) = match header(rest) {
-                Ok(Some(header)) => header,
-                Ok(None) => break,
-                // What stands before it is good: it goes on first.
-                Err(_) if at > 0 => break,
-                Err(error) => return Err(error.into()),
-            };
-            let here = rest.get(HEADER..).unwrap_or_default();
-            if let Some(body) = here.get(..len) {
-                visit(Frame { tag, len, body })?;
-                at += HEADER + len;
-            } else if HEADER + len <= capacity || here.len() < PREVIEW.min(len) {
-                break;
+        chunk: &'c [u8],
+        capacity: impl Fn(u8) -> usize,
+    ) -> Result<Piece<'c>, BadLength> {
+        if self.streaming > 0 {
+            let n = self.streaming.min(chunk.len());
+            self.streaming -= n;
+            return Ok(if n == 0 {
+                Piece::Partial
             } else {
-                visit(Frame {
-                    tag,
-                    len,
-                    body: here,
-                })?;
-                self.streaming = len - here.len();
-                at = chunk.len();
-            }
+                Piece::Rest(n)
+            });
         }
-        Ok(at)
+        let Some((tag, len)) = header(chunk)? else {
+            return Ok(Piece::Partial);
+        };
+        let here = chunk.get(HEADER..).unwrap_or_default();
+        if let Some(body) = here.get(..len) {
+            let frame = Frame { tag, len, body };
+            let here = HEADER + len;
+            return Ok(Piece::Frame { frame, here });
+        }
+        if HEADER + len <= capacity(tag) || here.len() < PREVIEW.min(len) {
+            return Ok(Piece::Partial);
+        }
+        self.streaming = len - here.len();
+        let frame = Frame {
+            tag,
+            len,
+            body: here,
+        };
+        let here = chunk.len();
+        Ok(Piece::Frame { frame, here })
     }
+}
+
+/// What a chunk begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'c> {
+    /// So many bytes of a frame that was announced before.
+    Rest(usize),
+    /// A frame, of which so many bytes are here.
+    Frame { frame: Frame<'c>, here: usize },
+    /// Nothing, or the beginning of a frame that is waited for.
+    Partial,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Walker {
+        /// Shows each frame that begins in `chunk` to `visit`, and returns how many
+        /// bytes of `chunk` may go on.
+        fn walk<E: From<BadLength>>(
+            &mut self,
+            chunk: &[u8],
+            capacity: usize,
+            mut visit: impl FnMut(Frame<'_>) -> Result<(), E>,
+        ) -> Result<usize, E> {
+            let mut at = 0;
+            loop {
+                match self.next(chunk.get(at..).unwrap_or_default(), |_| capacity) {
+                    Ok(Piece::Rest(n)) => at += n,
+                    Ok(Piece::Frame { frame, here }) => {
+                        visit(frame)?;
+                        at += here;
+                    }
+                    Ok(Piece::Partial) => return Ok(at),
+                    // What stands before it is good: it goes on first.
+                    Err(_) if at > 0 => return Ok(at),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
 
     fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![tag];

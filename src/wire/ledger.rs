@@ -3,7 +3,9 @@
 //! A counter will not do: an error makes the server skip everything up to the
 //! next Sync, a simple Query in between included, and a Sync that is sent along
 //! with the start of a COPY is swallowed. The queue holds each request until its
-//! reply has been seen, so that "nothing is owed" is knowledge, not a guess.
+//! reply has been seen, so that "nothing is owed" is knowledge, not a guess. Requests
+//! of the proxy's own stand in the same queue, so that their replies are told apart
+//! from the client's.
 
 use std::collections::VecDeque;
 
@@ -48,6 +50,40 @@ enum Batch {
     Failed,
 }
 
+/// Who asked, and so whom a reply is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Client,
+    Proxy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Request {
+    owed: Owed,
+    origin: Origin,
+}
+
+/// What a message from the server means for requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// Whom it is for. Notices and reports between requests are the client's.
+    pub(crate) origin: Origin,
+    pub(crate) settled: Settled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Part of a longer reply, or of none.
+    Nothing,
+    Parse,
+    Close,
+    /// An error; so many Parse and Close messages will have no reply, the one
+    /// that failed included.
+    Failed(usize),
+    /// ReadyForQuery.
+    Ready,
+}
+
 /// A message from the server that fits nothing the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message of type 0x{0:02x} from the upstream")]
@@ -56,7 +92,7 @@ pub(crate) struct Unexpected(pub(crate) u8);
 /// The account of one upstream connection.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    owed: VecDeque<Owed>,
+    owed: VecDeque<Request>,
     status: TransactionStatus,
     batch: Batch,
     /// The server reads COPY data: Sync and Flush mean nothing until it ends.
@@ -89,16 +125,26 @@ impl Ledger {
         self.status
     }
 
-    /// Notes a message on its way to the upstream.
+    /// Notes a client's message on its way to the upstream.
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
-        let owed = match frame.tag {
+        self.on_request(frame.tag, Origin::Client);
+    }
+
+    /// Notes a message of this type on its way to the upstream.
+    pub(crate) fn on_request(&mut self, tag: u8, origin: Origin) {
+        let owed = match tag {
             frontend::COPY_DONE | frontend::COPY_FAIL => {
                 if self.copying_in {
                     self.copying_in = false;
-                } else if self.owed.back().is_some_and(|last| *last != Owed::CopyEnd) {
+                } else if self
+                    .owed
+                    .back()
+                    .is_some_and(|last| last.owed != Owed::CopyEnd)
+                {
                     // One is enough: a server outside of COPY drops them without a
                     // word, so a client could add to the queue without end.
-                    self.owed.push_back(Owed::CopyEnd);
+                    let owed = Owed::CopyEnd;
+                    self.owed.push_back(Request { owed, origin });
                 }
                 return;
             }
@@ -126,47 +172,71 @@ impl Ledger {
             Owed::Sync | Owed::Query | Owed::Function => Batch::Closed,
             _ => Batch::Open,
         };
-        self.owed.push_back(owed);
+        self.owed.push_back(Request { owed, origin });
     }
 
     /// Settles what a message from the upstream answers.
     ///
     /// # Errors
     /// When it answers nothing that was asked.
-    pub(crate) fn on_backend(&mut self, frame: Frame<'_>) -> Result<(), Unexpected> {
-        match frame.tag {
-            backend::PARSE_COMPLETE => self.settle(frame.tag, Owed::Parse),
-            backend::BIND_COMPLETE => self.settle(frame.tag, Owed::Bind),
-            backend::CLOSE_COMPLETE => self.settle(frame.tag, Owed::Close),
-            backend::PORTAL_SUSPENDED => self.settle(frame.tag, Owed::Execute),
-            backend::NO_DATA => self.settle(frame.tag, Owed::Describe),
-            backend::ROW_DESCRIPTION => match self.front() {
-                Some(Owed::Query) => Ok(()),
-                _ => self.settle(frame.tag, Owed::Describe),
-            },
-            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE => match self.front() {
-                Some(Owed::Query) => Ok(()),
-                _ => self.settle(frame.tag, Owed::Execute),
-            },
-            backend::COPY_IN_RESPONSE => self.begin_copy_in(frame.tag),
-            backend::ERROR_RESPONSE => {
-                self.fail();
-                Ok(())
+    pub(crate) fn on_backend(&mut self, frame: Frame<'_>) -> Result<Reply, Unexpected> {
+        let origin = self
+            .front()
+            .map_or(Origin::Client, |request| request.origin);
+        let settled = match frame.tag {
+            backend::PARSE_COMPLETE => {
+                self.settle(frame.tag, Owed::Parse)?;
+                Settled::Parse
             }
-            backend::READY_FOR_QUERY => self.ready(frame),
+            backend::CLOSE_COMPLETE => {
+                self.settle(frame.tag, Owed::Close)?;
+                Settled::Close
+            }
+            backend::ERROR_RESPONSE => return Ok(self.fail(origin)),
+            backend::READY_FOR_QUERY => {
+                self.ready(frame)?;
+                Settled::Ready
+            }
+            tag => {
+                self.part(tag)?;
+                Settled::Nothing
+            }
+        };
+        Ok(Reply { origin, settled })
+    }
+
+    /// A message that ends no batch and prepares nothing.
+    fn part(&mut self, tag: u8) -> Result<(), Unexpected> {
+        let in_query = self.front_owed() == Some(Owed::Query);
+        match tag {
+            backend::BIND_COMPLETE => self.settle(tag, Owed::Bind),
+            backend::PORTAL_SUSPENDED => self.settle(tag, Owed::Execute),
+            backend::NO_DATA => self.settle(tag, Owed::Describe),
+            backend::ROW_DESCRIPTION if !in_query => self.settle(tag, Owed::Describe),
+            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE if !in_query => {
+                self.settle(tag, Owed::Execute)
+            }
+            backend::COPY_IN_RESPONSE => self.begin_copy_in(tag),
             _ => Ok(()),
         }
     }
 
-    fn front(&mut self) -> Option<Owed> {
-        while self.owed.front() == Some(&Owed::CopyEnd) {
+    fn front(&mut self) -> Option<Request> {
+        while let Some(request) = self.owed.front() {
+            if request.owed != Owed::CopyEnd {
+                return Some(*request);
+            }
             self.owed.pop_front();
         }
-        self.owed.front().copied()
+        None
+    }
+
+    fn front_owed(&mut self) -> Option<Owed> {
+        self.front().map(|request| request.owed)
     }
 
     fn settle(&mut self, tag: u8, owed: Owed) -> Result<(), Unexpected> {
-        if self.front() == Some(owed) {
+        if self.front_owed() == Some(owed) {
             self.owed.pop_front();
             Ok(())
         } else {
@@ -177,11 +247,11 @@ impl Ledger {
     /// The server reads COPY data from here: Syncs that are already on their way
     /// are swallowed up to the end of the copy, wherever that is.
     fn begin_copy_in(&mut self, tag: u8) -> Result<(), Unexpected> {
-        if !matches!(self.front(), Some(Owed::Query | Owed::Execute)) {
+        if !matches!(self.front_owed(), Some(Owed::Query | Owed::Execute)) {
             return Err(Unexpected(tag));
         }
         while let Some(&next) = self.owed.get(1) {
-            match next {
+            match next.owed {
                 Owed::Sync => drop(self.owed.remove(1)),
                 Owed::CopyEnd => {
                     self.owed.remove(1);
@@ -195,20 +265,30 @@ impl Ledger {
         Ok(())
     }
 
-    fn fail(&mut self) {
+    fn fail(&mut self, origin: Origin) -> Reply {
         self.copying_in = false;
+        let mut reply = Reply {
+            origin,
+            settled: Settled::Failed(0),
+        };
         if matches!(
-            self.front(),
+            self.front_owed(),
             None | Some(Owed::Query | Owed::Function | Owed::Sync)
         ) {
-            return;
+            return reply;
         }
-        while self.front().is_some_and(|owed| owed != Owed::Sync) {
+        let mut statements = 0;
+        while let Some(request) = self.front().filter(|next| next.owed != Owed::Sync) {
+            statements += usize::from(matches!(request.owed, Owed::Parse | Owed::Close));
             self.owed.pop_front();
         }
         if self.owed.is_empty() {
             self.batch = Batch::Failed;
         }
+        // What the proxy put into a client's batch fails in the client's name.
+        reply.origin = self.front().map_or(Origin::Client, |sync| sync.origin);
+        reply.settled = Settled::Failed(statements);
+        reply
     }
 
     fn ready(&mut self, frame: Frame<'_>) -> Result<(), Unexpected> {
@@ -218,7 +298,7 @@ impl Ledger {
             b"E" => TransactionStatus::Failed,
             _ => return Err(Unexpected(frame.tag)),
         };
-        match self.front() {
+        match self.front_owed() {
             Some(Owed::Query | Owed::Function | Owed::Sync) => {
                 self.owed.pop_front();
                 self.copying_in = false;
