@@ -50,7 +50,17 @@ impl Fault {
 
     /// The ErrorResponse that ends a session.
     pub(crate) fn fatal(&self) -> Bytes {
+        self.response("FATAL")
+    }
+
+    /// The ErrorResponse that ends a statement.
+    pub(crate) fn error(&self) -> Bytes {
+        self.response("ERROR")
+    }
+
+    fn response(&self, severity: &'static str) -> Bytes {
         backend::error_response(&ErrorFields {
+            severity,
             sqlstate: self.sqlstate,
             message: &format!("pgsluice: {}", self.message),
             detail: self.detail.as_deref(),

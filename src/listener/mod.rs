@@ -223,9 +223,8 @@ async fn hear_out(
 async fn cancel(front: &Front, key: &CancelKey, peer: Peer, stream: MaybeTls) {
     let outcome = match front.service.registry.cancel_target(key) {
         None => "unknown",
-        Some(upstream) => match upstream.cancel(key).await {
-            Ok(true) => "forwarded",
-            Ok(false) => "limited",
+        Some(target) => match target.cancel(key).await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 tracing::warn!(client = %peer, %error, "cancel request not delivered");
                 "failed"

@@ -61,7 +61,7 @@ metrics! {
     UPSTREAM_VERIFICATION = Gauge "pgsluice_upstream_tls_verification" ["upstream"]
         "How the upstream is verified: 3 verify-full, 2 verify-ca, 1 require, 0 plaintext.";
     CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
-        "Cancel requests: forwarded, unknown, limited or failed.";
+        "Cancel requests: forwarded, idle (nothing to cancel), unknown, limited or failed.";
     BYTES = Counter "pgsluice_bytes_total" ["direction"]
         "Bytes carried in sessions: to_upstream and to_client.";
 }

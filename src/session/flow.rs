@@ -131,6 +131,23 @@ impl Flow {
         self.walker.at_boundary() && self.start == self.ready && !self.unflushed
     }
 
+    /// Whether what was read so far is whole frames, all of them looked at.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        self.walker.at_boundary() && self.ready == self.end
+    }
+
+    /// Looks at what is here without writing it, which is for those who drop it.
+    pub(super) fn look(
+        &mut self,
+        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
+    ) -> Result<(), BadLength> {
+        self.resume();
+        match self.walk {
+            Walk::Due => self.walk(&mut visit),
+            Walk::Done | Walk::Stopped => Ok(()),
+        }
+    }
+
     /// Whether nothing at all is held, not even the beginning of a frame.
     pub(super) const fn is_empty(&self) -> bool {
         self.is_clear() && self.start == self.end

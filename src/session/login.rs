@@ -10,11 +10,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::registry::Entry;
+use super::registry::{CancelTarget, Entry, Seat};
 use crate::config::values::{SaslPlus, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
+use crate::state::parameters::Parameters;
 use crate::tls::{MaybeTls, TlsFault, explain_late_alert};
 use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
@@ -126,6 +127,16 @@ struct Login<'a> {
     clamped: Option<Version>,
     target: &'a Arc<Upstream>,
     entry: &'a mut Entry,
+    taken: Option<&'a mut Taken>,
+}
+
+/// What a pool needs to know of a connection that a client's login opened. The
+/// client is given a key of the proxy's own.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) key: Option<CancelKey>,
+    pub(super) reported: Parameters,
+    pub(super) seat: Arc<Seat>,
 }
 
 /// Whose turn it is, as far as the client is concerned.
@@ -150,7 +161,7 @@ pub(super) async fn log_client_in(
     client: &mut Admitted,
     upstream: &mut Framed<MaybeTls>,
     entry: &mut Entry,
-    plan: &Plan<'_>,
+    plan: Plan<'_>,
 ) -> Result<(), LoginFailure> {
     let mut startup = client.startup.clone();
     let clamped = startup.clamp_version().then_some(startup.version());
@@ -167,6 +178,7 @@ pub(super) async fn log_client_in(
         clamped,
         target: plan.upstream,
         entry,
+        taken: plan.taken,
     };
     let authenticate = async {
         match &client.identity {
@@ -191,12 +203,14 @@ pub(super) async fn log_client_in(
 }
 
 /// What a login needs to know.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
     /// The database to ask for, where it is not what the client asked for.
     pub(super) dbname: Option<&'a str>,
     pub(super) sasl_plus: SaslPlus,
+    /// Filled in, if the connection is for a pool.
+    pub(super) taken: Option<&'a mut Taken>,
 }
 
 impl Login<'_> {
@@ -281,10 +295,9 @@ impl Login<'_> {
                     out.extend_from_slice(&self.challenge(&frame)?);
                     reached = self.expects == Expects::Authenticated;
                 }
-                backend::BACKEND_KEY_DATA => {
-                    if let Some(key) = CancelKey::from_key_data(frame.body()) {
-                        self.entry.set_cancel_key(key, self.target);
-                    }
+                backend::BACKEND_KEY_DATA => out.extend_from_slice(&self.enter_key(&frame)),
+                backend::PARAMETER_STATUS => {
+                    self.note_parameter(&frame);
                     out.extend_from_slice(&frame.bytes);
                 }
                 tag => {
@@ -302,6 +315,33 @@ impl Login<'_> {
         }
         self.tell_client(&out).await?;
         Ok(reached)
+    }
+
+    /// Makes the session cancellable, with the key that the client is given.
+    fn enter_key(&mut self, frame: &WholeFrame) -> Bytes {
+        let Some(key) = CancelKey::from_key_data(frame.body()) else {
+            return frame.bytes.clone();
+        };
+        let Some(taken) = &mut self.taken else {
+            self.entry
+                .set_cancel_key(key, CancelTarget::Direct(Arc::clone(self.target)));
+            return frame.bytes.clone();
+        };
+        let own = key.disguised(rand::random);
+        taken.key = Some(key);
+        let message = backend::backend_key_data(&own.key_data());
+        self.entry
+            .set_cancel_key(own, CancelTarget::Pooled(Arc::clone(&taken.seat)));
+        message
+    }
+
+    fn note_parameter(&mut self, frame: &WholeFrame) {
+        if let Some(taken) = &mut self.taken
+            && let Some((name, rest)) = frontend::split_cstr(frame.body())
+            && let Some((value, _)) = frontend::split_cstr(rest)
+        {
+            taken.reported.set(name, value);
+        }
     }
 
     /// An authentication request as the client is to see it.

@@ -5,7 +5,9 @@ mod close;
 mod commit;
 #[allow(dead_code, reason = "transaction pooling is being built")]
 mod flow;
+mod handle;
 mod login;
+mod pooled;
 mod registry;
 mod relay;
 
@@ -26,11 +28,13 @@ use crate::startup::{Admitted, Identity, refuse};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
-pub(crate) use registry::{Entry, Order, Registry};
+pub(crate) use handle::Order;
+pub(crate) use registry::{CancelTarget, Entry, Registry};
 
 use close::{Closing, Place};
 use login::{LoginFailure, Plan, log_client_in};
-use registry::{Activity, NoRoom};
+use handle::Activity;
+use registry::NoRoom;
 use relay::Relay;
 
 /// A waiting client may send this much before it is served.
@@ -297,8 +301,9 @@ async fn open(
         upstream: &route.upstream,
         dbname: dbname.as_deref(),
         sasl_plus: service.sasl_plus,
+        taken: None,
     };
-    match log_client_in(client, &mut upstream, entry, &plan).await {
+    match log_client_in(client, &mut upstream, entry, plan).await {
         Ok(()) => {
             let handle = entry.handle();
             tracing::info!(

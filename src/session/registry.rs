@@ -1,110 +1,19 @@
-//! The sessions there are: who they belong to, the keys that cancel them, and the
-//! orders they are given.
+//! The sessions there are, who they belong to, and the keys that cancel them.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 
+use super::handle::{Handle, Order};
 use crate::config::values::Limits;
 use crate::fault::{ClientFacing, Fault};
 use crate::net::Peer;
-use crate::upstream::Upstream;
+use crate::pool::ServerKey;
+use crate::upstream::{Unreachable, Upstream};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
-
-/// What every session is told from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
-    /// End when nothing is owed and no transaction is open.
-    Drain,
-    /// End now.
-    End,
-}
-
-/// What a session is doing, for whoever asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Activity {
-    Waiting,
-    LoggingIn,
-    Idle,
-    Active,
-}
-
-impl fmt::Display for Activity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting => "waiting for a connection",
-            Self::LoggingIn => "logging in",
-            Self::Idle => "idle",
-            Self::Active => "active",
-        })
-    }
-}
-
-/// One session, as others see it.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) id: u64,
-    pub(crate) user: String,
-    pub(crate) database: String,
-    pub(crate) peer: Peer,
-    activity: AtomicU8,
-    /// Zero, or one more than the [`Order`]; only ever grows.
-    order: AtomicU8,
-    waker: AtomicWaker,
-}
-
-impl Handle {
-    /// Called by the session's own task at each turn; the task is woken when an
-    /// order comes, and again when a stricter one follows.
-    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Option<Order> {
-        let order = self.order();
-        if order == Some(Order::End) {
-            return order;
-        }
-        self.waker.register(cx.waker());
-        // An order given in between was given to the old waker.
-        self.order()
-    }
-
-    /// Completes when any order has been given.
-    pub(crate) async fn ordered(&self) -> Order {
-        poll_fn(|cx| self.poll_order(cx).map_or(Poll::Pending, Poll::Ready)).await
-    }
-
-    fn order(&self) -> Option<Order> {
-        match self.order.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Order::Drain),
-            _ => Some(Order::End),
-        }
-    }
-
-    fn give(&self, order: Order) {
-        self.order.fetch_max(order as u8 + 1, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    pub(crate) fn set_activity(&self, activity: Activity) {
-        self.activity.store(activity as u8, Ordering::Relaxed);
-    }
-
-    pub(crate) fn activity(&self) -> Activity {
-        match self.activity.load(Ordering::Relaxed) {
-            0 => Activity::Waiting,
-            1 => Activity::LoggingIn,
-            2 => Activity::Idle,
-            _ => Activity::Active,
-        }
-    }
-}
 
 /// Why a client gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +63,69 @@ struct Sessions {
     by_database: HashMap<String, u32>,
 }
 
+/// Where a cancel request goes.
+#[derive(Debug, Clone)]
+pub(crate) enum CancelTarget {
+    /// To this server, with the client's own key, which is the server's.
+    Direct(Arc<Upstream>),
+    /// To whatever connection the client has at that moment.
+    Pooled(Arc<Seat>),
+}
+
+/// Which connection a pooled client has now, for whoever wants to cancel.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    taken: Mutex<Option<(Arc<ServerKey>, Arc<Upstream>)>>,
+}
+
+impl Seat {
+    /// The client has this connection from here on.
+    pub(crate) fn take(&self, key: &Arc<ServerKey>, upstream: &Arc<Upstream>) {
+        *self.taken.lock() = Some((Arc::clone(key), Arc::clone(upstream)));
+    }
+
+    /// The client has none: a cancel from here on is for nobody.
+    pub(crate) fn leave(&self) {
+        *self.taken.lock() = None;
+    }
+
+    /// Cancels what runs on the client's connection, which goes to nobody else
+    /// meanwhile. `None` when it has none.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached.
+    pub(crate) async fn cancel(&self) -> Result<Option<bool>, Unreachable> {
+        let found = {
+            let taken = self.taken.lock();
+            taken
+                .as_ref()
+                .and_then(|(key, upstream)| Some((key.begin_cancel()?, Arc::clone(upstream))))
+        };
+        match found {
+            Some((guard, upstream)) => upstream.cancel(guard.key()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl CancelTarget {
+    /// Delivers a cancel request with the client's `key`; says how that ended.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached.
+    pub(crate) async fn cancel(&self, key: &CancelKey) -> Result<&'static str, Unreachable> {
+        let delivered = match self {
+            Self::Direct(upstream) => Some(upstream.cancel(key).await?),
+            Self::Pooled(seat) => seat.cancel().await?,
+        };
+        Ok(match delivered {
+            Some(true) => "forwarded",
+            Some(false) => "limited",
+            None => "idle",
+        })
+    }
+}
+
 /// The register of one proxy.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -162,7 +134,7 @@ pub(crate) struct Registry {
     draining: AtomicBool,
     sessions: Mutex<Sessions>,
     /// By the key that its client was given.
-    keys: Mutex<HashMap<CancelKey, Arc<Upstream>>>,
+    keys: Mutex<HashMap<CancelKey, CancelTarget>>,
 }
 
 impl Registry {
@@ -208,15 +180,8 @@ impl Registry {
             }
             _ => {}
         }
-        let handle = Arc::new(Handle {
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
-            user,
-            database,
-            peer,
-            activity: AtomicU8::new(Activity::Waiting as u8),
-            order: AtomicU8::new(0),
-            waker: AtomicWaker::new(),
-        });
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let handle = Arc::new(Handle::new(id, user, database, peer));
         *sessions.by_user.entry(handle.user.clone()).or_default() += 1;
         *sessions
             .by_database
@@ -232,8 +197,8 @@ impl Registry {
     }
 
     /// Where a cancel request with this key must go.
-    pub(crate) fn cancel_target(&self, key: &CancelKey) -> Option<Arc<Upstream>> {
-        self.keys.lock().get(key).map(Arc::clone)
+    pub(crate) fn cancel_target(&self, key: &CancelKey) -> Option<CancelTarget> {
+        self.keys.lock().get(key).cloned()
     }
 
     /// Gives every session an order; from now on nobody enters.
@@ -242,6 +207,15 @@ impl Registry {
         self.draining.store(true, Ordering::Relaxed);
         for handle in sessions.by_id.values() {
             handle.give(order);
+        }
+    }
+
+    /// Tells those that have lasted too long.
+    pub(crate) fn enforce_limits(&self) {
+        for handle in self.handles() {
+            if let Some(limit) = handle.overdue() {
+                handle.give(Order::TimedOut(limit));
+            }
         }
     }
 
@@ -270,12 +244,9 @@ impl Entry {
     }
 
     /// Makes the session cancellable with the key that its client is given.
-    pub(crate) fn set_cancel_key(&mut self, key: CancelKey, upstream: &Arc<Upstream>) {
+    pub(crate) fn set_cancel_key(&mut self, key: CancelKey, target: CancelTarget) {
         self.clear_cancel_key();
-        self.registry
-            .keys
-            .lock()
-            .insert(key.clone(), Arc::clone(upstream));
+        self.registry.keys.lock().insert(key.clone(), target);
         self.key = Some(key);
     }
 

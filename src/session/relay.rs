@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::close::{CLIENT_PATIENCE, UpstreamState};
 use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, Step, Turn};
-use super::registry::{Activity, Handle, Order};
+use super::handle::{Activity, Handle, Limit, Order};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::tls::MaybeTls;
@@ -41,6 +41,8 @@ pub(super) enum Departure {
     BadUpstream(BadLength),
     /// It was told to, from outside.
     Ordered,
+    /// Something lasted too long.
+    TimedOut(Limit),
 }
 
 impl Departure {
@@ -54,6 +56,7 @@ impl Departure {
             Self::BadClient(_) => "client_protocol",
             Self::BadUpstream(_) => "upstream_protocol",
             Self::Ordered => "shutdown",
+            Self::TimedOut(limit) => limit.name(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Departure {
     pub(super) fn told(&self) -> Option<Fault> {
         let (state, text) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
+            Self::TimedOut(limit) => return Some(limit.fault()),
             Self::UpstreamLost {
                 commit_in_flight: true,
                 ..
@@ -267,7 +271,8 @@ impl<'a> Relay<'a> {
                 Poll::Ready(Departure::Ordered)
             }
             Some(Order::End) => Poll::Ready(Departure::Ordered),
-            _ => Poll::Pending,
+            Some(Order::TimedOut(limit)) => Poll::Ready(Departure::TimedOut(limit)),
+            Some(Order::Drain) | None => Poll::Pending,
         }
     }
 
@@ -362,11 +367,7 @@ impl<'a> Relay<'a> {
         if down > 0 {
             self.metrics.bytes_to_client.increment(down);
         }
-        let activity = if self.account.ledger.is_quiescent() {
-            Activity::Idle
-        } else {
-            Activity::Active
-        };
+        let activity = Activity::of(&self.account.ledger);
         if activity != self.activity {
             self.activity = activity;
             self.handle.set_activity(activity);

@@ -20,6 +20,8 @@ pub(crate) const ERROR_RESPONSE: u8 = b'E';
 pub(crate) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
 pub(crate) const NO_DATA: u8 = b'n';
 pub(crate) const NOTICE_RESPONSE: u8 = b'N';
+pub(crate) const NOTIFICATION_RESPONSE: u8 = b'A';
+pub(crate) const PARAMETER_STATUS: u8 = b'S';
 pub(crate) const PARSE_COMPLETE: u8 = b'1';
 pub(crate) const PORTAL_SUSPENDED: u8 = b's';
 pub(crate) const READY_FOR_QUERY: u8 = b'Z';
@@ -102,6 +104,24 @@ pub(crate) fn negotiate_protocol_version(version: Version, unknown: &[&[u8]]) ->
     })
 }
 
+/// A ParameterStatus.
+pub(crate) fn parameter_status(name: &[u8], value: &[u8]) -> Bytes {
+    message(PARAMETER_STATUS, |body| {
+        for text in [name, value] {
+            body.extend_from_slice(text);
+            body.put_u8(0);
+        }
+    })
+}
+
+/// BackendKeyData with this body.
+pub(crate) fn backend_key_data(key: &[u8]) -> Bytes {
+    message(BACKEND_KEY_DATA, |body| body.extend_from_slice(key))
+}
+
+/// ReadyForQuery outside of a transaction.
+pub(crate) const READY_IDLE: [u8; 6] = [READY_FOR_QUERY, 0, 0, 0, 5, b'I'];
+
 /// An ErrorResponse with a hint added, unless it has one.
 pub(crate) fn with_hint(body: &[u8], hint: &str) -> Bytes {
     message(ERROR_RESPONSE, |out| {
@@ -119,18 +139,20 @@ pub(crate) fn with_hint(body: &[u8], hint: &str) -> Bytes {
 /// What an ErrorResponse of the proxy's own says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorFields<'a> {
+    /// `ERROR`: the statement is over; `FATAL`: the session is.
+    pub(crate) severity: &'static str,
     pub(crate) sqlstate: SqlState,
     pub(crate) message: &'a str,
     pub(crate) detail: Option<&'a str>,
     pub(crate) hint: Option<&'a str>,
 }
 
-/// A FATAL ErrorResponse: the session is over.
+/// An ErrorResponse.
 pub(crate) fn error_response(fields: &ErrorFields<'_>) -> Bytes {
     message(ERROR_RESPONSE, |body| {
         let parts = [
-            (b'S', Some("FATAL")),
-            (b'V', Some("FATAL")),
+            (b'S', Some(fields.severity)),
+            (b'V', Some(fields.severity)),
             (b'C', Some(fields.sqlstate.code())),
             (b'M', Some(fields.message)),
             (b'D', fields.detail),
@@ -194,6 +216,7 @@ mod tests {
     #[test]
     fn an_error_response_can_be_read_back() {
         let bytes = error_response(&ErrorFields {
+            severity: "FATAL",
             sqlstate: SqlState::TOO_MANY_CONNECTIONS,
             message: "pgsluice: full\0 house",
             detail: None,
@@ -234,6 +257,7 @@ mod tests {
     #[test]
     fn another_implementation_reads_what_is_written_here() {
         let error = error_response(&ErrorFields {
+            severity: "FATAL",
             sqlstate: SqlState::CANNOT_CONNECT_NOW,
             message: "pgsluice: away",
             detail: Some("why"),

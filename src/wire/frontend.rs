@@ -20,6 +20,16 @@ pub(crate) const TERMINATE: u8 = b'X';
 /// The whole Terminate message.
 pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
 
+/// A simple Query with this text.
+pub(crate) fn query(text: &[u8]) -> BytesMut {
+    let mut out = BytesMut::with_capacity(6 + text.len());
+    out.put_u8(QUERY);
+    out.put_u32(u32::try_from(5 + text.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(text);
+    out.put_u8(0);
+    out
+}
+
 /// A message of type `p` with this body.
 pub(crate) fn password_message(body: &[u8]) -> BytesMut {
     let mut out = BytesMut::with_capacity(5 + body.len());

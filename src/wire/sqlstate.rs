@@ -17,6 +17,14 @@ impl SqlState {
     pub(crate) const TRANSACTION_RESOLUTION_UNKNOWN: Self = Self("08007");
     pub(crate) const INVALID_PASSWORD: Self = Self("28P01");
     pub(crate) const INVALID_AUTHORIZATION: Self = Self("28000");
+    /// A client was idle for too long.
+    pub(crate) const IDLE_SESSION_TIMEOUT: Self = Self("57P05");
+    /// A client was idle in a transaction for too long.
+    pub(crate) const IDLE_IN_TRANSACTION_TIMEOUT: Self = Self("25P03");
+    /// A transaction took too long.
+    pub(crate) const TRANSACTION_TIMEOUT: Self = Self("25P04");
+    /// A statement took too long.
+    pub(crate) const QUERY_CANCELED: Self = Self("57014");
     pub(crate) const FEATURE_NOT_SUPPORTED: Self = Self("0A000");
     pub(crate) const PROTOCOL_VIOLATION: Self = Self("08P01");
 

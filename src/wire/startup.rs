@@ -91,6 +91,30 @@ impl CancelKey {
         })
     }
 
+    /// A key of the proxy's own for the same process, as long as this one.
+    pub(crate) fn disguised(&self, mut random: impl FnMut() -> u8) -> Self {
+        Self {
+            pid: self.pid,
+            secret: self.secret.iter().map(|_| random()).collect(),
+        }
+    }
+
+    /// The secret's length in bytes: 4 before protocol 3.2.
+    pub(crate) fn with_secret(pid: u32, secret: &[u8]) -> Self {
+        Self {
+            pid,
+            secret: secret.into(),
+        }
+    }
+
+    /// Body of the BackendKeyData that gives this key to a client.
+    pub(crate) fn key_data(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(4 + self.secret.len());
+        body.put_u32(self.pid);
+        body.extend_from_slice(&self.secret);
+        body
+    }
+
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
     }

@@ -1,0 +1,106 @@
+//! A client without a connection: until it wants one, or leaves.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::super::flow::Step;
+use super::super::handle::{Handle, Order};
+use super::relay::Line;
+use crate::wire::backend;
+use crate::wire::frame::{BadLength, Frame};
+use crate::wire::frontend;
+
+/// Why an idle client is idle no longer.
+#[derive(Debug)]
+pub(super) enum Stir {
+    /// It has sent something for a server.
+    Wants,
+    Left,
+    Lost(io::Error),
+    BadClient(BadLength),
+    /// It was told to go.
+    Ordered(Order),
+}
+
+/// A batch that cannot be served is answered with an error, and what belongs to it
+/// is skipped as a server would.
+#[derive(Debug, Default)]
+pub(super) enum Refusal {
+    #[default]
+    Over,
+    /// The batch that begins with the next frame gets this error.
+    Answer(Bytes),
+    /// It has got it; its Sync has not come yet.
+    Skipping,
+}
+
+impl Refusal {
+    fn on_frontend(&mut self, frame: Frame<'_>, replies: &mut Vec<u8>) -> Step {
+        if frame.tag == frontend::TERMINATE {
+            return Step::Stop;
+        }
+        let alone = matches!(frame.tag, frontend::QUERY | frontend::FUNCTION_CALL);
+        match std::mem::take(self) {
+            Self::Over => return Step::Stop,
+            Self::Answer(error) if frame.tag != frontend::SYNC => {
+                replies.extend_from_slice(&error);
+                if !alone {
+                    *self = Self::Skipping;
+                    return Step::Drop;
+                }
+            }
+            Self::Skipping if frame.tag != frontend::SYNC => {
+                *self = Self::Skipping;
+                return Step::Drop;
+            }
+            Self::Answer(_) | Self::Skipping => {}
+        }
+        replies.extend_from_slice(&backend::READY_IDLE);
+        Step::Drop
+    }
+}
+
+impl Line {
+    /// Waits until the client wants something.
+    pub(super) fn poll_idle(
+        &mut self,
+        cx: &mut Context<'_>,
+        refusal: &mut Refusal,
+        handle: &Handle,
+    ) -> Poll<Stir> {
+        loop {
+            let mut replies = Vec::new();
+            let looked = self
+                .to_upstream
+                .look(|frame, _| refusal.on_frontend(frame, &mut replies));
+            if let Err(error) = looked {
+                return Poll::Ready(Stir::BadClient(error));
+            }
+            if !replies.is_empty() {
+                self.to_client.append(&replies);
+            }
+            if let Err(error) = self.to_client.poll_drain(cx, &mut self.client) {
+                return Poll::Ready(Stir::Lost(error));
+            }
+            match self.to_upstream.upcoming() {
+                Err(error) => return Poll::Ready(Stir::BadClient(error)),
+                Ok(Some(frontend::TERMINATE)) => return Poll::Ready(Stir::Left),
+                Ok(Some(_)) => return Poll::Ready(Stir::Wants),
+                Ok(None) => {}
+            }
+            match self.to_upstream.poll_read(cx, &mut self.client) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Stir::Left),
+                Poll::Ready(Err(error)) => return Poll::Ready(Stir::Lost(error)),
+                Poll::Pending => {
+                    return match handle.poll_order(cx) {
+                        Some(order) => Poll::Ready(Stir::Ordered(order)),
+                        None => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What is known of a database beyond a single session: what its catalog proves,
+//! and how often its definitions have changed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use crate::state::proof::{Catalog, Verdict};
+use crate::wire::sql::Statement;
+
+/// The catalog is asked again when an answer is this old, for the sake of
+/// definitions that change elsewhere; at twice the age it proves nothing any more.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Of one database of one upstream; shared by the sessions of its pools.
+#[derive(Debug)]
+pub(super) struct Knowledge {
+    known: ArcSwap<Known>,
+    /// Definitions have changed this often, as far as was seen.
+    epoch: AtomicU32,
+    /// Somebody is asking the catalog.
+    asking: AtomicBool,
+    began: Instant,
+    /// Milliseconds since `began` at which the catalog was asked last.
+    asked: AtomicU64,
+}
+
+/// One answer of the catalog.
+#[derive(Debug)]
+pub(super) struct Known {
+    catalog: Option<Catalog>,
+    /// Of definitions, when the question was asked.
+    epoch: u32,
+    /// Counts answers.
+    pub(super) edition: u32,
+}
+
+impl Knowledge {
+    pub(super) fn new() -> Self {
+        Self {
+            known: ArcSwap::from_pointee(Known {
+                catalog: None,
+                epoch: 0,
+                edition: 0,
+            }),
+            // Nothing is known: the first answer is of the next epoch.
+            epoch: AtomicU32::new(1),
+            asking: AtomicBool::new(false),
+            began: Instant::now(),
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// A definition has changed, or is about to.
+    pub(super) fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The last answer, if nothing has happened since that could make it wrong.
+    pub(super) fn known(&self) -> Option<arc_swap::Guard<Arc<Known>>> {
+        let known = self.known.load();
+        let holds = known.epoch == self.epoch() && self.age() <= 2 * FRESH;
+        (holds && known.catalog.is_some()).then_some(known)
+    }
+
+    /// Whether the caller is to ask the catalog, and nobody else; it owes an
+    /// [`Self::answered`] then.
+    pub(super) fn claim_question(&self) -> Option<Question> {
+        let epoch = self.epoch();
+        let known = self.known.load();
+        let stale = known.epoch != epoch || self.age() > FRESH;
+        (stale && !self.asking.swap(true, Ordering::AcqRel)).then_some(Question { epoch })
+    }
+
+    fn age(&self) -> Duration {
+        let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(asked)
+    }
+
+    pub(super) fn answered(&self, question: Question, catalog: Option<Catalog>) {
+        let edition = self.known.load().edition.wrapping_add(1);
+        self.known.store(Arc::new(Known {
+            catalog,
+            epoch: question.epoch,
+            edition,
+        }));
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.asked.store(now, Ordering::Relaxed);
+        self.asking.store(false, Ordering::Release);
+    }
+
+    /// The question could not be asked after all.
+    pub(super) fn not_answered(&self) {
+        self.asking.store(false, Ordering::Release);
+    }
+}
+
+/// The right to ask the catalog.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    epoch: u32,
+}
+
+impl Known {
+    pub(super) fn judge(&self, statement: &Statement<'_>) -> Verdict {
+        self.catalog
+            .as_ref()
+            .map_or(Verdict::Unproven, |catalog| catalog.judge(statement))
+    }
+}

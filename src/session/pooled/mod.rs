@@ -1,0 +1,253 @@
+//! A client of a pool: it stays, and connections come and go beneath it.
+//!
+//! It keeps the connection that it used last for as long as nobody else needs it,
+//! so that alone it is served as in session mode. A connection changes hands only
+//! between transactions, and only when it is known what the client leaves on it:
+//! see `state::trace`.
+
+mod guest;
+mod idle;
+mod knowledge;
+mod login;
+mod relay;
+mod talk;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::handle::{Activity, Order};
+use super::registry::{Entry, Seat};
+use super::relay::Departure;
+use super::{Ending, Leg, Parting, Service, close};
+use crate::config::values::{PoolPlan, Scrub};
+use crate::fault::{ClientFacing as _, Fault};
+use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
+use crate::state::scrub;
+use crate::state::trace::Residue;
+use crate::upstream::Upstream;
+use crate::wire::frontend;
+use crate::wire::sqlstate::SqlState;
+
+use guest::Guest;
+use idle::{Refusal, Stir};
+use relay::{Leave, Line, Relay};
+use talk::{Health, Held, Need, Rules, Talk};
+
+pub(super) use knowledge::Knowledge;
+pub(super) use login::{Welcome, welcome};
+
+/// A client of a pool, logged in.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    service: &'a Service,
+    entry: Entry,
+    line: Line,
+    guest: Box<Guest>,
+    pool: Arc<Pool>,
+    plan: Arc<PoolPlan>,
+    upstream: Arc<Upstream>,
+    seat: Arc<Seat>,
+    refusal: Refusal,
+    /// Version of TLS of the connection it had last.
+    tls: &'static str,
+}
+
+impl Session<'_> {
+    /// Serves the client until it leaves.
+    pub(super) async fn run(mut self) -> (Ending, Parting) {
+        let departure = self.serve().await;
+        let Self { line, entry, .. } = self;
+        drop(entry);
+        let (client, told) = line.part(departure.told()).await;
+        let over = Leg {
+            upstream: self.upstream,
+            tls: self.tls,
+        };
+        let ending = Ending::Carried {
+            reason: departure.label(),
+            detail: departure.detail(),
+            over,
+        };
+        (ending, Parting::of(client, told))
+    }
+
+    async fn serve(&mut self) -> Departure {
+        loop {
+            let handle = Arc::clone(self.entry.handle());
+            handle.set_activity(Activity::Idle);
+            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, &handle)).await;
+            match stir {
+                Stir::Wants => {}
+                Stir::Left => return Departure::ClientLeft,
+                Stir::Lost(error) => return Departure::ClientLost(error),
+                Stir::BadClient(error) => return Departure::BadClient(error),
+                Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
+                Stir::Ordered(_) => return Departure::Ordered,
+            }
+            // Boxed: an idle client is not to pay for what a lease needs.
+            let departure = match Box::pin(self.lease()).await {
+                Ok(lease) => Box::pin(self.carry(lease)).await,
+                Err(fault) => {
+                    self.service.metrics.refused(fault.label);
+                    self.refusal = Refusal::Answer(fault.error());
+                    None
+                }
+            };
+            if let Some(departure) = departure {
+                return departure;
+            }
+        }
+    }
+
+    /// A connection that this client may use.
+    async fn lease(&mut self) -> Result<Lease, Fault> {
+        self.entry.handle().set_activity(Activity::Waiting);
+        let deadline = Instant::now() + self.plan.query_wait_timeout;
+        loop {
+            let want = Want {
+                client: self.guest.id,
+                prefer: self.guest.last,
+            };
+            let lease = self.pool.lease(want, deadline).await.map_err(|error| error.fault())?;
+            // A setting with a dot, once made, is never unmade: who has not made
+            // it must not see that it exists.
+            let own = |name: &[u8]| self.guest.settings.made(name);
+            if lease.owner == Some(self.guest.id) || lease.placeholders.iter().all(|name| own(name)) {
+                return Ok(lease);
+            }
+            lease.close(UpstreamState::AtRest);
+        }
+    }
+
+    /// Carries over `lease` until the client has left; `None` when it goes on
+    /// without a connection.
+    async fn carry(&mut self, mut lease: Lease) -> Option<Departure> {
+        let handle = Arc::clone(self.entry.handle());
+        self.seat.take(&lease.key, &self.upstream);
+        self.guest.last = Some(lease.id());
+        self.tls = lease.stream.tls_version();
+        let mut text = Vec::new();
+        let batches = self.introduce(&mut lease, &mut text);
+        self.line.to_upstream.append(&text);
+
+        let rules = Rules {
+            mode: self.plan.mode,
+            on_session_state: self.plan.on_session_state,
+        };
+        let mut talk = Talk::new(&mut self.guest, rules);
+        for _ in 0..batches {
+            talk.own_query();
+        }
+        talk.introducing = batches;
+        if batches == 0 {
+            let connection = &mut *lease;
+            let held = Held {
+                statements: &mut connection.statements,
+                reported: &mut connection.reported,
+            };
+            let mut told = Vec::new();
+            talk.tell(&held, &mut told);
+            self.line.to_client.append(&told);
+        }
+        let mut relay = Relay::new(&mut self.line, lease, talk, (&handle, &self.service.metrics));
+        let leave = loop {
+            match relay.run().await {
+                Leave::Needs(Need::Vacant(database)) => {
+                    self.pool.vacate(&database).await;
+                    relay.satisfied();
+                }
+                other => break other,
+            }
+        };
+        let health = relay.talk.health;
+        let owes = !relay.talk.ledger.owes_nothing();
+        let lease = relay.into_lease();
+        self.seat.leave();
+        match leave {
+            Leave::Over(departure) => {
+                lease.close(state_after(&departure, owes));
+                Some(departure)
+            }
+            _ if health != Health::Good => {
+                lease.close(UpstreamState::AtRest);
+                matches!(leave, Leave::ClientLeft).then_some(Departure::ClientLeft)
+            }
+            Leave::ClientLeft => {
+                self.take_leave(lease);
+                Some(Departure::ClientLeft)
+            }
+            Leave::Released | Leave::Needs(_) => {
+                lease.check_in();
+                None
+            }
+        }
+    }
+
+    /// What has to be sent first for the connection to be this client's; says how
+    /// many batches that is.
+    fn introduce(&mut self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
+        let id = self.guest.id;
+        let connection = &mut **lease;
+        if connection.owner == Some(id) {
+            return 0;
+        }
+        connection.owner = Some(id);
+        connection.statements.handed_over();
+        let settings = self.guest.settings.fingerprint();
+        let clean = connection.left == Left::Nothing && connection.settings == settings;
+        let scrubs = match self.plan.scrub {
+            Scrub::Auto => !clean,
+            Scrub::Always => true,
+            Scrub::Never => false,
+        };
+        if !scrubs {
+            return 0;
+        }
+        let mut batches = 1;
+        let mut text = Vec::new();
+        if connection.left == Left::Full {
+            out.extend_from_slice(&frontend::query(scrub::FULL));
+            connection.statements.clear();
+            batches += 1;
+        } else {
+            text.extend_from_slice(scrub::LIGHT);
+        }
+        self.guest.settings.replay(&mut text);
+        out.extend_from_slice(&frontend::query(&text));
+        connection.left = Left::Nothing;
+        connection.settings = settings;
+        batches
+    }
+
+    /// The client has left at rest: the connection is for others.
+    fn take_leave(&mut self, mut lease: Lease) {
+        let left = match self.guest.trace.residue() {
+            Residue::Close => {
+                lease.close(UpstreamState::AtRest);
+                return;
+            }
+            Residue::Nothing => Left::Nothing,
+            Residue::Scrub => Left::Light,
+            Residue::Discard => Left::Full,
+        };
+        let connection = &mut *lease;
+        connection.left = connection.left.max(left);
+        connection.settings = self.guest.settings.fingerprint();
+        connection.placeholders.extend(self.guest.settings.placeholders().map(Into::into));
+        connection.owner = None;
+        lease.check_in();
+    }
+}
+
+/// What the connection is in the middle of when a session ends otherwise than by
+/// the client's leaving at rest.
+fn state_after(departure: &Departure, owes: bool) -> UpstreamState {
+    match departure {
+        Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
+        Departure::BadUpstream(_) => UpstreamState::Torn,
+        _ if owes => UpstreamState::Busy,
+        _ => UpstreamState::AtRest,
+    }
+}

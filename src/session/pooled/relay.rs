@@ -1,0 +1,373 @@
+//! Carrying over a lease: both directions in one task, until the connection can go
+//! back, or cannot go on.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::timeout;
+
+use super::super::close::CLIENT_PATIENCE;
+use super::super::flow::{Flow, FlowError, Turn};
+use super::super::handle::{Activity, Handle, Order};
+use super::super::relay::Departure;
+use super::talk::{ClientSide, Errand, Health, Held, Need, Talk};
+use crate::config::values::PoolMode;
+use crate::fault::Fault;
+use crate::metrics::Metrics;
+use crate::pool::{Connection, Holder, Lease, Left};
+use crate::state::trace::Hold;
+use crate::state::{check, proof, trace};
+use crate::tls::MaybeTls;
+use crate::wire::frontend;
+use crate::wire::ledger::TransactionStatus;
+
+/// Why carrying stopped.
+#[derive(Debug)]
+pub(super) enum Leave {
+    /// The client needs no connection now.
+    Released,
+    /// A frame waits for something.
+    Needs(Need),
+    /// The client has left, and its connection is at rest.
+    ClientLeft,
+    /// The session is over.
+    Over(Departure),
+}
+
+/// The client's socket and what is on its way from and to it.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) client: MaybeTls,
+    pub(super) to_upstream: Flow,
+    pub(super) to_client: Flow,
+}
+
+impl Line {
+    /// The client's socket back, with everything written that it takes, and the
+    /// fault that can still be told: in the middle of a message nothing can.
+    pub(super) async fn part(mut self, told: Option<Fault>) -> (MaybeTls, Option<Fault>) {
+        let drained = poll_fn(|cx| match self.to_client.poll_drain(cx, &mut self.client) {
+            Ok(Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(()),
+        });
+        // Whoever does not take it has left.
+        let _ = timeout(CLIENT_PATIENCE, drained).await;
+        let told = told.filter(|_| self.to_client.is_clear());
+        (self.client, told)
+    }
+}
+
+/// A client with a connection.
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    line: &'a mut Line,
+    pub(super) lease: Lease,
+    pub(super) talk: Talk<'a>,
+    handle: &'a Handle,
+    metrics: &'a Metrics,
+    holder: Arc<Holder>,
+    /// As of the last time the connection was at rest; `None` while it is not.
+    hold: Option<Hold>,
+    activity: Activity,
+    unwritable: bool,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(
+        line: &'a mut Line,
+        lease: Lease,
+        talk: Talk<'a>,
+        (handle, metrics): (&'a Handle, &'a Metrics),
+    ) -> Self {
+        handle.set_activity(Activity::Active);
+        Self {
+            line,
+            lease,
+            talk,
+            handle,
+            metrics,
+            holder: Arc::new(Holder::default()),
+            hold: None,
+            activity: Activity::Active,
+            unwritable: false,
+        }
+    }
+
+    pub(super) async fn run(&mut self) -> Leave {
+        let leave = poll_fn(|cx| self.poll(cx)).await;
+        self.count();
+        leave
+    }
+
+    /// The frame that waited may go on.
+    pub(super) fn satisfied(&mut self) {
+        self.talk.satisfied = true;
+        self.line.to_upstream.resume();
+    }
+
+    /// The lease back, to be given to others or closed.
+    pub(super) fn into_lease(self) -> Lease {
+        self.lease
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+        loop {
+            if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
+                return Poll::Ready(Leave::Over(departure));
+            }
+            if let Poll::Ready(departure) = self.poll_to_client(cx) {
+                return Poll::Ready(Leave::Over(departure));
+            }
+            self.count();
+            if let Some(need) = self.talk.need.take() {
+                return Poll::Ready(Leave::Needs(need));
+            }
+            let order = self.handle.poll_order(cx);
+            match order {
+                Some(Order::End) => return Poll::Ready(Leave::Over(Departure::Ordered)),
+                Some(Order::TimedOut(limit)) => {
+                    return Poll::Ready(Leave::Over(Departure::TimedOut(limit)));
+                }
+                Some(Order::Drain) | None => {}
+            }
+            let next = if self.is_at_rest() {
+                self.rest(cx, order)
+            } else {
+                self.unrest()
+            };
+            match next {
+                Next::Wait => return Poll::Pending,
+                Next::Again => {}
+                Next::Leave(leave) => return Poll::Ready(leave),
+            }
+        }
+    }
+
+    /// Nothing is asked, nothing half-said, in no transaction.
+    fn is_at_rest(&self) -> bool {
+        self.talk.ledger.is_quiescent()
+            && self.line.to_upstream.is_clear()
+            && self.line.to_client.is_between_frames()
+    }
+
+    fn unrest(&mut self) -> Next {
+        if self.hold.take().is_some() {
+            self.lease.resume(&self.holder);
+        }
+        let talk = &mut self.talk;
+        let may_end = talk.client == ClientSide::Gone
+            && talk.ledger.owes_nothing()
+            && talk.ledger.status() != TransactionStatus::Idle
+            && self.line.to_upstream.is_clear()
+            && matches!(talk.errand, Errand::None);
+        if !may_end {
+            return Next::Wait;
+        }
+        self.send(b"ROLLBACK", Errand::Rollback);
+        Next::Again
+    }
+
+    /// What to do with a connection that is at rest.
+    fn rest(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Next {
+        if let Some(next) = self.finish_errand() {
+            return next;
+        }
+        if self.talk.client == ClientSide::Gone {
+            return Next::Leave(Leave::ClientLeft);
+        }
+        if order.is_some() && self.line.to_client.is_empty() {
+            return Next::Leave(Leave::Over(Departure::Ordered));
+        }
+        if self.talk.stirred || self.hold.is_none() {
+            self.talk.stirred = false;
+            return self.settle();
+        }
+        match &self.hold {
+            Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
+            Some(Hold::Soft) => Next::Leave(self.release(Left::Light)),
+            Some(Hold::Check(_)) => {
+                let mut text = Vec::new();
+                let reader = check::ask(&self.talk.guest.settings, &mut text);
+                self.send(&text, Errand::Check(reader));
+                Next::Again
+            }
+            _ => self.learn(),
+        }
+    }
+
+    /// A transaction has ended: does the connection go back?
+    fn settle(&mut self) -> Next {
+        let talk = &mut self.talk;
+        if std::mem::take(&mut talk.changes.definitions) {
+            talk.guest.knowledge.changed();
+        }
+        if std::mem::take(&mut talk.changes.logins) {
+            self.lease.new_generation();
+        }
+        let hold = match talk.rules.mode {
+            PoolMode::Session => Hold::Hard(trace::Reason::SessionMode),
+            _ => talk.guest.trace.settle(&talk.guest.settings),
+        };
+        if hold == Hold::Free && !talk.guest.statements.must_stay() {
+            return Next::Leave(self.release(Left::Nothing));
+        }
+        if self.hold.is_none() && matches!(hold, Hold::Soft | Hold::Check(_)) {
+            self.lease.hold(&self.holder);
+        }
+        self.hold = Some(hold);
+        Next::Again
+    }
+
+    /// An idle moment: is there something to be learnt from the catalog?
+    fn learn(&mut self) -> Next {
+        let Some(Hold::Check(reason)) = self.hold else {
+            return Next::Wait;
+        };
+        if !reason.may_be_proven() {
+            return Next::Wait;
+        }
+        let Some(question) = self.talk.guest.knowledge.claim_question() else {
+            return Next::Wait;
+        };
+        let reader = proof::Reader::new(question);
+        self.send(proof::census(), Errand::Census(reader));
+        Next::Again
+    }
+
+    /// `None` if there was none.
+    fn finish_errand(&mut self) -> Option<Next> {
+        let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
+        self.line.to_upstream.resume();
+        let guest = &mut *self.talk.guest;
+        match errand {
+            Errand::None | Errand::Rollback => return None,
+            Errand::Census(reader) => {
+                guest.knowledge.answered(reader.finish());
+                return Some(Next::Again);
+            }
+            Errand::Check(reader) => {
+                let findings = reader.finish();
+                let verdict = findings.verdict();
+                guest.trace.checked(&verdict);
+                if verdict.may_leave() {
+                    guest.settings.adopt(&findings);
+                    return Some(Next::Leave(self.release(Left::Light)));
+                }
+                self.holder.refuse();
+                tracing::info!(session = guest.id, reason = verdict.label(), "client keeps its connection");
+                self.metrics.pinned(verdict.label());
+            }
+        }
+        Some(Next::Again)
+    }
+
+    /// Sends a text of the proxy's own; the client's messages wait until it is done.
+    fn send(&mut self, text: &[u8], errand: Errand) {
+        self.line.to_upstream.append(&frontend::query(text));
+        self.talk.own_query();
+        self.talk.errand = errand;
+    }
+
+    fn release(&mut self, left: Left) -> Leave {
+        let guest = &mut *self.talk.guest;
+        let connection = &mut *self.lease;
+        connection.left = connection.left.max(left);
+        connection.settings = guest.settings.fingerprint();
+        connection.placeholders.extend(guest.settings.placeholders().map(Into::into));
+        guest.trace.reset();
+        Leave::Released
+    }
+
+    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        let Connection { stream, statements, reported, .. } = &mut *self.lease;
+        let line = &mut *self.line;
+        if self.unwritable {
+            return Poll::Pending;
+        }
+        if self.talk.client == ClientSide::Gone {
+            self.unwritable = line.to_upstream.poll_drain(cx, stream).is_err();
+            return Poll::Pending;
+        }
+        let talk = &mut self.talk;
+        let mut held = Held { statements, reported };
+        let turn = line.to_upstream.turn(cx, &mut line.client, stream, |frame, before| {
+            talk.on_frontend(&mut held, frame, before)
+        });
+        match turn {
+            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => Poll::Pending,
+            Ok(Turn::Ended) => {
+                talk.client = ClientSide::Gone;
+                Poll::Pending
+            }
+            // The server's last words, if any, are still to be read and passed on.
+            Err(FlowError::Destination(_)) => {
+                self.unwritable = true;
+                Poll::Pending
+            }
+            Err(FlowError::Source(_)) if talk.client == ClientSide::Gone => Poll::Pending,
+            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
+            Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
+        }
+    }
+
+    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+        let Connection { stream, statements, reported, .. } = &mut *self.lease;
+        let line = &mut *self.line;
+        let talk = &mut self.talk;
+        let mut held = Held { statements, reported };
+        let turn = line.to_client.turn(cx, stream, &mut line.client, |frame, before| {
+            talk.on_backend(&mut held, frame, before)
+        });
+        if talk.health == Health::Broken {
+            return Poll::Ready(lost(talk, None));
+        }
+        Poll::Ready(match turn {
+            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => return Poll::Pending,
+            Ok(Turn::Ended) => lost(talk, None),
+            Err(FlowError::Source(error)) => {
+                line.to_client.end_source();
+                lost(talk, Some(error))
+            }
+            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
+            Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
+        })
+    }
+
+    /// Reports what was carried since the last time.
+    fn count(&mut self) {
+        let up = self.line.to_upstream.take_carried();
+        let down = self.line.to_client.take_carried();
+        if up > 0 {
+            self.metrics.bytes_to_upstream.increment(up);
+        }
+        if down > 0 {
+            self.metrics.bytes_to_client.increment(down);
+        }
+        let activity = Activity::of(&self.talk.ledger);
+        if activity != self.activity {
+            self.activity = activity;
+            self.handle.set_activity(activity);
+        }
+    }
+}
+
+fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
+    match (talk.health, talk.client) {
+        (Health::Farewell, _) => Departure::UpstreamEnded,
+        (_, ClientSide::Gone) => Departure::ClientLeft,
+        _ => Departure::UpstreamLost {
+            commit_in_flight: talk.commit.in_flight(),
+            error,
+        },
+    }
+}
+
+/// What follows from a look at the connection.
+#[derive(Debug)]
+enum Next {
+    Wait,
+    Again,
+    Leave(Leave),
+}
