@@ -13,7 +13,8 @@ use super::layer::{Set, Table};
 use super::problem::{At, Problems};
 use super::schema::{Fallback, Key, Repeat, Section};
 use super::values::{
-    AuthMode, ChannelBinding, LogFormat, Negotiation, PoolMode, Priority, SaslPlus, TlsVersion,
+    AuthMode, ChannelBinding, LogFormat, Negotiation, OnSessionState, PoolMode, Priority, SaslPlus,
+    Scrub, TlsVersion,
 };
 use crate::secret::Secret;
 
@@ -79,6 +80,7 @@ pub(super) const SECTIONS: &[Section] = &[
     AuthKeys::SECTION,
     UserKeys::SECTION,
     DatabaseKeys::SECTION,
+    PoolingKeys::SECTION,
     PoolKeys::SECTION,
     AdminKeys::SECTION,
     LogKeys::SECTION,
@@ -239,6 +241,12 @@ section! {
         upstream_password_file: FilePath;
         /// Environment variable that holds the password of `upstream_user`.
         upstream_password_env: Text;
+        /// When a connection of this user goes back to be used by others.
+        pool_mode: PoolMode ~ "the database's, else `pooling.pool_mode`";
+        /// Connections of this user to one database at most.
+        pool_size: u32 ~ "the database's, else `pooling.default_pool_size`";
+        /// Who is served first when the cap is reached.
+        priority: Priority ~ "medium";
     }
 }
 
@@ -247,6 +255,52 @@ section! {
     Named DatabaseKeys "databases" {
         /// Database on the upstream.
         dbname: Text ~ "the section's name";
+        /// When a connection to this database goes back to be used by others.
+        pool_mode: PoolMode ~ "`pooling.pool_mode`";
+        /// Connections of one user to this database at most.
+        pool_size: u32 ~ "`pooling.default_pool_size`";
+        /// Connections of one user to this database that are kept warm.
+        min_pool_size: u32 ~ "`pooling.min_pool_size`";
+    }
+}
+
+section! {
+    /// What holds for every pool, and for clients that no `[[pools]]` entry is for.
+    Once PoolingKeys "pooling" {
+        /// When a connection goes back to be used by others; with `session`, a client without a `[[pools]]` entry has one of its own.
+        pool_mode: PoolMode = "session";
+        /// Connections of one user to one database at most.
+        default_pool_size: u32 = "20";
+        /// Connections of one user to one database that are kept warm.
+        min_pool_size: u32 = "0";
+        /// Connections beyond a pool's size, for clients that waited `reserve_pool_timeout`.
+        reserve_pool_size: u32 = "0";
+        /// How long a client waits before the reserve is used.
+        reserve_pool_timeout: Duration = "5s";
+        /// Age at which an idle connection is closed; `0s` is never.
+        server_lifetime: Duration = "1h";
+        /// How long a connection may be idle before it is closed; `0s` is for ever.
+        server_idle_timeout: Duration = "10m";
+        /// Longest pause between logins that fail.
+        server_login_retry: Duration = "1s";
+        /// Logins in flight at once to one upstream; 0 is no limit.
+        max_logins: u32 = "4";
+        /// Named statements kept on one server connection.
+        max_prepared_statements: u32 = "200";
+        /// Whether a connection is cleaned for its next client: unless proven clean, always, or never (for measuring only).
+        scrub: Scrub = "auto";
+        /// What happens to a client with session state that cannot be carried to another connection: it keeps this one, gets an error, or loses the state.
+        on_session_state: OnSessionState = "pin";
+        /// Connections of a pool that clients may keep for their session state.
+        max_pinned: u32 ~ "one less than the pool's size, at least 1";
+        /// Longest statement; `0s` is no limit, here and below.
+        query_timeout: Duration = "0s";
+        /// Longest transaction.
+        transaction_timeout: Duration = "0s";
+        /// Longest pause of a client inside a transaction.
+        idle_transaction_timeout: Duration = "0s";
+        /// Longest pause of a client outside a transaction.
+        client_idle_timeout: Duration = "0s";
     }
 }
 
@@ -256,15 +310,35 @@ section! {
         /// Name of the pool; also a database name that clients may ask for.
         name: Text;
         /// When a connection goes back to be used by others.
-        mode: PoolMode = "session";
-        /// Connections at most.
+        mode: PoolMode ~ "the user's `pool_mode`, else the database's, else `pooling.pool_mode`";
+        /// Connections at most; of each user, where the pool has no `user`.
         size: u32;
         /// Database on the upstream.
         database: Text;
-        /// The only user of the pool.
+        /// The only user of the pool, as the upstream knows it; without, every user of the database.
         user: Text;
         /// Who is served first when the cap is reached.
-        priority: Priority = "medium";
+        priority: Priority ~ "the user's, else medium";
+        /// Connections that are kept warm.
+        min_size: u32 ~ "the database's `min_pool_size`, else `pooling.min_pool_size`";
+        /// Connections beyond `size`, for clients that waited `pooling.reserve_pool_timeout`.
+        reserve_size: u32 ~ "`pooling.reserve_pool_size`";
+        /// Age at which an idle connection is closed; `0s` is never.
+        server_lifetime: Duration ~ "`pooling.server_lifetime`";
+        /// How long a connection may be idle before it is closed; `0s` is for ever.
+        server_idle_timeout: Duration ~ "`pooling.server_idle_timeout`";
+        /// Connections that clients may keep for their session state.
+        max_pinned: u32 ~ "`pooling.max_pinned`";
+        /// How long a client waits for a connection.
+        query_wait_timeout: Duration ~ "`limits.query_wait_timeout`";
+        /// Longest statement; `0s` is no limit, here and below.
+        query_timeout: Duration ~ "`pooling.query_timeout`";
+        /// Longest transaction.
+        transaction_timeout: Duration ~ "`pooling.transaction_timeout`";
+        /// Longest pause of a client inside a transaction.
+        idle_transaction_timeout: Duration ~ "`pooling.idle_transaction_timeout`";
+        /// Longest pause of a client outside a transaction.
+        client_idle_timeout: Duration ~ "`pooling.client_idle_timeout`";
     }
 }
 

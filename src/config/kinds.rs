@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::problem::Bad;
 use super::values::AuthMode;
 use super::values::{
-    ChannelBinding, LogFormat, Negotiation, PoolMode, Priority, SaslPlus, TlsVersion,
+    ChannelBinding, LogFormat, Negotiation, OnSessionState, PoolMode, Priority, SaslPlus, Scrub,
+    TlsVersion,
 };
 use crate::secret::Secret;
 
@@ -339,4 +340,6 @@ choice!(AuthMethod {
 });
 choice!(PoolMode { "session" => Session, "transaction" => Transaction, "statement" => Statement });
 choice!(Priority { "high" => High, "medium" => Medium, "low" => Low });
+choice!(Scrub { "auto" => Auto, "always" => Always, "never" => Never });
+choice!(OnSessionState { "pin" => Pin, "error" => Error, "ignore" => Ignore });
 choice!(LogFormat { "text" => Text, "json" => Json });

@@ -13,6 +13,9 @@ use super::schema::{Section, nearest};
 
 const LIST: &str = "connection_pools";
 
+/// The plan's fields; a pool has more keys in `[[pools]]`.
+const FIELDS: &[&str] = &["name", "mode", "size", "database", "user", "priority"];
+
 /// Reads the text of the file at `path`; its pools are numbered from `first`.
 pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Problems) -> Layer {
     let mut layer = Layer::new("pools file");
@@ -82,9 +85,9 @@ pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Probl
 
 /// The text form of a field; `null` is an absent one.
 fn field(section: &Section, name: &str, value: &Json) -> Result<Option<Value>, Bad> {
-    let Some(key) = section.key(name) else {
-        let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
-        return Err(unknown(name, &names));
+    let of_plan = section.key(name).filter(|key| FIELDS.contains(&key.name));
+    let Some(key) = of_plan else {
+        return Err(unknown(name, FIELDS));
     };
     match (key.info.shape, value) {
         (_, Json::Null) => Ok(None),

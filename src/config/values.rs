@@ -11,6 +11,14 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "resolved and checked; served by the pools later")
+)]
+mod pooling;
+
+pub(crate) use pooling::{Overrides, Pool, PoolPlan, Pooling, Rules, Timeouts, unless_zero};
+
 /// The whole configuration of one proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -27,6 +35,12 @@ pub(crate) struct Config {
     /// Database names that clients ask for, mapped to what the upstream is asked for.
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) pools: Vec<Pool>,
+    /// Which pool a client uses, and what applies there.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "resolved and checked; served by the pools later")
+    )]
+    pub(crate) pooling: Arc<Pooling>,
     pub(crate) admin: Admin,
     pub(crate) log: Log,
     /// Said at every start: lowered verification, raised modes, readable secret files.
@@ -253,7 +267,7 @@ pub(crate) struct Database {
 }
 
 /// When an upstream connection goes back to be used by others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PoolMode {
     Session,
     Transaction,
@@ -261,22 +275,33 @@ pub(crate) enum PoolMode {
 }
 
 /// Who is served first when the cap is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Priority {
     High,
     Medium,
     Low,
 }
 
-/// One `[[pools]]` entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pool {
-    pub(crate) name: String,
-    pub(crate) mode: PoolMode,
-    pub(crate) size: u32,
-    pub(crate) database: String,
-    pub(crate) user: Option<String>,
-    pub(crate) priority: Priority,
+/// Whether a connection is cleaned at its hand-over to another client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Scrub {
+    /// Unless what ran on it is proven to leave nothing behind.
+    Auto,
+    Always,
+    /// For measuring: clients see what others left.
+    Never,
+}
+
+/// What happens to a client that leaves state on a connection which cannot be
+/// carried to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum OnSessionState {
+    /// It keeps the connection.
+    Pin,
+    /// It gets an error.
+    Error,
+    /// The state is lost.
+    Ignore,
 }
 
 /// Section `[admin]`.

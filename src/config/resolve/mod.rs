@@ -3,6 +3,7 @@
 
 mod files;
 mod listen;
+mod pooling;
 mod pools;
 mod upstream;
 mod users;
@@ -10,6 +11,7 @@ mod users;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
@@ -51,7 +53,16 @@ pub(super) fn resolve(
     let listen = listen::resolve(desk, auth, &users);
     refuse_loops(desk, &listen, &upstreams);
     let limits = limits(desk);
-    let pools = pools::resolve_all(desk, limits.max_upstream_conn);
+    let pooling_keys = pooling::read(desk);
+    let pools = pools::resolve_all(desk, &pooling_keys, limits.max_upstream_conn);
+    pools::warn_of_strangers(desk, &pools, &users);
+    let found = pooling::Found {
+        keys: &pooling_keys,
+        limits: &limits,
+        auth: &auth_keys,
+        pools: &pools,
+    };
+    let pooling = Arc::new(pooling::resolve(desk, &found));
     let databases = pools::databases(desk, &pools);
     let admin = admin(desk);
     let log = log(desk);
@@ -65,6 +76,7 @@ pub(super) fn resolve(
         users,
         databases,
         pools,
+        pooling,
         admin,
         log,
         warnings: desk.problems.warnings.clone(),
@@ -126,11 +138,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
 
 /// An application's `DB_HOST=localhost` in the proxy's own environment would have
 /// the proxy connect to itself until every descriptor is gone.
-fn refuse_loops(
-    desk: &mut Desk<'_>,
-    listen: &Listen,
-    upstreams: &BTreeMap<String, std::sync::Arc<Upstream>>,
-) {
+fn refuse_loops(desk: &mut Desk<'_>, listen: &Listen, upstreams: &BTreeMap<String, Arc<Upstream>>) {
     for (name, upstream) in upstreams {
         let listens_there = match &upstream.address {
             UpstreamAddress::Tcp { host, port } => {

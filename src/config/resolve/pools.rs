@@ -1,17 +1,25 @@
 //! `[[pools]]`, the pools file, and the database names that clients ask for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Desk, at_least_one};
-use crate::config::keys::{DatabaseKeys, PoolKeys};
+use super::{Desk, at_least_one, pooling, some_time};
+use crate::config::keys::{DatabaseKeys, PoolKeys, PoolingKeys};
 use crate::config::layer::Set;
 use crate::config::problem::Bad;
 use crate::config::schema::missing;
-use crate::config::values::{Database, Pool};
+use crate::config::values::{Database, Overrides, Pool, PoolMode, User};
 
-pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Pool> {
+pub(super) fn resolve_all(
+    desk: &mut Desk<'_>,
+    pooling: &PoolingKeys,
+    max_upstream_conn: u32,
+) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
-    let mut sum: u64 = 0;
+    let mut sum = Sum {
+        most: u64::from(max_upstream_conn),
+        ..Sum::default()
+    };
     for entry in super::entries(desk, &PoolKeys::SECTION) {
         let table = desk.merged.table(&PoolKeys::SECTION, Some(&entry));
         let keys = PoolKeys::read(&table, desk.problems);
@@ -27,25 +35,111 @@ pub(super) fn resolve_all(desk: &mut Desk<'_>, max_upstream_conn: u32) -> Vec<Po
             desk.problems
                 .add(&name.at, Bad::new(message, "give each pool its own name"));
         }
-        let before = sum;
-        sum += u64::from(at_least_one(desk, size));
-        // Said once, at the pool that crosses the line.
-        if sum > u64::from(max_upstream_conn) && before <= u64::from(max_upstream_conn) {
-            desk.problems.add(&size.at, Bad::new(
-                format!("the pools up to here need {sum} connections, and limits.max_upstream_conn is {max_upstream_conn}"),
-                "make pools smaller, or raise max_upstream_conn if the server allows it",
-            ));
-        }
+        let reserve = keys.reserve_size.as_ref();
+        let reserve = reserve.unwrap_or(&pooling.reserve_pool_size).value;
+        sum.add(desk, size, reserve);
+        check(desk, &keys, size.value, pooling.pool_mode.value);
         pools.push(Pool {
             name: name.value.clone(),
-            mode: keys.mode.value,
-            size: size.value,
             database: database.value.clone(),
             user: keys.user.as_ref().map(|set| set.value.clone()),
-            priority: keys.priority.value,
+            overrides: overrides(desk, &keys),
         });
     }
     pools
+}
+
+/// What the pools up to here may take together.
+#[derive(Default)]
+struct Sum {
+    most: u64,
+    sizes: u64,
+    reserves: u64,
+}
+
+impl Sum {
+    fn add(&mut self, desk: &mut Desk<'_>, size: &Set<u32>, reserve: u32) {
+        let before = self.sizes + self.reserves;
+        self.sizes += u64::from(at_least_one(desk, size));
+        self.reserves += u64::from(reserve);
+        let sum = self.sizes + self.reserves;
+        // Said once, at the pool that crosses the line.
+        if sum > self.most && before <= self.most {
+            let reserves = match self.reserves {
+                0 => String::new(),
+                count => format!(" ({count} of them in reserve)"),
+            };
+            desk.problems.add(&size.at, Bad::new(
+                format!(
+                    "the pools up to here need {sum} connections{reserves}, and limits.max_upstream_conn is {}",
+                    self.most
+                ),
+                "make pools smaller, or raise max_upstream_conn if the server allows it",
+            ));
+        }
+    }
+}
+
+fn check(desk: &mut Desk<'_>, keys: &PoolKeys, size: u32, default_mode: PoolMode) {
+    if let Some(min) = &keys.min_size {
+        pooling::min_within_size(desk, min, size);
+    }
+    if let Some(set) = keys.max_pinned.as_ref().filter(|set| set.value > size) {
+        let message = format!("{} of {size} connections cannot be pinned", set.value);
+        desk.problems
+            .add(&set.at, Bad::new(message, format!("write at most {size}")));
+    }
+    let mode = keys.mode.as_ref().map_or(default_mode, |set| set.value);
+    if mode == PoolMode::Statement {
+        let timeouts = [&keys.transaction_timeout, &keys.idle_transaction_timeout];
+        for timeout in timeouts.into_iter().flatten() {
+            pooling::no_transactions(desk, timeout);
+        }
+    }
+}
+
+fn overrides(desk: &mut Desk<'_>, keys: &PoolKeys) -> Overrides {
+    fn value<T: Copy>(set: Option<&Set<T>>) -> Option<T> {
+        set.map(|set| set.value)
+    }
+    Overrides {
+        mode: value(keys.mode.as_ref()),
+        size: value(keys.size.as_ref()),
+        min_size: value(keys.min_size.as_ref()),
+        reserve_size: value(keys.reserve_size.as_ref()),
+        priority: value(keys.priority.as_ref()),
+        server_lifetime: value(keys.server_lifetime.as_ref()),
+        server_idle_timeout: value(keys.server_idle_timeout.as_ref()),
+        max_pinned: value(keys.max_pinned.as_ref()),
+        query_wait_timeout: keys
+            .query_wait_timeout
+            .as_ref()
+            .map(|set| some_time(desk, set)),
+        query_timeout: value(keys.query_timeout.as_ref()),
+        transaction_timeout: value(keys.transaction_timeout.as_ref()),
+        idle_transaction_timeout: value(keys.idle_transaction_timeout.as_ref()),
+        client_idle_timeout: value(keys.client_idle_timeout.as_ref()),
+    }
+}
+
+/// In held mode every role is known, so a pool that nobody can use is seen.
+pub(super) fn warn_of_strangers(
+    desk: &mut Desk<'_>,
+    pools: &[Pool],
+    users: &BTreeMap<String, Arc<User>>,
+) {
+    if users.is_empty() {
+        return;
+    }
+    for pool in pools {
+        let Some(role) = &pool.user else { continue };
+        if users.values().all(|user| user.upstream_user != *role) {
+            desk.problems.warn(format!(
+                "pool {:?} is not used: no user has the role {role:?} on the upstream",
+                pool.name
+            ));
+        }
+    }
 }
 
 fn needed<'k, T>(

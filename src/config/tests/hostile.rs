@@ -16,7 +16,7 @@ proptest! {
 
     #[test]
     fn no_line_panics(
-        section in prop::sample::select(vec!["", "[listen]", "[upstreams.cluster]", "[[users]]", "[[pools]]", "[limits]"]),
+        section in prop::sample::select(vec!["", "[listen]", "[upstreams.cluster]", "[[users]]", "[[pools]]", "[pooling]", "[databases.d]", "[limits]"]),
         key in prop::sample::select(SECTIONS.iter().flat_map(|s| s.keys).map(|key| key.name).collect::<Vec<_>>()),
         value in "[0-9]{0,30}|\"[ -~]{0,12}\"|\\[.{0,9}\\]|\\{.{0,9}\\}|[+-]?0x[0-9a-f]{1,40}|\\PC{0,12}",
     ) {

@@ -2,6 +2,7 @@
 //! `tests/config`, the example, the output and the documentation.
 
 mod hostile;
+mod pooling;
 mod values;
 
 use std::fs;
@@ -192,6 +193,7 @@ fn the_example_is_valid_beside_its_ca() {
     let config = room.config();
     assert_eq!(config.upstream, "cluster");
     assert_eq!(config.limits.max_upstream_conn, 22);
+    assert!(!config.pooling.is_used());
 }
 
 #[test]
@@ -230,6 +232,8 @@ fn the_example_is_valid_with_every_commented_key() {
     assert_eq!(config.users["sep"].upstream_user, "doadmin");
     assert_eq!(config.databases["sep-primary-pool"].dbname, "defaultdb");
     assert_eq!(config.databases["app"].dbname, "defaultdb");
+    let plan = config.pooling.plan("app", "defaultdb", "sep", "doadmin");
+    assert_eq!(plan.unwrap().name.as_deref(), Some("sep-primary-pool"));
     assert_eq!(config.admin.users, ["postgres"]);
     assert!(matches!(config.listen.tls, ListenTls::Require(_)));
 }

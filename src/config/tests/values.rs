@@ -134,11 +134,13 @@ fn the_plans_variables_suffice() {
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     let pool = Pool {
         name: "sep-primary-pool".to_owned(),
-        mode: PoolMode::Transaction,
-        size: 20,
         database: "defaultdb".to_owned(),
         user: Some("pooluser".to_owned()),
-        priority: Priority::Medium,
+        overrides: Overrides {
+            mode: Some(PoolMode::Transaction),
+            size: Some(20),
+            ..Overrides::default()
+        },
     };
     assert_eq!(config.pools, [pool]);
 }
