@@ -235,6 +235,43 @@ impl StartupMessage {
         }
     }
 
+    /// Whether a replication connection is asked for: such a one is nobody else's.
+    pub(crate) fn is_replication(&self) -> bool {
+        let off = ["false", "off", "no", "0", "f", "n"];
+        self.get(b"replication").is_some_and(|value| {
+            let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+            !off.contains(&value.as_str())
+        })
+    }
+
+    /// The settings that the session begins with, in a form to be compared:
+    /// everything but who and where.
+    pub(crate) fn settings(&self) -> Bytes {
+        let mut settings = BytesMut::new();
+        for (name, value) in &self.params {
+            let is_setting = !matches!(&name[..], b"user" | b"database" | b"replication")
+                && !name.starts_with(b"_pq_.");
+            if is_setting {
+                for text in [name, value] {
+                    settings.extend_from_slice(text);
+                    settings.put_u8(0);
+                }
+            }
+        }
+        settings.freeze()
+    }
+
+    /// The same for a connection of the proxy's own: what only concerns the
+    /// client's leg is left out.
+    pub(crate) fn for_pool(&self, user: &str, database: &str) -> Self {
+        let mut message = self.clone();
+        message.remove_protocol_options();
+        message.version = Version { major: 3, minor: 0 };
+        message.set(b"user", user);
+        message.set(b"database", database);
+        message
+    }
+
     /// Names of the protocol extensions (`_pq_.`) that are asked for.
     pub(crate) fn protocol_options(&self) -> Vec<&[u8]> {
         self.params
