@@ -14,5 +14,8 @@ pub(crate) mod accounts;
 )]
 mod gatekeeper;
 
+mod closing;
+
 pub(crate) use accounts::{Caps, Key};
+pub(crate) use closing::{Closing, Place, UpstreamState};
 pub(crate) use gatekeeper::{Gatekeeper, Permit};

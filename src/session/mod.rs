@@ -20,14 +20,13 @@ use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
-use crate::pool::{Gatekeeper, Key};
+use crate::pool::{Closing, Gatekeeper, Key, Place};
 use crate::startup::{Admitted, Identity, refuse};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 pub(crate) use registry::{Entry, Order, Registry};
 
-use close::{Closing, Place};
 use login::{LoginFailure, Plan, log_client_in};
 use registry::{Activity, NoRoom};
 use relay::Relay;

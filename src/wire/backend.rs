@@ -20,6 +20,7 @@ pub(crate) const ERROR_RESPONSE: u8 = b'E';
 pub(crate) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
 pub(crate) const NO_DATA: u8 = b'n';
 pub(crate) const NOTICE_RESPONSE: u8 = b'N';
+pub(crate) const PARAMETER_STATUS: u8 = b'S';
 pub(crate) const PARSE_COMPLETE: u8 = b'1';
 pub(crate) const PORTAL_SUSPENDED: u8 = b's';
 pub(crate) const READY_FOR_QUERY: u8 = b'Z';
