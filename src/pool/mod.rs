@@ -14,7 +14,9 @@ pub(crate) mod accounts;
 )]
 mod gatekeeper;
 
+pub(crate) mod books;
 mod closing;
+pub(crate) mod plan;
 
 pub(crate) use accounts::{Caps, Key};
 pub(crate) use closing::{Closing, Place, UpstreamState};
