@@ -60,6 +60,14 @@ metrics! {
         "Upstream connections that failed before login.";
     UPSTREAM_VERIFICATION = Gauge "pgsluice_upstream_tls_verification" ["upstream"]
         "How the upstream is verified: 3 verify-full, 2 verify-ca, 1 require, 0 plaintext.";
+    POOL_CONNECTIONS = Gauge "pgsluice_pool_connections" ["upstream, pool, state"]
+        "Pooled connections: active, held (kept by an idle client) and idle; pool is database/user.";
+    POOL_WAITING = Gauge "pgsluice_pool_waiting_clients" ["upstream, pool"]
+        "Clients waiting for a connection of the pool.";
+    POOL_OPENED = Counter "pgsluice_pool_opened_total" ["upstream, pool"]
+        "Connections that joined the pool.";
+    POOL_CLOSED = Counter "pgsluice_pool_closed_total" ["upstream, pool, reason"]
+        "Connections that left the pool, by reason.";
     CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
         "Cancel requests: forwarded, idle (nothing to cancel), unknown, limited or failed.";
     BYTES = Counter "pgsluice_bytes_total" ["direction"]
@@ -175,6 +183,15 @@ impl Drop for Counted {
     }
 }
 
+/// Numbers of one pool at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PoolFigures {
+    pub(crate) active: u32,
+    pub(crate) held: u32,
+    pub(crate) idle: u32,
+    pub(crate) waiting: u32,
+}
+
 impl UpstreamMetrics {
     /// One connection that counts against the cap.
     pub(crate) fn connection(&self) -> Counted {
@@ -196,6 +213,29 @@ impl UpstreamMetrics {
 
     pub(crate) fn connect_failed(&self, reason: &'static str) {
         counter!(UPSTREAM_CONNECT_ERRORS, "upstream" => self.name.clone(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// The numbers of one pool.
+    pub(crate) fn pool(&self, pool: &str, figures: PoolFigures) {
+        let set = |state: &'static str, value: u32| {
+            gauge!(POOL_CONNECTIONS, "upstream" => self.name.clone(), "pool" => pool.to_owned(), "state" => state)
+                .set(f64::from(value));
+        };
+        set("active", figures.active);
+        set("held", figures.held);
+        set("idle", figures.idle);
+        gauge!(POOL_WAITING, "upstream" => self.name.clone(), "pool" => pool.to_owned())
+            .set(f64::from(figures.waiting));
+    }
+
+    pub(crate) fn pool_opened(&self, pool: &str) {
+        counter!(POOL_OPENED, "upstream" => self.name.clone(), "pool" => pool.to_owned())
+            .increment(1);
+    }
+
+    pub(crate) fn pool_closed(&self, pool: &str, reason: &'static str) {
+        counter!(POOL_CLOSED, "upstream" => self.name.clone(), "pool" => pool.to_owned(), "reason" => reason)
             .increment(1);
     }
 

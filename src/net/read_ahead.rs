@@ -36,6 +36,10 @@ impl<S> ReadAhead<S> {
         &self.inner
     }
 
+    pub(crate) const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
     fn release(&mut self) {
         (self.start, self.end) = (0, 0);
         if let Some(buffer) = self.buffer.take() {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -77,6 +79,41 @@ impl Socket {
         Ok((stream.peek(&mut byte).await? == 1).then_some(byte[0]))
     }
 
+    /// What the kernel holds for the reader right now. Asks it and not the event
+    /// loop, which may not have looked, or be another thread's.
+    pub(crate) fn glance(&self) -> Glance {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        match socket.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Glance::Ended,
+            Ok(_) => Glance::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Quiet,
+            Err(_) => Glance::Ended,
+        }
+    }
+
+    /// Registers the socket with the runtime of the calling task, where it is
+    /// served by the thread that uses it. What it had heard is forgotten with the
+    /// old registration.
+    ///
+    /// # Errors
+    /// No descriptor is left for the moment that needs two; nothing has changed then.
+    pub(crate) fn rehome(&mut self) -> io::Result<()> {
+        *self = match self {
+            Self::Tcp(stream) => {
+                let twin = stream.as_fd().try_clone_to_owned()?;
+                Self::Tcp(TcpStream::from_std(twin.into())?)
+            }
+            Self::Unix(stream) => {
+                let twin = stream.as_fd().try_clone_to_owned()?;
+                Self::Unix(UnixStream::from_std(twin.into())?)
+            }
+        };
+        Ok(())
+    }
+
     /// The file descriptor back without tokio, to be given to another runtime.
     pub(crate) fn into_std(self) -> io::Result<Detached> {
         Ok(match self {
@@ -84,6 +121,15 @@ impl Socket {
             Self::Unix(stream) => Detached::Unix(stream.into_std()?),
         })
     }
+}
+
+/// What is there to be read from a socket, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Glance {
+    Quiet,
+    Bytes,
+    /// End of file, or an error.
+    Ended,
 }
 
 /// A socket that belongs to no runtime.

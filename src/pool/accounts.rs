@@ -103,6 +103,18 @@ pub(crate) enum Obstacle {
     Database,
 }
 
+/// A waiter, seen from outside.
+#[derive(Debug)]
+pub(crate) struct Petition<'a> {
+    pub(crate) waiter: WaiterId,
+    pub(crate) key: &'a Key,
+    pub(crate) priority: Priority,
+    pub(crate) since: Instant,
+    pub(crate) obstacle: Obstacle,
+    /// What its key has.
+    pub(crate) in_use: u32,
+}
+
 /// Numbers of one key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -226,13 +238,28 @@ impl Accounts {
         })
     }
 
+    /// The first `limit` waiters in order of arrival, with what they wait for.
+    pub(crate) fn petitions(&self, limit: usize) -> impl Iterator<Item = Petition<'_>> {
+        self.queue.iter().take(limit).map(|(waiter, known)| {
+            let key = &known.key;
+            Petition {
+                waiter,
+                key,
+                priority: known.priority,
+                since: known.since,
+                obstacle: self.obstacle(waiter).unwrap_or(Obstacle::Total),
+                in_use: self.counts.by_key.get(key).copied().unwrap_or(0),
+            }
+        })
+    }
+
     /// Numbers by key, of every key that holds or waits. Linear.
     pub(crate) fn tallies(&self, now: Instant) -> BTreeMap<Key, Tally> {
         let mut tallies: BTreeMap<Key, Tally> = BTreeMap::new();
         for (key, &in_use) in &self.counts.by_key {
             tallies.entry(key.clone()).or_default().in_use = in_use;
         }
-        for waiter in self.queue.iter() {
+        for (_, waiter) in self.queue.iter() {
             let tally = tallies.entry(waiter.key.clone()).or_default();
             let wait = now.saturating_duration_since(waiter.since);
             tally.waiting += 1;

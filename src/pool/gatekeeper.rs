@@ -10,14 +10,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::accounts::{Accounts, Caps, Decision, Departure, Grant, Key, Obstacle, Slot};
 use super::accounts::{Tally, WaiterId};
+use super::books::PoolNumber;
 use crate::config::values::Priority;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -29,6 +31,30 @@ mod tests;
 #[derive(Debug, Clone)]
 pub(crate) struct Gatekeeper {
     room: Arc<Mutex<Room>>,
+    crowd: Arc<Crowd>,
+}
+
+/// What pools look at to know whether others are in need of a slot.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// As of the last change; read without the lock.
+    waiting: AtomicUsize,
+    /// Somebody queued.
+    queued: Notify,
+}
+
+/// Somebody in the queue, as the pools see it, which can make room.
+#[derive(Debug, Clone)]
+pub(crate) struct Petitioner {
+    pub(crate) key: Key,
+    pub(crate) priority: Priority,
+    pub(crate) waited: Duration,
+    pub(crate) obstacle: Obstacle,
+    /// The pool it would open a connection for; `None` is a client that waits for a
+    /// connection of its own.
+    pub(crate) pool: Option<PoolNumber>,
+    /// What its key has.
+    pub(crate) in_use: u32,
 }
 
 /// One connection's slot, given back on drop. Held from before the dial until
@@ -106,11 +132,15 @@ pub(crate) struct Snapshot {
 struct Room {
     accounts: Accounts,
     mailboxes: HashMap<WaiterId, oneshot::Sender<Slot>>,
+    /// The pools that waiters wait for, of those that wait for one.
+    pools: HashMap<WaiterId, PoolNumber>,
+    crowd: Arc<Crowd>,
     closed: bool,
 }
 
 /// A place in the queue, left on drop.
-struct Waiting {
+#[derive(Debug)]
+pub(super) struct Waiting {
     room: Arc<Mutex<Room>>,
     id: WaiterId,
     mailbox: oneshot::Receiver<Slot>,
@@ -121,13 +151,17 @@ struct Waiting {
 
 impl Gatekeeper {
     pub(crate) fn new(caps: Caps) -> Self {
+        let crowd = Arc::<Crowd>::default();
         let room = Room {
             accounts: Accounts::new(caps),
             mailboxes: HashMap::new(),
+            pools: HashMap::new(),
+            crowd: Arc::clone(&crowd),
             closed: false,
         };
         Self {
             room: Arc::new(Mutex::new(room)),
+            crowd,
         }
     }
 
@@ -139,18 +173,42 @@ impl Gatekeeper {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Permit, Refusal> {
-        let mut waiting = match self.ask(key, priority)? {
+        let mut waiting = match self.ask(key, priority, None)? {
             Answer::Admitted(permit) => return Ok(permit),
             Answer::Wait(waiting) => waiting,
         };
-        match timeout_at(deadline, &mut waiting.mailbox).await {
-            Ok(Ok(slot)) => {
-                waiting.over = true;
-                Ok(self.permit(slot))
-            }
-            Ok(Err(_closed)) => Err(Refusal::Closed),
+        match timeout_at(deadline, waiting.turn()).await {
+            Ok(admitted) => admitted,
             Err(_elapsed) => waiting.give_up().map(|slot| self.permit(slot)),
         }
+    }
+
+    /// Whether anybody waits. As of a moment ago: a hint, and cheap.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowd.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Completes when somebody has queued since the last time.
+    pub(super) async fn somebody_queued(&self) {
+        self.crowd.queued.notified().await;
+    }
+
+    /// The first `limit` waiters in order of arrival.
+    pub(super) fn petitioners(&self, limit: usize) -> Vec<Petitioner> {
+        let now = Instant::now();
+        let room = self.room.lock();
+        let of = |waiter| room.pools.get(&waiter).copied();
+        room.accounts
+            .petitions(limit)
+            .map(|petition| Petitioner {
+                pool: of(petition.waiter),
+                key: petition.key.clone(),
+                priority: petition.priority,
+                waited: now.saturating_duration_since(petition.since),
+                obstacle: petition.obstacle,
+                in_use: petition.in_use,
+            })
+            .collect()
     }
 
     /// New caps: nothing is taken from holders.
@@ -180,7 +238,13 @@ impl Gatekeeper {
         }
     }
 
-    fn ask(&self, key: Key, priority: Priority) -> Result<Answer, Refusal> {
+    /// Asks for a slot, for a connection of `pool` if one is named.
+    pub(super) fn ask(
+        &self,
+        key: Key,
+        priority: Priority,
+        pool: Option<PoolNumber>,
+    ) -> Result<Answer, Refusal> {
         let since = Instant::now();
         let mut room = self.room.lock();
         if room.closed {
@@ -191,6 +255,11 @@ impl Gatekeeper {
             Decision::Queued(id) => {
                 let (sender, mailbox) = oneshot::channel();
                 room.mailboxes.insert(id, sender);
+                if let Some(pool) = pool {
+                    room.pools.insert(id, pool);
+                }
+                room.count();
+                self.crowd.queued.notify_one();
                 Ok(Answer::Wait(Waiting {
                     room: Arc::clone(&self.room),
                     id,
@@ -210,7 +279,9 @@ impl Gatekeeper {
     }
 }
 
-enum Answer {
+/// Answer to a request.
+#[derive(Debug)]
+pub(super) enum Answer {
     Admitted(Permit),
     Wait(Waiting),
 }
@@ -225,6 +296,7 @@ impl Room {
     /// be a grant to the next: a loop, as many may have gone at once.
     fn deliver(&mut self, mut grants: Vec<Grant>) {
         while let Some(Grant { waiter, slot }) = grants.pop() {
+            self.pools.remove(&waiter);
             let undelivered = match self.mailboxes.remove(&waiter) {
                 Some(mailbox) => mailbox.send(slot).err(),
                 None => Some(slot),
@@ -233,10 +305,26 @@ impl Room {
                 grants.extend(self.accounts.release(slot));
             }
         }
+        self.count();
+    }
+
+    fn count(&self) {
+        let waiting = self.accounts.waiting();
+        self.crowd.waiting.store(waiting, Ordering::Release);
     }
 }
 
 impl Waiting {
+    /// Waits for as long as it takes. Cancel-safe: the place is kept.
+    pub(super) async fn turn(&mut self) -> Result<Permit, Refusal> {
+        let slot = (&mut self.mailbox).await.map_err(|_| Refusal::Closed)?;
+        self.over = true;
+        Ok(Permit {
+            room: Arc::clone(&self.room),
+            slot: Some(slot),
+        })
+    }
+
     /// The time is over. If the slot came at this very moment, it counts.
     fn give_up(&mut self) -> Result<Slot, Refusal> {
         let room = Arc::clone(&self.room);
@@ -261,6 +349,7 @@ impl Waiting {
         match room.accounts.leave(self.id) {
             Departure::Left(grants) => {
                 room.mailboxes.remove(&self.id);
+                room.pools.remove(&self.id);
                 room.deliver(grants);
                 None
             }

@@ -1,129 +1,14 @@
-//! Closing both legs, and giving the connection's place back when the server has
-//! let go of it.
-//!
-//! The place is held until the server has closed: a backend counts against its
-//! limit until it has exited, and it exits before its socket closes. A server
-//! that is gone for good shows by keepalive, so no other limit is set here.
+//! Letting a client go.
 
-use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
-use tokio::time::{sleep, timeout};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
-use crate::metrics::Counted;
-use crate::pool::Permit;
 use crate::tls::MaybeTls;
-use crate::upstream::Upstream;
-use crate::wire::frontend::TERMINATE_MESSAGE;
-use crate::wire::startup::CancelKey;
 
 /// How long a client may take to accept its last bytes.
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a statement whose client is gone may go on before it is cancelled
-/// (again), the first time and at most.
-const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
-
-/// What the upstream connection is in the middle of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UpstreamState {
-    /// It has closed.
-    Ended,
-    /// Between two statements: Terminate can be said.
-    AtRest,
-    /// A statement runs for a client that is gone: it is cancelled.
-    Busy,
-    /// In the middle of a message or a login: all that can be done is to close.
-    Torn,
-}
-
-/// A place under the cap, given back by being dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    _permit: Permit,
-    _counted: Counted,
-}
-
-impl Place {
-    pub(super) const fn new(permit: Permit, counted: Counted) -> Self {
-        Self {
-            _permit: permit,
-            _counted: counted,
-        }
-    }
-}
-
-/// An upstream connection's place under the cap, and how to leave it.
-#[derive(Debug)]
-pub(super) struct Closing {
-    _place: Place,
-    upstream: Arc<Upstream>,
-    pub(super) key: Option<CancelKey>,
-    pub(super) state: UpstreamState,
-}
-
-impl Closing {
-    pub(super) const fn new(place: Place, upstream: Arc<Upstream>) -> Self {
-        Self {
-            _place: place,
-            upstream,
-            key: None,
-            state: UpstreamState::Torn,
-        }
-    }
-
-    pub(super) const fn upstream(&self) -> &Arc<Upstream> {
-        &self.upstream
-    }
-
-    /// Lets go of the connection; returns when the server has.
-    pub(super) async fn close(self, stream: MaybeTls) {
-        if self.state == UpstreamState::Ended {
-            return;
-        }
-        let (mut reader, mut writer) = split(stream);
-        // A server that is busy may not read for long, and one that is gone never
-        // will: that it has closed shows in reading, and in nothing else.
-        let say_goodbye = async {
-            if matches!(self.state, UpstreamState::AtRest | UpstreamState::Busy) {
-                let _ = writer.write_all(&TERMINATE_MESSAGE).await;
-            }
-            let _ = writer.shutdown().await;
-            pending::<()>().await;
-        };
-        tokio::select! {
-            () = read_to_end(&mut reader) => {}
-            () = say_goodbye => {}
-            () = self.keep_cancelling() => {}
-        }
-    }
-
-    /// Cancels again and again: behind the statement that runs there may be others.
-    async fn keep_cancelling(&self) {
-        let (mut patience, longest) = STATEMENT_PATIENCE;
-        if self.state == UpstreamState::Busy {
-            self.cancel().await;
-        }
-        loop {
-            sleep(patience).await;
-            self.cancel().await;
-            patience = (patience * 2).min(longest);
-        }
-    }
-
-    async fn cancel(&self) {
-        let Some(key) = &self.key else { return };
-        if let Err(error) = self.upstream.cancel(key).await {
-            tracing::debug!(%error, "a statement without a client could not be cancelled");
-        }
-    }
-}
-
-async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) {
-    let mut nothing = vec![0; 8192];
-    while let Ok(1..) = stream.read(&mut nothing).await {}
-}
 
 /// Lets the client go: what was written reaches it.
 pub(super) async fn client(mut stream: MaybeTls) {

@@ -23,7 +23,7 @@ use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
-use crate::pool::{Gatekeeper, Key};
+use crate::pool::{Closing, Gatekeeper, Key, Place};
 use crate::startup::{Admitted, Identity, refuse};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
@@ -31,7 +31,6 @@ use crate::upstream::Upstream;
 pub(crate) use handle::Order;
 pub(crate) use registry::{CancelTarget, Entry, Registry};
 
-use close::{Closing, Place};
 use login::{LoginFailure, Plan, log_client_in};
 use handle::Activity;
 use registry::NoRoom;

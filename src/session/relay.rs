@@ -9,12 +9,13 @@ use bytes::BytesMut;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::close::{CLIENT_PATIENCE, UpstreamState};
+use super::close::CLIENT_PATIENCE;
 use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, Step, Turn};
 use super::handle::{Activity, Handle, Limit, Order};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
+use crate::pool::UpstreamState;
 use crate::tls::MaybeTls;
 use crate::wire::frame::{BadLength, Frame};
 use crate::wire::ledger::{Ledger, TransactionStatus};

@@ -30,6 +30,18 @@ impl MaybeTls {
         }
     }
 
+    /// See [`Socket::rehome`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn rehome(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.rehome(),
+            Self::Accepted(stream) => stream.get_mut().0.rehome(),
+            Self::Connected(stream) => stream.get_mut().0.get_mut().rehome(),
+        }
+    }
+
     pub(crate) const fn is_tls(&self) -> bool {
         !matches!(self, Self::Plain(_))
     }

@@ -7,7 +7,9 @@
 mod authenticate;
 mod connect;
 mod explain;
+mod open;
 
 pub(crate) use authenticate::{Credentials, LoginError, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
 pub(crate) use explain::explain;
+pub(crate) use open::{NotOpened, OpenError, Opened, open};

@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// External crate, and the rooms that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("arc_swap", &["session", "app"]),
-    ("atomic_waker", &["session"]),
+    ("atomic_waker", &["pool", "session"]),
     ("clap", &["cli", "demo"]),
     ("figment", &["config"]),
     ("toml", &["config", "demo"]),

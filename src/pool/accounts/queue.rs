@@ -179,8 +179,8 @@ impl Queue {
     }
 
     /// In order of arrival.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter> {
-        self.waiters.values()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WaiterId, &Waiter)> {
+        self.waiters.iter().map(|(&id, waiter)| (id, waiter))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,0 +1,523 @@
+//! The books of all pools of one upstream: what is idle, lent and kept, who waits,
+//! and what has to happen next. No sockets, no clock (`now` is an argument), no
+//! locks; `pools` carries out what is decided here.
+//!
+//! A *shelf* holds the connections of one user, database and set of startup
+//! parameters. The shelves of a user and database make a *group*, which the sizes
+//! of the plan bound: a client with unusual startup parameters needs connections
+//! of its own, and they are taken from the same allowance.
+//!
+//! What a waiter gets is decided in this order: an idle connection that suits it;
+//! a new one, while the group has room (the reserve's once somebody has waited
+//! long enough); room made by closing an idle one that suits nobody who waits; a
+//! connection that its client keeps though it is idle, for which that client is
+//! asked. Where it is not the group but the cap of the upstream that is full,
+//! [`Books::relieve`] makes room for others, and [`gives_way`] says when a busy
+//! pool has to.
+//!
+//! Invariant, after every operation: no group goes beyond its size and reserve,
+//! and no waiter waits while an idle connection suits it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+use tokio::time::Instant;
+
+use super::accounts::Key;
+use super::plan::{PoolPlan, Want};
+
+mod fairness;
+mod pump;
+mod shelf;
+
+pub(crate) use fairness::Rival;
+use shelf::{Group, Held, Idle, Shelf, Waiter};
+
+#[cfg(test)]
+mod tests;
+
+/// A pool of one upstream. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PoolNumber(pub(super) u32);
+
+/// One server connection, for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(super) u64);
+
+/// A place in the queue of a pool; a smaller one came earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(u64);
+
+/// What the books want to know of a connection.
+pub(crate) trait Item {
+    fn id(&self) -> ConnectionId;
+    /// The client whose state may still be on it.
+    fn owner(&self) -> Option<u64>;
+    /// Where it is registered.
+    fn thread(&self) -> ThreadId;
+    fn opened_at(&self) -> Instant;
+    /// Whether the client may have it at all.
+    fn suits(&self, want: &Want) -> bool;
+}
+
+/// Why a connection is closed; label of the metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Older than `server_lifetime`.
+    Lifetime,
+    /// Unused for `server_idle_timeout`.
+    Idle,
+    /// Its place was needed, and nobody used it.
+    Evicted,
+    /// Its place was due to somebody else, though others of the pool wait.
+    GaveWay,
+    /// Somebody needs the database to be free of connections.
+    Vacated,
+    /// New logins begin with other settings, and no client of old is left.
+    Retired,
+    Shutdown,
+    /// The server had closed it, or spoke out of turn.
+    Lost,
+    /// By the client that had it.
+    Client,
+}
+
+impl Reason {
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Lifetime => "lifetime",
+            Self::Idle => "idle_timeout",
+            Self::Evicted => "evicted",
+            Self::GaveWay => "gave_way",
+            Self::Vacated => "vacated",
+            Self::Retired => "retired",
+            Self::Shutdown => "shutdown",
+            Self::Lost => "lost",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// Why a waiter gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The login failed for a reason that will not pass.
+    Login,
+    /// There is no connection, and none can be made.
+    NoWay,
+    Closed,
+}
+
+/// What has to be done, in this order.
+#[derive(Debug)]
+pub(crate) enum Effect<C> {
+    Deliver(Ticket, C),
+    Fail(Ticket, Failure),
+    /// One more opener of this pool. It is counted already.
+    Open(PoolNumber),
+    /// An opener of this pool that waits for a slot is needed no longer.
+    Withdraw(PoolNumber),
+    /// Counted as closing from here on.
+    Close(PoolNumber, C, Reason),
+    /// The client that keeps this one is asked for it.
+    Ask(ConnectionId),
+}
+
+pub(crate) type Effects<C> = Vec<Effect<C>>;
+
+/// Answer to a client.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Answer<C> {
+    Taken(C),
+    Queued(Ticket),
+    Failed(Failure),
+}
+
+/// Numbers of a shelf, or of all shelves of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Out with clients, held ones included.
+    pub(crate) lent: u32,
+    pub(crate) idle: u32,
+    /// Openers, with a slot or without.
+    pub(crate) opening: u32,
+    /// Those of them that wait for a slot.
+    pub(crate) queued: u32,
+    pub(crate) closing: u32,
+    pub(crate) waiting: u32,
+}
+
+impl Tally {
+    pub(crate) const fn total(&self) -> u32 {
+        self.lent + self.idle + self.opening + self.closing
+    }
+
+    /// Connections there are, or will be without anybody else's doing.
+    const fn has(&self) -> u32 {
+        self.total()
+            .saturating_sub(self.closing)
+            .saturating_sub(self.queued)
+    }
+
+    /// Waiters for whom no opener is at work with a slot.
+    const fn starved(&self) -> u32 {
+        self.waiting
+            .saturating_sub(self.opening.saturating_sub(self.queued))
+    }
+}
+
+/// Which group a shelf is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupNumber(u32);
+
+/// All pools of one upstream.
+#[derive(Debug)]
+pub(crate) struct Books<C> {
+    groups: BTreeMap<GroupNumber, Group>,
+    shelves: BTreeMap<PoolNumber, Shelf<C>>,
+    last_pool: u32,
+    last_ticket: u64,
+    /// Databases that somebody needs to be free, and how many want that.
+    vacating: BTreeMap<Arc<str>, u32>,
+    closed: bool,
+}
+
+impl<C: Item> Books<C> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            shelves: BTreeMap::new(),
+            last_pool: 0,
+            last_ticket: 0,
+            vacating: BTreeMap::new(),
+            closed: false,
+        }
+    }
+
+    /// A new pool. Pools of one key with equal plans share its sizes.
+    pub(crate) fn enlist(&mut self, key: &Key, plan: &Arc<PoolPlan>, can_open: bool) -> PoolNumber {
+        self.last_pool += 1;
+        let pool = PoolNumber(self.last_pool);
+        let same = |group: &Group| group.key == *key && group.plan == *plan;
+        let known = self.groups.iter().find(|(_, group)| same(group));
+        let number = known.map_or(GroupNumber(pool.0), |(&number, _)| number);
+        let group = self
+            .groups
+            .entry(number)
+            .or_insert_with(|| Group::new(key.clone(), Arc::clone(plan)));
+        group.members.push(pool);
+        self.shelves.insert(pool, Shelf::new(number, can_open));
+        pool
+    }
+
+    /// Forgets a pool without clients; its idle connections are closed.
+    pub(crate) fn retire(&mut self, pool: PoolNumber, out: &mut Effects<C>) {
+        self.close_idle(pool, Reason::Retired, |_| true, out);
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.retired = true;
+        }
+        self.forget(pool);
+    }
+
+    /// A client wants a connection now.
+    pub(crate) fn lease(
+        &mut self,
+        pool: PoolNumber,
+        want: Want,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> Answer<C> {
+        if self.closed {
+            return Answer::Failed(Failure::Closed);
+        }
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return Answer::Failed(Failure::Closed);
+        };
+        if let Some(item) = shelf.take(&want) {
+            self.shift(pool, |tally| {
+                tally.idle -= 1;
+                tally.lent += 1;
+            });
+            return Answer::Taken(item);
+        }
+        if shelf.has_no_way() {
+            return Answer::Failed(Failure::NoWay);
+        }
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let waiter = Waiter {
+            ticket,
+            want,
+            since: now,
+        };
+        shelf.waiters.push(waiter);
+        self.shift(pool, |tally| tally.waiting += 1);
+        self.pump(pool, now, out);
+        Answer::Queued(ticket)
+    }
+
+    /// A waiter hung up. `false`: it had been served before, and what it got is
+    /// where the [`Effect`] was sent.
+    pub(crate) fn leave(
+        &mut self,
+        pool: PoolNumber,
+        ticket: Ticket,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return false;
+        };
+        let waited = shelf.waiters.remove(ticket);
+        if waited {
+            self.shift(pool, |tally| tally.waiting -= 1);
+            // An opener may be one too many now, and the next in line be easier to please.
+            self.pump(pool, now, out);
+        }
+        waited
+    }
+
+    /// A connection comes back. `rivals` are those at the cap that could use its place.
+    pub(crate) fn check_in(
+        &mut self,
+        (pool, item): (PoolNumber, C),
+        now: Instant,
+        rivals: &[Rival],
+        out: &mut Effects<C>,
+    ) {
+        self.release(pool, item.id());
+        let reason = self.reason_to_close(pool, &item, now);
+        let Some(shelf) = self.shelves.get(&pool) else {
+            return;
+        };
+        let suits = shelf
+            .waiters
+            .next(now)
+            .is_some_and(|waiter| item.suits(&waiter.want));
+        let reason = reason.or_else(|| {
+            let due = suits && self.has_to_give_way(pool, now, rivals);
+            due.then_some(Reason::GaveWay)
+        });
+        self.shift(pool, |tally| tally.lent -= 1);
+        self.place(pool, item, (now, reason), out);
+        self.pump(pool, now, out);
+        self.relieve(rivals, out);
+    }
+
+    /// A connection that a client opened itself: `false` if there is no room for it.
+    /// It is counted as that client's.
+    pub(crate) fn adopt(&mut self, pool: PoolNumber) -> bool {
+        let Some(shelf) = self.shelves.get(&pool) else {
+            return false;
+        };
+        let room = |group: &Group| group.tally.total() < group.plan.size;
+        let fits = !self.closed && self.groups.get(&shelf.group).is_some_and(room);
+        if fits {
+            self.shift(pool, |tally| tally.lent += 1);
+        }
+        fits
+    }
+
+    /// An opener has to wait for a slot.
+    pub(crate) fn opener_queued(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        self.shift(pool, |tally| tally.queued += 1);
+        self.pump(pool, now, out);
+    }
+
+    /// It has got it.
+    pub(crate) fn opener_admitted(&mut self, pool: PoolNumber) {
+        self.shift(pool, |tally| tally.queued = tally.queued.saturating_sub(1));
+    }
+
+    /// Whether an opener that waits for a slot may go home, and does.
+    pub(crate) fn may_withdraw(&mut self, pool: PoolNumber) -> bool {
+        let Some(shelf) = self.shelves.get(&pool) else {
+            return true;
+        };
+        let tally = shelf.tally;
+        let needless = tally.queued > 0 && (self.closed || tally.queued > tally.starved());
+        if needless {
+            self.shift(pool, |tally| {
+                tally.queued -= 1;
+                tally.opening -= 1;
+            });
+        }
+        needless
+    }
+
+    /// An opener is no more, and nothing came of it. It had its slot.
+    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        self.shift(pool, |tally| tally.opening -= 1);
+        self.pump(pool, now, out);
+        self.forget(pool);
+    }
+
+    /// An opener has succeeded.
+    pub(crate) fn opened(
+        &mut self,
+        (pool, item): (PoolNumber, C),
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            (shelf.failures, shelf.retry_at) = (0, None);
+        }
+        self.shift(pool, |tally| tally.opening -= 1);
+        let reason = self.reason_to_close(pool, &item, now);
+        self.place(pool, item, (now, reason), out);
+        self.pump(pool, now, out);
+    }
+
+    /// An opener has failed; its connection, if there was one, is closing: what it
+    /// counted for is given back by [`Books::closed`]. If it is no use to try again
+    /// and nothing else can serve them, all who wait have failed with it. Returns
+    /// when the next attempt may be made.
+    pub(crate) fn open_failed(
+        &mut self,
+        pool: PoolNumber,
+        may_pass: bool,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> Instant {
+        self.shift(pool, |tally| {
+            tally.opening -= 1;
+            tally.closing += 1;
+        });
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return now;
+        };
+        let longest = self
+            .groups
+            .get(&shelf.group)
+            .map_or_else(Default::default, |group| group.plan.login_retry);
+        let retry_at = shelf.back_off(longest, now);
+        let alone = shelf.tally.lent + shelf.tally.idle == 0;
+        if alone && !may_pass {
+            self.fail_waiters(pool, Failure::Login, out);
+        }
+        retry_at
+    }
+
+    /// A client closes the connection that it had.
+    pub(crate) fn closing(
+        &mut self,
+        pool: PoolNumber,
+        id: ConnectionId,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        self.release(pool, id);
+        self.shift(pool, |tally| {
+            tally.lent -= 1;
+            tally.closing += 1;
+        });
+        self.pump(pool, now, out);
+    }
+
+    /// The server has let go of a connection that was closing.
+    pub(crate) fn closed(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        self.shift(pool, |tally| tally.closing -= 1);
+        self.pump(pool, now, out);
+        self.forget(pool);
+    }
+
+    /// A client keeps its connection though it does not use it now.
+    pub(crate) fn hold(
+        &mut self,
+        pool: PoolNumber,
+        id: ConnectionId,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.held.insert(id, Held::since(now));
+        }
+        self.pump(pool, now, out);
+    }
+
+    /// It uses it again, or closes it, or has given it back.
+    pub(crate) fn release(&mut self, pool: PoolNumber, id: ConnectionId) {
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.held.remove(&id);
+        }
+    }
+
+    /// It cannot give it back: it is not asked again before it has used it.
+    pub(crate) fn refuse(
+        &mut self,
+        pool: PoolNumber,
+        id: ConnectionId,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
+        if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
+            (held.asked, held.refused) = (false, true);
+        }
+        self.pump(pool, now, out);
+    }
+
+    /// Nothing goes on from here: idle connections are closed, waiters fail.
+    pub(crate) fn close(&mut self, out: &mut Effects<C>) {
+        self.closed = true;
+        let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
+        for pool in pools {
+            self.fail_waiters(pool, Failure::Closed, out);
+            self.close_idle(pool, Reason::Shutdown, |_| true, out);
+            if self.shelves.get(&pool).is_some_and(|s| s.tally.queued > 0) {
+                out.push(Effect::Withdraw(pool));
+            }
+        }
+    }
+
+    pub(crate) fn tally(&self, pool: PoolNumber) -> Tally {
+        self.shelves
+            .get(&pool)
+            .map_or_else(Tally::default, |shelf| shelf.tally)
+    }
+
+    /// Connections of each user and database, and how many of them are held.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&Key, Tally, u32)> {
+        self.groups.values().map(|group| {
+            let shelves = group.members.iter();
+            let held = shelves
+                .filter_map(|pool| self.shelves.get(pool))
+                .map(|shelf| u32::try_from(shelf.held.len()).unwrap_or(u32::MAX))
+                .sum();
+            (&group.key, group.tally, held)
+        })
+    }
+}
+
+impl<C> Books<C> {
+    /// Changes the numbers of a shelf and of its group alike.
+    fn shift(&mut self, pool: PoolNumber, change: impl Fn(&mut Tally)) {
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return;
+        };
+        change(&mut shelf.tally);
+        if let Some(group) = self.groups.get_mut(&shelf.group) {
+            change(&mut group.tally);
+        }
+    }
+
+    /// Drops a retired shelf when the last of it is gone.
+    fn forget(&mut self, pool: PoolNumber) {
+        let Some(shelf) = self.shelves.get(&pool) else {
+            return;
+        };
+        if !shelf.retired || shelf.tally != Tally::default() {
+            return;
+        }
+        let number = shelf.group;
+        self.shelves.remove(&pool);
+        if let Some(group) = self.groups.get_mut(&number) {
+            group.members.retain(|member| *member != pool);
+            if group.members.is_empty() {
+                self.groups.remove(&number);
+            }
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What has to happen after a change: the one place that restores the invariant.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::shelf::{Group, Shelf};
+use super::{Books, Effect, Effects, Failure, GroupNumber, Held, Idle, Item, PoolNumber, Reason};
+use crate::pool::accounts::Key;
+
+impl<C: Item> Books<C> {
+    /// Serves the waiters of a pool and of those that share its size, as far as it goes.
+    pub(crate) fn pump(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        let Some(number) = self.shelves.get(&pool).map(|shelf| shelf.group) else {
+            return;
+        };
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        if self.closed || group.tally.waiting == 0 && group.tally.queued == 0 {
+            return;
+        }
+        // Linear in the startup parameters in use, and only where somebody waits.
+        let members = group.members.clone();
+        for &member in &members {
+            if self.shelves.get(&member).is_some_and(Shelf::has_no_way) {
+                self.fail_waiters(member, Failure::NoWay, out);
+            }
+            self.serve(member, now, out);
+        }
+        self.launch(number, &members, now, out);
+        self.make_room(number, &members, now, out);
+        self.ask_holders(number, &members, out);
+        for member in members {
+            let Some(shelf) = self.shelves.get(&member) else {
+                continue;
+            };
+            if shelf.tally.queued > shelf.tally.starved() {
+                out.push(Effect::Withdraw(member));
+            }
+        }
+    }
+
+    /// Puts a connection where it belongs: to a waiter, on the shelf, or away.
+    pub(super) fn place(
+        &mut self,
+        pool: PoolNumber,
+        item: C,
+        (now, reason): (Instant, Option<Reason>),
+        out: &mut Effects<C>,
+    ) {
+        if let Some(reason) = reason {
+            self.shift(pool, |tally| tally.closing += 1);
+            out.push(Effect::Close(pool, item, reason));
+            return;
+        }
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.idle.push(Idle { item, since: now });
+            self.shift(pool, |tally| tally.idle += 1);
+        }
+        self.serve(pool, now, out);
+    }
+
+    pub(super) fn reason_to_close(
+        &self,
+        pool: PoolNumber,
+        item: &C,
+        now: Instant,
+    ) -> Option<Reason> {
+        if self.closed {
+            return Some(Reason::Shutdown);
+        }
+        let shelf = self.shelves.get(&pool)?;
+        let group = self.groups.get(&shelf.group)?;
+        let age = now.saturating_duration_since(item.opened_at());
+        if shelf.retired {
+            Some(Reason::Retired)
+        } else if age >= group.plan.server_lifetime {
+            Some(Reason::Lifetime)
+        } else if shelf.tally.waiting == 0 && self.vacating.contains_key(&group.key.database) {
+            Some(Reason::Vacated)
+        } else {
+            None
+        }
+    }
+
+    fn serve(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        loop {
+            let Some(shelf) = self.shelves.get_mut(&pool) else {
+                return;
+            };
+            let Some(waiter) = shelf.waiters.next(now) else {
+                return;
+            };
+            let (ticket, want) = (waiter.ticket, waiter.want.clone());
+            let Some(item) = shelf.take(&want) else {
+                return;
+            };
+            shelf.waiters.remove(ticket);
+            self.shift(pool, |tally| {
+                tally.idle -= 1;
+                tally.lent += 1;
+                tally.waiting -= 1;
+            });
+            out.push(Effect::Deliver(ticket, item));
+        }
+    }
+
+    /// Opens connections for those who wait, while the group may grow.
+    fn launch(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        loop {
+            let Some(group) = self.groups.get(&number) else {
+                return;
+            };
+            if group.tally.total() >= self.limit(group, now) {
+                return;
+            }
+            let wanting = self
+                .shelves_of(members)
+                .filter(|(_, shelf)| shelf.wants_opener(now));
+            let since = |shelf: &Shelf<C>| shelf.waiters.eldest().map(|waiter| waiter.ticket);
+            let Some((pool, _)) = wanting.min_by_key(|(_, shelf)| since(shelf)) else {
+                return;
+            };
+            self.shift(pool, |tally| tally.opening += 1);
+            out.push(Effect::Open(pool));
+        }
+    }
+
+    fn limit(&self, group: &Group, now: Instant) -> u32 {
+        let plan = &group.plan;
+        if plan.reserve_size == 0 {
+            return plan.size;
+        }
+        let eldest = self
+            .shelves_of(&group.members)
+            .filter_map(|(_, shelf)| shelf.waiters.eldest())
+            .map(|waiter| waiter.since)
+            .min();
+        let overdue = |since| now.saturating_duration_since(since) >= plan.reserve_timeout;
+        match eldest {
+            Some(since) if overdue(since) => plan.size.saturating_add(plan.reserve_size),
+            _ => plan.size,
+        }
+    }
+
+    /// Closes idle connections that suit none of those who wait, where the group has
+    /// no room for others.
+    fn make_room(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let unmet: u32 = self
+            .shelves_of(members)
+            .filter(|(_, shelf)| shelf.wants_opener(now))
+            .map(|(_, shelf)| shelf.tally.waiting - shelf.tally.opening)
+            .sum();
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        for _ in group.tally.closing..unmet {
+            if !self.evict(members, Reason::Evicted, out) {
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection that has been idle for longest.
+    pub(super) fn evict(
+        &mut self,
+        pools: &[PoolNumber],
+        reason: Reason,
+        out: &mut Effects<C>,
+    ) -> bool {
+        let oldest = self
+            .shelves_of(pools)
+            .flat_map(|(pool, shelf)| shelf.idle.iter().map(move |idle| (pool, idle)))
+            .min_by_key(|(_, idle)| idle.since)
+            .map(|(pool, idle)| (pool, idle.item.id()));
+        let Some((pool, id)) = oldest else {
+            return false;
+        };
+        self.close_idle(pool, reason, |idle| idle.item.id() == id, out) > 0
+    }
+
+    pub(super) fn close_idle(
+        &mut self,
+        pool: PoolNumber,
+        reason: Reason,
+        which: impl Fn(&Idle<C>) -> bool,
+        out: &mut Effects<C>,
+    ) -> usize {
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return 0;
+        };
+        let gone: Vec<_> = shelf.idle.extract_if(.., |idle| which(idle)).collect();
+        let count = gone.len();
+        for idle in gone {
+            self.shift(pool, |tally| {
+                tally.idle -= 1;
+                tally.closing += 1;
+            });
+            out.push(Effect::Close(pool, idle.item, reason));
+        }
+        count
+    }
+
+    /// Asks as many clients that keep an idle connection as others are in need: those
+    /// of the waiters' own pools first, the longest idle first.
+    fn ask_holders(&mut self, number: GroupNumber, members: &[PoolNumber], out: &mut Effects<C>) {
+        let starved: u32 = self
+            .shelves_of(members)
+            .map(|(_, shelf)| shelf.tally.starved())
+            .sum();
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        let mut coming = self.asked(members) + group.tally.closing;
+        while coming < starved {
+            let helps_siblings = self
+                .shelves_of(members)
+                .any(|(_, shelf)| shelf.can_open && shelf.tally.starved() > 0);
+            let oldest = self
+                .shelves_of(members)
+                .filter(|(_, shelf)| helps_siblings || shelf.tally.starved() > 0)
+                .flat_map(|(pool, shelf)| {
+                    let other = shelf.tally.starved() == 0;
+                    let askable = shelf.held.iter().filter(|(_, held)| held.may_be_asked());
+                    askable.map(move |(&id, held)| (other, held.since, pool, id))
+                })
+                .min();
+            let Some((_, _, pool, id)) = oldest else {
+                return;
+            };
+            self.ask((pool, id), out);
+            coming += 1;
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        (pool, id): (PoolNumber, super::ConnectionId),
+        out: &mut Effects<C>,
+    ) {
+        let shelf = self.shelves.get_mut(&pool);
+        if let Some(held) = shelf.and_then(|shelf| shelf.held.get_mut(&id)) {
+            held.asked = true;
+            out.push(Effect::Ask(id));
+        }
+    }
+
+    /// Clients that were asked and have not answered.
+    fn asked(&self, members: &[PoolNumber]) -> u32 {
+        let asked = self
+            .shelves_of(members)
+            .flat_map(|(_, shelf)| shelf.held.values())
+            .filter(|held| held.asked);
+        u32::try_from(asked.count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn shelves_of(
+        &self,
+        pools: &[PoolNumber],
+    ) -> impl Iterator<Item = (PoolNumber, &Shelf<C>)> {
+        pools
+            .iter()
+            .filter_map(|pool| Some((*pool, self.shelves.get(pool)?)))
+    }
+
+    pub(super) fn fail_waiters(
+        &mut self,
+        pool: PoolNumber,
+        failure: Failure,
+        out: &mut Effects<C>,
+    ) {
+        while let Some(waiter) = self
+            .shelves
+            .get_mut(&pool)
+            .and_then(|shelf| shelf.waiters.pop())
+        {
+            self.shift(pool, |tally| tally.waiting -= 1);
+            out.push(Effect::Fail(waiter.ticket, failure));
+        }
+    }
+
+    /// What is due by the clock: connections that have been idle for too long or are
+    /// too old, those that `is_dead` says the server has closed, and new ones where
+    /// fewer are open than the plan keeps.
+    pub(crate) fn reap(
+        &mut self,
+        now: Instant,
+        is_dead: impl Fn(&C) -> bool,
+        out: &mut Effects<C>,
+    ) {
+        let groups: Vec<GroupNumber> = self.groups.keys().copied().collect();
+        for number in groups {
+            let Some(group) = self.groups.get(&number) else {
+                continue;
+            };
+            let (plan, members) = (Arc::clone(&group.plan), group.members.clone());
+            for &pool in &members {
+                self.close_idle(pool, Reason::Lost, |idle| is_dead(&idle.item), out);
+                let old = |idle: &Idle<C>| {
+                    let age = now.saturating_duration_since(idle.item.opened_at());
+                    age >= plan.server_lifetime
+                };
+                self.close_idle(pool, Reason::Lifetime, old, out);
+            }
+            self.trim(number, &members, now, out);
+            self.warm_up(number, &members, now, out);
+            if let Some(&pool) = members.first() {
+                self.pump(pool, now, out);
+            }
+        }
+    }
+
+    /// Closes what nobody has needed for `server_idle_timeout`, down to `min_size`.
+    fn trim(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        loop {
+            let Some(group) = self.groups.get(&number) else {
+                return;
+            };
+            let oldest = self
+                .shelves_of(members)
+                .flat_map(|(_, shelf)| shelf.idle.iter().map(|idle| idle.since))
+                .min();
+            let limit = group.plan.server_idle_timeout;
+            let overdue = |since| now.saturating_duration_since(since) >= limit;
+            if group.tally.has() <= group.plan.min_size
+                || !oldest.is_some_and(overdue)
+                || !self.evict(members, Reason::Idle, out)
+            {
+                return;
+            }
+        }
+    }
+
+    fn warm_up(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        if self.closed || self.vacating.contains_key(&group.key.database) {
+            return;
+        }
+        let missing = group
+            .plan
+            .min_size
+            .min(group.plan.size)
+            .saturating_sub(group.tally.total());
+        let able = self
+            .shelves_of(members)
+            .filter(|(_, shelf)| shelf.may_try(now));
+        // The startup parameters that came last are likely to come again.
+        let Some((pool, _)) = able.last() else {
+            return;
+        };
+        for _ in 0..missing {
+            self.shift(pool, |tally| tally.opening += 1);
+            out.push(Effect::Open(pool));
+        }
+    }
+
+    /// Until [`Books::end_vacating`], connections to a database are closed rather than
+    /// kept idle.
+    pub(crate) fn vacate(&mut self, database: &Arc<str>, now: Instant, out: &mut Effects<C>) {
+        *self.vacating.entry(Arc::clone(database)).or_default() += 1;
+        for pool in self.pools_of(|key| key.database == *database) {
+            self.close_idle(pool, Reason::Vacated, |_| true, out);
+            let held = self.shelves.get(&pool).map(|shelf| &shelf.held);
+            let askable: Vec<_> = held
+                .into_iter()
+                .flatten()
+                .filter(|(_, held)| held.may_be_asked())
+                .map(|(&id, _)| id)
+                .collect();
+            for id in askable {
+                self.ask((pool, id), out);
+            }
+            self.pump(pool, now, out);
+        }
+    }
+
+    pub(crate) fn end_vacating(&mut self, database: &Arc<str>) {
+        match self.vacating.get_mut(database) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.vacating.remove(database)),
+        }
+    }
+
+    /// Whether a connection to the database is about to go.
+    pub(crate) fn is_vacating(&self, database: &str) -> bool {
+        let pools = self.pools_of(|key| &*key.database == database);
+        self.asked(&pools) > 0
+            || self
+                .shelves_of(&pools)
+                .any(|(_, shelf)| shelf.tally.closing > 0)
+    }
+
+    pub(super) fn pools_of(&self, which: impl Fn(&Key) -> bool) -> Vec<PoolNumber> {
+        let groups = self.groups.values().filter(|group| which(&group.key));
+        groups.flat_map(|group| &group.members).copied().collect()
+    }
+}
+
+impl Held {
+    pub(super) const fn may_be_asked(&self) -> bool {
+        !self.asked && !self.refused
+    }
+}

@@ -1,0 +1,210 @@
+//! One pool's connections and waiters, and what a group of pools shares.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{ConnectionId, GroupNumber, Item, PoolNumber, Tally, Ticket};
+use crate::config::values::Priority;
+use crate::pool::accounts::Key;
+use crate::pool::plan::{PoolPlan, Want};
+
+/// After that long a waiter goes before those of higher priority.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// First pause after a failed login; doubled with each.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// The pools of one user and database, which share a size.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) key: Key,
+    pub(super) plan: Arc<PoolPlan>,
+    pub(super) members: Vec<PoolNumber>,
+    pub(super) tally: Tally,
+}
+
+impl Group {
+    pub(super) fn new(key: Key, plan: Arc<PoolPlan>) -> Self {
+        Self {
+            key,
+            plan,
+            members: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+}
+
+/// Connections that are interchangeable but for what is left on them.
+#[derive(Debug)]
+pub(super) struct Shelf<C> {
+    pub(super) group: GroupNumber,
+    pub(super) can_open: bool,
+    /// It goes when its last connection does.
+    pub(super) retired: bool,
+    pub(super) tally: Tally,
+    pub(super) idle: Vec<Idle<C>>,
+    pub(super) held: BTreeMap<ConnectionId, Held>,
+    pub(super) waiters: Waiters,
+    /// Logins in a row that failed, and when the next may be tried.
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct Idle<C> {
+    pub(super) item: C,
+    pub(super) since: Instant,
+}
+
+/// A connection that its client keeps though it is idle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) since: Instant,
+    pub(super) asked: bool,
+    pub(super) refused: bool,
+}
+
+impl Held {
+    pub(super) const fn since(since: Instant) -> Self {
+        Self {
+            since,
+            asked: false,
+            refused: false,
+        }
+    }
+}
+
+impl<C> Shelf<C> {
+    pub(super) fn new(group: GroupNumber, can_open: bool) -> Self {
+        Self {
+            group,
+            can_open,
+            retired: false,
+            tally: Tally::default(),
+            idle: Vec::new(),
+            held: BTreeMap::new(),
+            waiters: Waiters::default(),
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    /// No connection is there or will be.
+    pub(super) const fn has_no_way(&self) -> bool {
+        !self.can_open && self.tally.lent + self.tally.idle == 0
+    }
+
+    /// Whether one more opener would be of use now.
+    pub(super) fn wants_opener(&self, now: Instant) -> bool {
+        self.tally.waiting > self.tally.opening && self.may_try(now)
+    }
+
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        self.can_open && !self.retired && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    pub(super) fn back_off(&mut self, longest: Duration, now: Instant) -> Instant {
+        let pause = FIRST_RETRY * 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        let retry_at = now + pause.min(longest.max(FIRST_RETRY));
+        self.retry_at = Some(retry_at);
+        retry_at
+    }
+}
+
+impl<C: Item> Shelf<C> {
+    /// The connection on which the client has most of its own and least of others:
+    /// that it used last, another of its own, one with nobody's state, and of the
+    /// others that which has been idle for longest. Of equal ones that of its thread.
+    pub(super) fn take(&mut self, want: &Want) -> Option<C> {
+        let mut best: Option<(usize, u8, &Idle<C>)> = None;
+        for (at, idle) in self.idle.iter().enumerate() {
+            if !idle.item.suits(want) {
+                continue;
+            }
+            let rank = rank(&idle.item, want);
+            let better = best.is_none_or(|(_, known, other)| match rank.cmp(&known) {
+                // Nobody's: the one used last, so that others can be closed.
+                std::cmp::Ordering::Equal if rank / 2 == 2 => idle.since >= other.since,
+                std::cmp::Ordering::Equal => idle.since < other.since,
+                ordering => ordering.is_lt(),
+            });
+            if better {
+                best = Some((at, rank, idle));
+            }
+        }
+        let (at, ..) = best?;
+        Some(self.idle.swap_remove(at).item)
+    }
+}
+
+/// Small is good; odd ones are another thread's.
+fn rank<C: Item>(item: &C, want: &Want) -> u8 {
+    let state = if want.prefer == Some(item.id()) {
+        0
+    } else {
+        match item.owner() {
+            Some(owner) if owner == want.client => 1,
+            None => 2,
+            Some(_) => 3,
+        }
+    };
+    2 * state + u8::from(item.thread() != want.thread())
+}
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) ticket: Ticket,
+    pub(super) want: Want,
+    pub(super) since: Instant,
+}
+
+/// In order of arrival within each priority, highest first.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    lines: [VecDeque<Waiter>; 3],
+}
+
+impl Waiters {
+    pub(super) fn push(&mut self, waiter: Waiter) {
+        let [high, medium, low] = &mut self.lines;
+        let line = match waiter.want.priority {
+            Priority::High => high,
+            Priority::Medium => medium,
+            Priority::Low => low,
+        };
+        line.push_back(waiter);
+    }
+
+    /// By priority, unless the eldest has lost patience.
+    pub(super) fn next(&self, now: Instant) -> Option<&Waiter> {
+        let eldest = self.eldest()?;
+        if now.saturating_duration_since(eldest.since) >= PATIENCE {
+            return Some(eldest);
+        }
+        self.lines.iter().find_map(VecDeque::front)
+    }
+
+    pub(super) fn eldest(&self) -> Option<&Waiter> {
+        let fronts = self.lines.iter().filter_map(VecDeque::front);
+        fronts.min_by_key(|waiter| waiter.ticket)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Waiter> {
+        self.lines.iter_mut().find_map(VecDeque::pop_front)
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+        self.lines.iter_mut().any(|line| {
+            let found = line.binary_search_by_key(&ticket, |waiter| waiter.ticket);
+            found.is_ok_and(|at| line.remove(at).is_some())
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiter> {
+        self.lines.iter().flatten()
+    }
+}

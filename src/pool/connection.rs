@@ -1,0 +1,294 @@
+//! One logged-in server connection, what is known of it, and the guard that keeps
+//! a cancel request from hitting the next client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::books::{ConnectionId, Item, PoolNumber};
+use super::closing::{Closing, UpstreamState};
+use super::plan::{Placeholders, Want};
+use crate::net::Glance;
+use crate::state::parameters::Parameters;
+use crate::state::statements::Server;
+use crate::tls::MaybeTls;
+use crate::upstream::Opened;
+use crate::wire::backend;
+use crate::wire::frame::{self, HEADER};
+use crate::wire::frontend::split_cstr;
+use crate::wire::startup::CancelKey;
+
+/// How long bytes that the kernel has may take to come through TLS.
+const HEARING: Duration = Duration::from_millis(200);
+
+/// What a client may have left on a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Left {
+    #[default]
+    Nothing,
+    /// Undone by the scrub that keeps prepared statements.
+    Light,
+    /// Undone by DISCARD ALL.
+    Full,
+}
+
+/// One logged-in server connection. Lives in a [`Lease`](super::Lease) or on the
+/// shelf of its pool.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: MaybeTls,
+    pub(crate) key: Arc<ServerKey>,
+    pub(crate) reported: Parameters,
+    pub(crate) statements: Server,
+    /// The client whose state may still be on it. Set and cleared by sessions.
+    pub(crate) owner: Option<u64>,
+    /// What has to be undone before another client uses it. Set by sessions.
+    pub(crate) left: Left,
+    /// Custom settings that were ever set on it: they cannot be removed.
+    pub(crate) placeholders: Placeholders,
+    pub(super) id: ConnectionId,
+    pub(super) pool: PoolNumber,
+    opened_at: Instant,
+    thread: ThreadId,
+    closing: Closing,
+}
+
+/// It cannot be used: the server has closed it, or said what it should not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stale;
+
+impl Connection {
+    pub(super) fn new(
+        (id, pool): (ConnectionId, PoolNumber),
+        opened: Opened,
+        mut closing: Closing,
+    ) -> Result<Self, (Closing, MaybeTls)> {
+        closing.key.clone_from(&opened.key);
+        let mut reported = Parameters::default();
+        for (name, value) in &opened.reported {
+            reported.set(name, value);
+        }
+        let mut heard = opened.ahead;
+        if take_news(&mut heard, &mut reported).is_err() || !heard.is_empty() {
+            return Err((closing, opened.stream));
+        }
+        Ok(Self {
+            stream: opened.stream,
+            key: Arc::new(ServerKey::new(opened.key)),
+            reported,
+            statements: Server::default(),
+            owner: None,
+            left: Left::Nothing,
+            placeholders: Placeholders::new(),
+            id,
+            pool,
+            opened_at: Instant::now(),
+            thread: std::thread::current().id(),
+            closing,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(crate) const fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    /// Takes it over to the calling thread, and hears what the server has said
+    /// since it was used last.
+    pub(super) async fn freshen(&mut self) -> Result<(), Stale> {
+        let here = std::thread::current().id();
+        // Without a descriptor to spare it is served from where it was: slower.
+        if self.thread != here && self.stream.rehome().is_ok() {
+            self.thread = here;
+        }
+        timeout(HEARING, self.hear()).await.map_err(|_| Stale)?
+    }
+
+    /// Whether the server has closed it, as far as the kernel knows.
+    pub(super) fn has_ended(&self) -> bool {
+        self.stream.socket().glance() == Glance::Ended
+    }
+
+    async fn hear(&mut self) -> Result<(), Stale> {
+        let mut heard = BytesMut::new();
+        loop {
+            let mut buffer = [0; 512];
+            let read = std::future::poll_fn(|cx| self.poll_hear(cx, &mut buffer)).await?;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                // Half a message is none: the rest would reach the next client.
+                return if heard.is_empty() { Ok(()) } else { Err(Stale) };
+            }
+            heard.extend_from_slice(bytes);
+            take_news(&mut heard, &mut self.reported)?;
+        }
+    }
+
+    /// Bytes that are there; none when there is nothing.
+    fn poll_hear(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Stale>> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
+                0 => Err(Stale),
+                read => Ok(read),
+            }),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Stale)),
+            // The event loop may not have looked yet, and what there is may be TLS's
+            // own, which brings no bytes.
+            Poll::Pending => match self.stream.socket().glance() {
+                Glance::Quiet => Poll::Ready(Ok(0)),
+                Glance::Ended => Poll::Ready(Err(Stale)),
+                Glance::Bytes => Poll::Pending,
+            },
+        }
+    }
+
+    /// Its two halves, to be closed.
+    pub(super) fn into_closing(self, state: UpstreamState) -> (Closing, MaybeTls) {
+        let mut closing = self.closing;
+        closing.state = state;
+        (closing, self.stream)
+    }
+}
+
+/// Takes in what a server may say between transactions.
+fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stale> {
+    while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale)? {
+        let Some(body) = heard.get(HEADER..HEADER + len) else {
+            return Ok(());
+        };
+        match tag {
+            backend::NOTICE_RESPONSE => {}
+            backend::PARAMETER_STATUS => {
+                let (name, rest) = split_cstr(body).ok_or(Stale)?;
+                let (value, _) = split_cstr(rest).ok_or(Stale)?;
+                reported.set(name, value);
+            }
+            _ => return Err(Stale),
+        }
+        heard.advance(HEADER + len);
+    }
+    Ok(())
+}
+
+impl Item for Box<Connection> {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    fn owner(&self) -> Option<u64> {
+        self.owner
+    }
+
+    fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
+    fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    fn suits(&self, want: &Want) -> bool {
+        self.owner == Some(want.client) || want.tolerates(&self.placeholders)
+    }
+}
+
+/// The key that cancels what a connection does, for as long as it does it for the
+/// client that wants it cancelled.
+///
+/// A cancel that is on its way while its client gives the connection back would hit
+/// the next one's statement: the connection waits until the server has dealt with it.
+#[derive(Debug)]
+pub(crate) struct ServerKey {
+    key: Option<CancelKey>,
+    state: Mutex<KeyState>,
+    done: Notify,
+}
+
+#[derive(Debug, Default)]
+struct KeyState {
+    client: Option<u64>,
+    in_flight: u32,
+}
+
+impl ServerKey {
+    pub(super) fn new(key: Option<CancelKey>) -> Self {
+        Self {
+            key,
+            state: Mutex::default(),
+            done: Notify::new(),
+        }
+    }
+
+    pub(crate) const fn key(&self) -> Option<&CancelKey> {
+        self.key.as_ref()
+    }
+
+    /// Begins to cancel what `client` does; `None` if it no longer has the connection.
+    pub(crate) fn begin_cancel(self: &Arc<Self>, client: u64) -> Option<CancelGuard> {
+        let key = self.key.clone()?;
+        let mut state = self.state.lock();
+        if state.client != Some(client) {
+            return None;
+        }
+        state.in_flight += 1;
+        Some(CancelGuard {
+            key,
+            of: Arc::clone(self),
+        })
+    }
+
+    pub(super) fn lend_to(&self, client: u64) {
+        self.state.lock().client = Some(client);
+    }
+
+    /// Nobody can begin to cancel from here on; says whether all who did are done.
+    pub(super) fn take_back(&self) -> bool {
+        let mut state = self.state.lock();
+        state.client = None;
+        state.in_flight == 0
+    }
+
+    /// Completes when no cancel is on its way.
+    pub(super) async fn settled(&self) {
+        loop {
+            let done = self.done.notified();
+            if self.state.lock().in_flight == 0 {
+                return;
+            }
+            done.await;
+        }
+    }
+}
+
+/// A cancel request on its way; dropped when the server has closed its connection.
+#[derive(Debug)]
+#[must_use = "the connection may go to somebody else once this is dropped"]
+pub(crate) struct CancelGuard {
+    key: CancelKey,
+    of: Arc<ServerKey>,
+}
+
+impl CancelGuard {
+    pub(crate) const fn key(&self) -> &CancelKey {
+        &self.key
+    }
+}
+
+impl Drop for CancelGuard {
+    fn drop(&mut self) {
+        self.of.state.lock().in_flight -= 1;
+        self.of.done.notify_waiters();
+    }
+}

@@ -1,0 +1,80 @@
+//! What pools do by the clock, and what others' need makes them do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::pools::Pools;
+use crate::metrics::PoolFigures;
+
+/// How often the pools are looked over.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Looks after the pools until `stop`: closes what is old, unused or dead, keeps
+/// the connections that plans ask for, and makes room when somebody waits at the cap.
+pub(crate) async fn keep(pools: Pools, stop: CancellationToken) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = BTreeSet::new();
+    loop {
+        tokio::select! {
+            () = pools.inner().gatekeeper.somebody_queued() => pools.relieve(),
+            _ = rounds.tick() => {
+                pools.look_over();
+                pools.relieve();
+                pools.report(&mut known);
+            }
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+impl Pools {
+    /// Makes room for those who wait at the cap.
+    pub(super) fn relieve(&self) {
+        let rivals = self.rivals();
+        if !rivals.is_empty() {
+            self.act(|room, out| room.books.relieve(&rivals, out));
+        }
+    }
+
+    pub(super) fn look_over(&self) {
+        self.retire_unused();
+        self.act(|room, out| {
+            let is_dead = |connection: &Box<_>| has_ended(connection);
+            room.books.reap(Instant::now(), is_dead, out);
+        });
+    }
+
+    /// Sets the gauges; those of pools that are gone to zero, once.
+    fn report(&self, known: &mut BTreeSet<String>) {
+        let mut figures: BTreeMap<String, PoolFigures> = BTreeMap::new();
+        {
+            let room = self.inner().room.lock();
+            for (key, tally, held) in room.books.tallies() {
+                let figure = figures
+                    .entry(format!("{}/{}", key.database, key.user))
+                    .or_default();
+                figure.idle += tally.idle;
+                figure.held += held;
+                figure.active += tally.lent.saturating_sub(held);
+                figure.waiting += tally.waiting;
+            }
+        }
+        let metrics = self.inner().upstream.metrics();
+        for gone in known.iter().filter(|label| !figures.contains_key(*label)) {
+            metrics.pool(gone, PoolFigures::default());
+        }
+        known.clear();
+        for (label, figure) in figures {
+            metrics.pool(&label, figure);
+            known.insert(label);
+        }
+    }
+}
+
+fn has_ended(connection: &super::connection::Connection) -> bool {
+    connection.has_ended()
+}

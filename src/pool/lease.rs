@@ -1,0 +1,231 @@
+//! A connection in the hands of one client, and what a client that keeps an idle
+//! one is told.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Context;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::books::{Reason, Tally};
+use super::closing::UpstreamState;
+use super::connection::Connection;
+use super::pools::Pool;
+use crate::fault::{ClientFacing, Fault};
+use crate::wire::sqlstate::SqlState;
+
+/// Why a client gets no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum LeaseError {
+    /// In the server's own words: its whole ErrorResponse.
+    #[error("the upstream refused the login: {text}")]
+    Refused { response: Bytes, text: String },
+    /// No connection could be made, for a reason that the proxy tells.
+    #[error("{}", .0.message)]
+    Failed(Fault),
+    #[error("no connection became free in {waited:?} ({} in use, {} others waiting)", tally.lent, tally.waiting)]
+    TimedOut { waited: Duration, tally: Tally },
+    /// There is no connection, and only a client's own login can make one.
+    #[error("the pool has no connection left, and the proxy cannot log in itself")]
+    NoWay,
+    #[error("no new connections are made any more")]
+    Closed,
+}
+
+impl ClientFacing for LeaseError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Refused { .. } => Fault::new(
+                SqlState::INVALID_AUTHORIZATION,
+                "upstream_refused",
+                self.to_string(),
+            ),
+            Self::Failed(fault) => fault.clone(),
+            Self::TimedOut { tally, .. } => Fault::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "query_wait_timeout",
+                "no upstream connection became free within query_wait_timeout",
+            )
+            .detail(format!(
+                "{} of the pool's connections in use, {} other clients waiting.",
+                tally.lent, tally.waiting
+            ))
+            .hint(
+                "Transactions are long, or the pool is small: raise its size, or look for \
+                 sessions that are idle in transaction.",
+            ),
+            Self::NoWay => Fault::new(
+                SqlState::CONNECTION_FAILURE,
+                "pool_no_way",
+                self.to_string(),
+            )
+            .hint(
+                "Connect again: with auth.mode \"passthrough\" only a client's own login \
+                 opens connections.",
+            ),
+            Self::Closed => Fault::new(SqlState::ADMIN_SHUTDOWN, "draining", self.to_string())
+                .hint("Connect again: another instance, or this one after its restart."),
+        }
+    }
+}
+
+/// A client that keeps an idle connection because something may be left on it.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    wanted: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Holder {
+    /// Whether somebody waits for the connection. The task is woken when that is so.
+    pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> bool {
+        if !self.is_wanted() {
+            self.waker.register(cx.waker());
+        }
+        // Asked in between: the old waker was told.
+        self.is_wanted()
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(super) fn ask(&self) {
+        self.wanted.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Exclusive use of one connection by one client. Dropped, the connection is broken
+/// off; its place is kept until the server has closed.
+#[derive(Debug)]
+#[must_use = "dropping a lease breaks the connection off"]
+pub(crate) struct Lease {
+    /// `None` only on its way out.
+    connection: Option<Box<Connection>>,
+    pool: Arc<Pool>,
+    /// It is entered as held.
+    held: bool,
+}
+
+impl Lease {
+    pub(super) fn new(connection: Box<Connection>, pool: Arc<Pool>, client: u64) -> Self {
+        connection.key.lend_to(client);
+        Self {
+            connection: Some(connection),
+            pool,
+            held: false,
+        }
+    }
+
+    pub(crate) const fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Gives the connection back, between transactions and with everything read that
+    /// the server has sent: to the next waiter, or to the shelf. A cancel that is on
+    /// its way for it is waited for.
+    pub(crate) fn check_in(mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if connection.key.take_back() {
+            self.pool.check_in(connection, self.held);
+            return;
+        }
+        let pools = self.pool.pools().clone();
+        self.connection = Some(connection);
+        pools.spawn(async move {
+            if let Some(connection) = &self.connection {
+                connection.key.settled().await;
+            }
+            if let Some(connection) = self.connection.take() {
+                self.pool.check_in(connection, self.held);
+            }
+        });
+    }
+
+    /// Ends the connection.
+    pub(crate) fn close(mut self, state: UpstreamState) {
+        self.end(state, Reason::Client);
+    }
+
+    pub(super) fn end(&mut self, state: UpstreamState, reason: Reason) {
+        if let Some(connection) = self.connection.take() {
+            connection.key.take_back();
+            self.pool.close((connection, self.held), state, reason);
+        }
+    }
+
+    /// The client keeps the connection though it is idle: it can be asked for it.
+    /// If somebody waits already, `holder` is asked before this returns.
+    pub(crate) fn hold(&mut self, holder: &Arc<Holder>) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        holder.wanted.store(false, Ordering::Release);
+        let (pool, id) = (connection.pool, connection.id);
+        self.held = true;
+        self.pool.pools().act(|room, out| {
+            room.holders.insert(id, Arc::clone(holder));
+            room.books.hold(pool, id, Instant::now(), out);
+        });
+    }
+
+    /// The client uses it again: it cannot be asked.
+    pub(crate) fn resume(&mut self) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
+            return;
+        };
+        let (pool, id) = (connection.pool, connection.id);
+        self.held = false;
+        self.pool.pools().act(|room, _| {
+            room.holders.remove(&id);
+            room.books.release(pool, id);
+        });
+    }
+
+    /// The answer of one that was asked and cannot give it away. It is not asked again
+    /// until it has resumed and held anew.
+    pub(crate) fn refuse(&mut self, holder: &Holder) {
+        holder.wanted.store(false, Ordering::Release);
+        let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
+            return;
+        };
+        let (pool, id) = (connection.pool, connection.id);
+        self.pool
+            .pools()
+            .act(|room, out| room.books.refuse(pool, id, Instant::now(), out));
+        self.pool.pools().gone();
+    }
+}
+
+#[expect(clippy::expect_used, reason = "taken out by what consumes the lease")]
+impl Deref for Lease {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+            .as_deref()
+            .expect("a lease has a connection")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "taken out by what consumes the lease")]
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection
+            .as_deref_mut()
+            .expect("a lease has a connection")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.end(UpstreamState::Torn, Reason::Client);
+    }
+}

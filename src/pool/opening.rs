@@ -1,0 +1,183 @@
+//! Connections that the pools make themselves: a slot, a login, the shelf.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::closing::{Closing, Place};
+use super::connection::Connection;
+use super::gatekeeper::{Answer, Permit, Waiting};
+use super::lease::LeaseError;
+use super::plan::OpenerPlan;
+use super::pools::{Counted, Pool, Pools};
+use crate::fault::ClientFacing as _;
+use crate::upstream::{Credentials, LoginError, NotOpened, OpenError, Opened, explain, open};
+use crate::wire::backend;
+use crate::wire::frame::HEADER;
+
+/// An opener as the books count it; dropped, it has come to nothing.
+struct Opening {
+    pool: Arc<Pool>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Admitted,
+    /// The books know how it ended.
+    Over,
+}
+
+/// Makes one connection in the background. Whoever it was made for, the first in
+/// line gets it.
+pub(super) fn begin(pool: &Arc<Pool>) {
+    let mut opening = Opening {
+        pool: Arc::clone(pool),
+        stage: Stage::Admitted,
+    };
+    let (pools, number) = (pool.pools().clone(), pool.number);
+    let gatekeeper = &pools.inner().gatekeeper;
+    match gatekeeper.ask(pool.key(), pool.plan.priority, Some(number)) {
+        Ok(Answer::Admitted(permit)) => pools.spawn(opening.run(permit)),
+        Ok(Answer::Wait(waiting)) => {
+            opening.stage = Stage::Queued;
+            pools.act(|room, out| room.books.opener_queued(number, Instant::now(), out));
+            pools.spawn(opening.wait(waiting));
+        }
+        // The proxy is going down.
+        Err(_closed) => drop(opening),
+    }
+}
+
+impl Opening {
+    async fn wait(mut self, mut waiting: Waiting) {
+        let pools = self.pool.pools().clone();
+        let number = self.pool.number;
+        let permit = loop {
+            let withdrawn = pools.inner().withdrawn.notified();
+            if pools.act(|room, _| room.books.may_withdraw(number)) {
+                self.stage = Stage::Over;
+                return;
+            }
+            tokio::select! {
+                admitted = waiting.turn() => match admitted {
+                    Ok(permit) => break permit,
+                    Err(_closed) => return,
+                },
+                () = withdrawn => {}
+            }
+        };
+        drop(waiting);
+        self.stage = Stage::Admitted;
+        pools.act(|room, _| room.books.opener_admitted(number));
+        self.run(permit).await;
+    }
+
+    async fn run(mut self, permit: Permit) {
+        let pools = self.pool.pools().clone();
+        let upstream = &pools.inner().upstream;
+        let place = Place::new(permit, upstream.metrics().connection());
+        let closing = Closing::new(place, Arc::clone(upstream));
+        let Some(plan) = self.pool.opener.clone() else {
+            return;
+        };
+        let opened = {
+            let _turn = pools.inner().logins.acquire().await;
+            log_in(&pools, &plan).await
+        };
+        let number = self.pool.number;
+        let (error, closing, stream) = match opened {
+            Ok(opened) => match Connection::new((pools.next_connection(), number), opened, closing)
+            {
+                Ok(connection) => return self.succeed(connection),
+                Err((closing, stream)) => (LoginError::Protocol.into(), closing, Some(stream)),
+            },
+            Err(NotOpened { error, stream }) => (error, closing, stream),
+        };
+        let retry_at = self.fail(&error);
+        let counted = Counted {
+            pools: pools.clone(),
+            pool: number,
+        };
+        match stream {
+            // It has said all it will, and is about to close.
+            Some(stream) => pools.spawn(async move {
+                closing.close(stream).await;
+                drop(counted);
+            }),
+            None => drop((closing, counted)),
+        }
+        sleep_until(retry_at).await;
+        self.pool.look_again();
+    }
+
+    fn succeed(mut self, connection: Connection) {
+        self.stage = Stage::Over;
+        let pools = self.pool.pools();
+        let metrics = pools.inner().upstream.metrics();
+        metrics.pool_opened(&self.pool.label());
+        *self.pool.last_error.lock() = None;
+        let number = self.pool.number;
+        pools.act(|room, out| {
+            let item = (number, Box::new(connection));
+            room.books.opened(item, Instant::now(), out);
+        });
+    }
+
+    /// Says when the next attempt may be made.
+    fn fail(&mut self, error: &OpenError) -> Instant {
+        self.stage = Stage::Over;
+        let pool = self.pool.label();
+        tracing::warn!(pool, %error, "no connection for the pool");
+        // Before the waiters are told, who look for it.
+        *self.pool.last_error.lock() = Some(told(error));
+        let (number, may_pass) = (self.pool.number, error.may_pass());
+        self.pool.pools().act(|room, out| {
+            room.books
+                .open_failed(number, may_pass, Instant::now(), out)
+        })
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let (number, stage) = (self.pool.number, self.stage);
+        if stage == Stage::Over {
+            return;
+        }
+        self.pool.pools().act(|room, out| {
+            if stage == Stage::Queued {
+                room.books.opener_admitted(number);
+            }
+            room.books.opener_gone(number, Instant::now(), out);
+        });
+    }
+}
+
+async fn log_in(pools: &Pools, plan: &OpenerPlan) -> Result<Opened, NotOpened> {
+    let who = Credentials {
+        user: &plan.user,
+        password: plan.password.as_ref(),
+        channel_binding: plan.channel_binding,
+    };
+    open(&pools.inner().upstream, &plan.startup, &who).await
+}
+
+/// What clients that wait are told.
+fn told(error: &OpenError) -> LeaseError {
+    match error.refusal() {
+        Some(response) => {
+            let body = response.get(HEADER..).unwrap_or_default();
+            let response = match explain(body) {
+                Some(hint) => backend::with_hint(body, hint),
+                None => response.clone(),
+            };
+            LeaseError::Refused {
+                text: backend::error_field(body, b'M').unwrap_or_default(),
+                response,
+            }
+        }
+        None => LeaseError::Failed(error.fault()),
+    }
+}

@@ -1,0 +1,653 @@
+//! The pools of one upstream: the door to the books, which several threads use.
+//!
+//! Not here: the rules (`books`), and how connections are made (`opening`). This is
+//! one lock around the books, a mailbox for each waiter, and the promise that
+//! whatever is dropped, and whenever, gives back what it had.
+//!
+//! Invariant: the lock is never held across an await; a connection is always in
+//! exactly one of four places: a [`Lease`], a shelf, a mailbox, the task that
+//! closes it. A mailbox is filled, and abandoned, under the lock only.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::accounts::Key;
+use super::books::{Answer, Books, ConnectionId, Effect, Effects, Failure, PoolNumber};
+use super::books::{Reason, Rival, Ticket};
+use super::closing::{Closing, UpstreamState};
+use super::connection::Connection;
+use super::gatekeeper::Gatekeeper;
+use super::lease::{Holder, Lease, LeaseError};
+use super::opening;
+use super::plan::{Opener, PoolId, PoolPlan, Want};
+use crate::tls::MaybeTls;
+use crate::upstream::{Opened, Upstream};
+
+#[cfg(test)]
+mod tests;
+
+/// Waiters at the cap that are looked at when a connection comes back.
+const RIVALS: usize = 16;
+/// How long somebody who needs a database to be free waits for it: as long as
+/// Postgres itself.
+const VACATING: Duration = Duration::from_secs(5);
+
+/// All pools of one upstream. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Pools {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) gatekeeper: Gatekeeper,
+    pub(super) room: Mutex<Room>,
+    /// Bounds the logins in flight.
+    pub(super) logins: Semaphore,
+    /// An opener that waits for a slot may be needless.
+    pub(super) withdrawn: Notify,
+    /// A connection is gone, or will not go.
+    gone: Notify,
+    generation: AtomicU32,
+    last_connection: AtomicU64,
+    tasks: TaskTracker,
+    /// For what is dropped outside of any runtime.
+    main: Handle,
+}
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) books: Books<Box<Connection>>,
+    mailboxes: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    pub(super) holders: HashMap<ConnectionId, Arc<Holder>>,
+    pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
+    /// Several where plans differ.
+    by_id: HashMap<PoolId, Vec<PoolNumber>>,
+}
+
+type Outcome = Result<Box<Connection>, LeaseError>;
+type Work = Effects<Box<Connection>>;
+
+/// The connections of one user, database and set of startup parameters.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(super) number: PoolNumber,
+    pub(super) id: PoolId,
+    pub(super) plan: Arc<PoolPlan>,
+    pub(super) opener: Opener,
+    /// Of the last login, if that failed.
+    pub(super) last_error: Mutex<Option<LeaseError>>,
+    pools: Pools,
+}
+
+/// What is done once the lock is released.
+enum Job {
+    Open(Arc<Pool>),
+    Withdraw,
+    Close(Box<Connection>, Reason),
+}
+
+impl Pools {
+    /// `max_logins` bounds the logins in flight; `main` runs what is left to do
+    /// when a thread ends.
+    pub(crate) fn new(
+        upstream: Arc<Upstream>,
+        gatekeeper: Gatekeeper,
+        max_logins: Option<u32>,
+        main: Handle,
+    ) -> Self {
+        let logins = max_logins.map_or(Semaphore::MAX_PERMITS, |max| max as usize);
+        let room = Room {
+            books: Books::new(),
+            mailboxes: HashMap::new(),
+            holders: HashMap::new(),
+            by_number: HashMap::new(),
+            by_id: HashMap::new(),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                upstream,
+                gatekeeper,
+                room: Mutex::new(room),
+                logins: Semaphore::new(logins.clamp(1, Semaphore::MAX_PERMITS)),
+                withdrawn: Notify::new(),
+                gone: Notify::new(),
+                generation: AtomicU32::new(0),
+                last_connection: AtomicU64::new(0),
+                tasks: TaskTracker::new(),
+                main,
+            }),
+        }
+    }
+
+    /// The pool of this name, made if it is not there. The plan and the opener of a
+    /// pool that is there stay as they are.
+    pub(crate) fn pool(&self, id: PoolId, plan: Arc<PoolPlan>, opener: Opener) -> Arc<Pool> {
+        let mut room = self.inner.room.lock();
+        let known = room.by_id.get(&id).into_iter().flatten();
+        let known = known
+            .filter_map(|number| room.by_number.get(number))
+            .find(|pool| pool.plan == plan && pool.opener.is_some() == opener.is_some());
+        if let Some(pool) = known {
+            return Arc::clone(pool);
+        }
+        let key = Key::new(Arc::clone(&id.user), Arc::clone(&id.database));
+        let number = room.books.enlist(&key, &plan, opener.is_some());
+        let pool = Arc::new(Pool {
+            number,
+            id: id.clone(),
+            plan,
+            opener,
+            last_error: Mutex::new(None),
+            pools: self.clone(),
+        });
+        room.by_number.insert(number, Arc::clone(&pool));
+        room.by_id.entry(id).or_default().push(number);
+        pool
+    }
+
+    /// Which generation of logins new clients belong to. What logins begin with may
+    /// change (ALTER ROLE .. SET): connections from before are for clients from before.
+    pub(crate) fn generation(&self) -> u32 {
+        self.inner.generation.load(Ordering::Acquire)
+    }
+
+    /// Clients that come from now on get connections that are opened from now on.
+    /// Idle connections of pools that have no client left are closed soon.
+    pub(crate) fn bump_generation(&self) {
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
+    pub(crate) fn close_all(&self) {
+        self.act(|room, out| room.books.close(out));
+        self.inner.withdrawn.notify_waiters();
+        self.inner.tasks.close();
+    }
+
+    /// Completes, after [`Pools::close_all`], when the servers have let go of all
+    /// connections but those that clients still have.
+    pub(crate) async fn all_closed(&self) {
+        self.inner.tasks.wait().await;
+    }
+
+    /// Frees a database of connections that no client uses: those that are idle are
+    /// closed, clients that keep one are asked for it. Returns when the server has let
+    /// go of them, or after five seconds. While the result lives, connections to the
+    /// database that are given back are closed unless somebody waits for them.
+    pub(crate) async fn vacate(&self, database: &str) -> Vacancy {
+        let vacancy = Vacancy {
+            pools: self.clone(),
+            database: database.into(),
+        };
+        self.act(|room, out| room.books.vacate(&vacancy.database, Instant::now(), out));
+        let vacated = async {
+            loop {
+                let gone = self.inner.gone.notified();
+                if !self.inner.room.lock().books.is_vacating(database) {
+                    return;
+                }
+                gone.await;
+            }
+        };
+        let _ = timeout(VACATING, vacated).await;
+        vacancy
+    }
+
+    /// Forgets pools that nobody can use any more: of generations past, or empty.
+    pub(super) fn retire_unused(&self) {
+        let generation = self.generation();
+        self.act(|room, out| {
+            let unused: Vec<PoolId> = room
+                .by_number
+                .values()
+                // One count is the map's.
+                .filter(|pool| Arc::strong_count(pool) == 1)
+                .filter(|pool| {
+                    let empty = room.books.tally(pool.number) == Default::default();
+                    pool.id.generation != generation || empty && pool.plan.min_size == 0
+                })
+                .map(|pool| pool.id.clone())
+                .collect();
+            for id in unused {
+                for number in room.by_id.remove(&id).unwrap_or_default() {
+                    let used = |pool: &Arc<Pool>| Arc::strong_count(pool) > 1;
+                    if room.by_number.get(&number).is_some_and(used) {
+                        room.by_id.entry(id.clone()).or_default().push(number);
+                        continue;
+                    }
+                    room.by_number.remove(&number);
+                    room.books.retire(number, out);
+                }
+            }
+        });
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// Who waits at the cap, for the books to judge.
+    pub(super) fn rivals(&self) -> Vec<Rival> {
+        if !self.inner.gatekeeper.is_crowded() {
+            return Vec::new();
+        }
+        let petitioners = self.inner.gatekeeper.petitioners(RIVALS).into_iter();
+        petitioners
+            .map(|petitioner| Rival {
+                key: petitioner.key,
+                obstacle: petitioner.obstacle,
+                pool: petitioner.pool,
+                priority: petitioner.priority,
+                waited: petitioner.waited,
+                has: petitioner.in_use,
+            })
+            .collect()
+    }
+
+    /// Changes the books, and does what follows from it.
+    pub(super) fn act<T>(&self, change: impl FnOnce(&mut Room, &mut Work) -> T) -> T {
+        let (mut out, mut jobs) = (Vec::new(), Vec::new());
+        let result = {
+            let mut room = self.inner.room.lock();
+            let result = change(&mut room, &mut out);
+            room.dispatch(out, &mut jobs);
+            result
+        };
+        self.perform(jobs);
+        result
+    }
+
+    fn perform(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            match job {
+                Job::Open(pool) => opening::begin(&pool),
+                Job::Withdraw => self.inner.withdrawn.notify_waiters(),
+                Job::Close(connection, reason) => {
+                    let pool = connection.pool;
+                    self.count_closed(pool, reason);
+                    let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
+                    self.see_off(pool, closing, stream);
+                }
+            }
+        }
+    }
+
+    /// Closes a connection that the books count as closing.
+    pub(super) fn see_off(&self, pool: PoolNumber, closing: Closing, stream: MaybeTls) {
+        let counted = Counted {
+            pools: self.clone(),
+            pool,
+        };
+        self.spawn(async move {
+            closing.close(stream).await;
+            drop(counted);
+        });
+    }
+
+    /// Somebody who waits for connections to go should look again.
+    pub(super) fn gone(&self) {
+        self.inner.gone.notify_waiters();
+    }
+
+    pub(super) fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.inner.last_connection.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let here = Handle::try_current();
+        let runtime = here.as_ref().unwrap_or(&self.inner.main);
+        self.inner.tasks.spawn_on(task, runtime);
+    }
+
+    fn count_closed(&self, pool: PoolNumber, reason: Reason) {
+        let room = self.inner.room.lock();
+        if let Some(pool) = room.by_number.get(&pool) {
+            let metrics = self.inner.upstream.metrics();
+            metrics.pool_closed(&pool.label(), reason.label());
+        }
+    }
+}
+
+/// A connection that is closing; dropped when the server has let go of it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) pools: Pools,
+    pub(super) pool: PoolNumber,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let pool = self.pool;
+        self.pools
+            .act(|room, out| room.books.closed(pool, Instant::now(), out));
+        self.pools.gone();
+    }
+}
+
+/// A database that somebody needs to be free; see [`Pools::vacate`].
+#[derive(Debug)]
+#[must_use = "once it is dropped, idle connections to the database are kept again"]
+pub(crate) struct Vacancy {
+    pools: Pools,
+    database: Arc<str>,
+}
+
+impl Drop for Vacancy {
+    fn drop(&mut self) {
+        let mut room = self.pools.inner.room.lock();
+        room.books.end_vacating(&self.database);
+    }
+}
+
+impl Room {
+    /// Fills mailboxes, and collects what is to be done without the lock.
+    fn dispatch(&mut self, work: Work, jobs: &mut Vec<Job>) {
+        let mut work = VecDeque::from(work);
+        while let Some(effect) = work.pop_front() {
+            match effect {
+                Effect::Deliver(ticket, connection) => {
+                    let pool = connection.pool;
+                    let undelivered = match self.mailboxes.remove(&ticket) {
+                        Some(mailbox) => mailbox.send(Ok(connection)).err(),
+                        None => Some(Ok(connection)),
+                    };
+                    if let Some(Ok(connection)) = undelivered {
+                        let mut more = Vec::new();
+                        let now = Instant::now();
+                        self.books.check_in((pool, connection), now, &[], &mut more);
+                        work.extend(more);
+                    }
+                }
+                Effect::Fail(ticket, failure) => {
+                    if let Some((mailbox, error)) = self
+                        .mailboxes
+                        .remove(&ticket)
+                        .map(|mailbox| (mailbox, failure.into()))
+                    {
+                        // Whoever is gone needs no telling.
+                        let _ = mailbox.send(Err(error));
+                    }
+                }
+                Effect::Open(pool) => {
+                    if let Some(pool) = self.by_number.get(&pool) {
+                        jobs.push(Job::Open(Arc::clone(pool)));
+                    }
+                }
+                Effect::Withdraw(_) => jobs.push(Job::Withdraw),
+                Effect::Close(_, connection, reason) => jobs.push(Job::Close(connection, reason)),
+                Effect::Ask(id) => {
+                    if let Some(holder) = self.holders.get(&id) {
+                        holder.ask();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a waiter makes of [`Failure::Login`] itself: it knows the pool.
+impl From<Failure> for LeaseError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Login | Failure::NoWay => Self::NoWay,
+            Failure::Closed => Self::Closed,
+        }
+    }
+}
+
+/// A place in the queue, left on drop.
+struct Waiting<'a> {
+    pool: &'a Arc<Pool>,
+    ticket: Ticket,
+    mailbox: oneshot::Receiver<Outcome>,
+    over: bool,
+}
+
+impl Pool {
+    pub(super) const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    pub(crate) const fn id(&self) -> &PoolId {
+        &self.id
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::new(Arc::clone(&self.id.user), Arc::clone(&self.id.database))
+    }
+
+    /// How metrics and logs call it.
+    pub(crate) fn label(&self) -> String {
+        format!("{}/{}", self.id.database, self.id.user)
+    }
+
+    /// Whether the proxy can make connections itself.
+    pub(crate) const fn can_open(&self) -> bool {
+        self.opener.is_some()
+    }
+
+    /// Waits for a connection until `deadline`, in line with the other clients of this
+    /// pool. Which one it gets is told in `books`; whether it has another client's
+    /// state on it, by its `owner`, which is for the caller to update. Dropping the
+    /// future at any point leaves nothing behind.
+    ///
+    /// # Errors
+    /// See [`LeaseError`]. While the upstream is away or on its way up, the wait goes
+    /// on; what it refuses for good fails at once, unless other connections of the
+    /// pool are there to wait for.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
+        loop {
+            let client = want.client;
+            let connection = self.obtain(want.clone(), deadline).await?;
+            let mut lease = Lease::new(connection, Arc::clone(self), client);
+            match lease.freshen().await {
+                Ok(()) => return Ok(lease),
+                Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+            }
+        }
+    }
+
+    async fn obtain(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Box<Connection>, LeaseError> {
+        let began = Instant::now();
+        let mut waiting = match self.ask(want, began)? {
+            Ok(connection) => return Ok(connection),
+            Err(waiting) => waiting,
+        };
+        let metrics = self.pools.inner.upstream.metrics();
+        let _counted = metrics.waiting();
+        let reserve = (self.plan.reserve_size > 0).then(|| began + self.plan.reserve_timeout);
+        if let Some(at) = reserve.filter(|at| *at < deadline)
+            && let Ok(outcome) = timeout_at(at, &mut waiting.mailbox).await
+        {
+            metrics.waited(began.elapsed());
+            return waiting.settle(outcome.ok());
+        } else if reserve.is_some() {
+            self.look_again();
+        }
+        let outcome = timeout_at(deadline, &mut waiting.mailbox).await;
+        metrics.waited(began.elapsed());
+        match outcome {
+            Ok(outcome) => waiting.settle(outcome.ok()),
+            Err(_elapsed) => waiting.give_up(began),
+        }
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        want: Want,
+        now: Instant,
+    ) -> Result<Result<Box<Connection>, Waiting<'_>>, LeaseError> {
+        let (mut out, mut jobs) = (Vec::new(), Vec::new());
+        let answer = {
+            let mut room = self.pools.inner.room.lock();
+            let answer = match room.books.lease(self.number, want, now, &mut out) {
+                Answer::Taken(connection) => Ok(Ok(connection)),
+                Answer::Failed(failure) => Err(failure.into()),
+                Answer::Queued(ticket) => {
+                    let (sender, mailbox) = oneshot::channel();
+                    room.mailboxes.insert(ticket, sender);
+                    Ok(Err(Waiting {
+                        pool: self,
+                        ticket,
+                        mailbox,
+                        over: false,
+                    }))
+                }
+            };
+            room.dispatch(out, &mut jobs);
+            answer
+        };
+        self.pools.perform(jobs);
+        answer
+    }
+
+    /// The clock may allow what it did not before.
+    pub(super) fn look_again(&self) {
+        let pool = self.number;
+        self.pools
+            .act(|room, out| room.books.pump(pool, Instant::now(), out));
+    }
+
+    /// A connection that the client's own login has opened joins, and is that client's
+    /// for now. Without room in the pool it is closed.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        client: u64,
+        opened: Opened,
+        closing: Closing,
+    ) -> Option<Lease> {
+        let pool = self.number;
+        let id = self.pools.next_connection();
+        let connection = match Connection::new((id, pool), opened, closing) {
+            Ok(connection) => Box::new(connection),
+            Err((closing, stream)) => {
+                self.pools.spawn(closing.close(stream));
+                return None;
+            }
+        };
+        if self.pools.inner.room.lock().books.adopt(pool) {
+            self.pools
+                .inner
+                .upstream
+                .metrics()
+                .pool_opened(&self.label());
+            return Some(Lease::new(connection, Arc::clone(self), client));
+        }
+        let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
+        self.pools.spawn(closing.close(stream));
+        None
+    }
+
+    pub(super) fn check_in(&self, connection: Box<Connection>, held: bool) {
+        let rivals = self.pools.rivals();
+        let (pool, id) = (connection.pool, connection.id);
+        self.pools.act(|room, out| {
+            if held {
+                room.holders.remove(&id);
+            }
+            let now = Instant::now();
+            room.books.check_in((pool, connection), now, &rivals, out);
+        });
+        if held {
+            self.pools.gone();
+        }
+    }
+
+    pub(super) fn close(
+        &self,
+        (connection, held): (Box<Connection>, bool),
+        state: UpstreamState,
+        reason: Reason,
+    ) {
+        let (pool, id) = (connection.pool, connection.id);
+        self.pools.count_closed(pool, reason);
+        self.pools.act(|room, out| {
+            if held {
+                room.holders.remove(&id);
+            }
+            room.books.closing(pool, id, Instant::now(), out);
+        });
+        let (closing, stream) = connection.into_closing(state);
+        self.pools.see_off(pool, closing, stream);
+    }
+}
+
+impl Waiting<'_> {
+    /// What came, `None` if the mailbox was dropped.
+    fn settle(&mut self, outcome: Option<Outcome>) -> Result<Box<Connection>, LeaseError> {
+        self.over = true;
+        match outcome {
+            // A login that failed is what stands behind it, if there was one.
+            Some(Err(LeaseError::NoWay)) => Err(self
+                .pool
+                .last_error
+                .lock()
+                .clone()
+                .unwrap_or(LeaseError::NoWay)),
+            Some(outcome) => outcome,
+            None => Err(LeaseError::Closed),
+        }
+    }
+
+    /// The time is over. If a connection came at this very moment, it counts.
+    fn give_up(&mut self, began: Instant) -> Result<Box<Connection>, LeaseError> {
+        if let Some(outcome) = self.leave() {
+            return self.settle(Some(outcome));
+        }
+        let failed = self.pool.last_error.lock().clone();
+        Err(failed.unwrap_or_else(|| LeaseError::TimedOut {
+            waited: began.elapsed(),
+            tally: self
+                .pool
+                .pools
+                .inner
+                .room
+                .lock()
+                .books
+                .tally(self.pool.number),
+        }))
+    }
+
+    /// Gives the place up; what had come already is handed back instead.
+    fn leave(&mut self) -> Option<Outcome> {
+        self.over = true;
+        let (pool, ticket) = (self.pool.number, self.ticket);
+        let waited = self.pool.pools.act(|room, out| {
+            room.mailboxes.remove(&ticket);
+            room.books.leave(pool, ticket, Instant::now(), out)
+        });
+        match waited {
+            true => None,
+            false => self.mailbox.try_recv().ok(),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        if let Some(Ok(connection)) = self.leave() {
+            self.pool.check_in(connection, false);
+        }
+    }
+}
