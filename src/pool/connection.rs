@@ -47,6 +47,10 @@ pub(crate) struct Connection {
     pub(crate) stream: MaybeTls,
     pub(crate) key: Arc<ServerKey>,
     pub(crate) reported: Parameters,
+    /// As it was reported at the login.
+    pub(crate) base: Parameters,
+    /// Fingerprint of the settings that its owner has changed; zero is none.
+    pub(crate) settings: u64,
     pub(crate) statements: Server,
     /// The client whose state may still be on it. Set and cleared by sessions.
     pub(crate) owner: Option<u64>,
@@ -83,7 +87,9 @@ impl Connection {
         Ok(Self {
             stream: opened.stream,
             key: Arc::new(ServerKey::new(opened.key)),
+            base: reported.clone(),
             reported,
+            settings: 0,
             statements: Server::default(),
             owner: None,
             left: Left::Nothing,
@@ -98,6 +104,11 @@ impl Connection {
 
     pub(crate) const fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    /// Whether it is as it was at its login, and nobody's.
+    pub(crate) fn is_pristine(&self) -> bool {
+        self.owner.is_none() && self.left == Left::Nothing && self.settings == 0
     }
 
     pub(crate) const fn opened_at(&self) -> Instant {

@@ -28,8 +28,10 @@ use super::gatekeeper::Gatekeeper;
 use super::lease::{Holder, Lease, LeaseError};
 use super::opening;
 use super::plan::{Opener, PoolId, PoolPlan, Want};
+use crate::state::parameters::Parameters;
 use crate::tls::MaybeTls;
 use crate::upstream::{Opened, Upstream};
+use crate::wire::startup::CancelKey;
 
 #[cfg(test)]
 mod tests;
@@ -87,6 +89,15 @@ pub(crate) struct Pool {
     /// Of the last login, if that failed.
     pub(super) last_error: Mutex<Option<LeaseError>>,
     pools: Pools,
+}
+
+/// What a client needs to be told of its connection before it has one.
+#[derive(Debug)]
+pub(crate) struct Introduction {
+    pub(crate) connection: ConnectionId,
+    /// Of the server's process, zero if it has none.
+    pub(crate) pid: u32,
+    pub(crate) parameters: Parameters,
 }
 
 /// What is done once the lock is released.
@@ -459,6 +470,31 @@ impl Pool {
                 Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
             }
         }
+    }
+
+    /// What a client is told at its login, where it needs no login of its own: from
+    /// a connection which is that client's for now if it was nobody's.
+    ///
+    /// # Errors
+    /// See [`LeaseError`].
+    pub(crate) async fn introduce(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Introduction, LeaseError> {
+        let client = want.client;
+        let mut lease = self.lease(want, deadline).await?;
+        let connection = &mut *lease;
+        if connection.is_pristine() {
+            connection.owner = Some(client);
+        }
+        let introduction = Introduction {
+            connection: connection.id(),
+            pid: connection.key.key().map_or(0, CancelKey::pid),
+            parameters: connection.base.clone(),
+        };
+        lease.check_in();
+        Ok(introduction)
     }
 
     async fn obtain(

@@ -15,7 +15,6 @@ use crate::config::values::{SaslPlus, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
-use crate::state::parameters::Parameters;
 use crate::tls::{MaybeTls, TlsFault, explain_late_alert};
 use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
@@ -112,6 +111,16 @@ impl LoginFailure {
     }
 }
 
+impl Taken {
+    pub(super) const fn new(seat: Arc<Seat>) -> Self {
+        Self {
+            key: None,
+            reported: Vec::new(),
+            seat,
+        }
+    }
+}
+
 /// A login that is under way.
 #[derive(Debug)]
 struct Login<'a> {
@@ -132,10 +141,10 @@ struct Login<'a> {
 
 /// What a pool needs to know of a connection that a client's login opened. The
 /// client is given a key of the proxy's own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taken {
     pub(super) key: Option<CancelKey>,
-    pub(super) reported: Parameters,
+    pub(super) reported: Vec<(Box<[u8]>, Box<[u8]>)>,
     pub(super) seat: Arc<Seat>,
 }
 
@@ -340,7 +349,7 @@ impl Login<'_> {
             && let Some((name, rest)) = frontend::split_cstr(frame.body())
             && let Some((value, _)) = frontend::split_cstr(rest)
         {
-            taken.reported.set(name, value);
+            taken.reported.push((name.into(), value.into()));
         }
     }
 

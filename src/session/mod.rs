@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use crate::config::values::{Database, Keepalive, Priority, SaslPlus};
+use crate::config::values::{Database, Keepalive, Pooling, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
@@ -29,11 +29,13 @@ use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 pub(crate) use handle::Order;
+pub(crate) use pooled::Library;
 pub(crate) use registry::{CancelTarget, Entry, Registry};
 
-use login::{LoginFailure, Plan, log_client_in};
+use login::{LoginFailure, Plan, Taken, log_client_in};
+use pooled::{Welcomed, Wish};
 use handle::Activity;
-use registry::NoRoom;
+use registry::{NoRoom, Seat};
 use relay::Relay;
 
 /// A waiting client may send this much before it is served.
@@ -44,6 +46,8 @@ const MAX_AHEAD: usize = 16 * 1024;
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) pools: Pools,
+    pub(crate) library: Library,
 }
 
 /// What every session of a proxy shares.
@@ -52,6 +56,7 @@ pub(crate) struct Service {
     pub(crate) route: ArcSwap<Route>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) pooling: Arc<Pooling>,
     pub(crate) query_wait_timeout: Duration,
     pub(crate) sasl_plus: SaslPlus,
     pub(crate) client_keepalive: Keepalive,
@@ -152,15 +157,12 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
         }
     };
     let unopened = match opened {
-        Ok((upstream, closing)) => {
-            return carry(
-                client.stream.into_parts(),
-                upstream,
-                closing,
-                entry,
-                service,
-            )
-            .await;
+        Ok(Opened::Direct { upstream, closing }) => {
+            return carry(client.stream.into_parts(), upstream, closing, entry, service).await;
+        }
+        Ok(Opened::Pooled(welcomed)) => {
+            let ahead = client.stream.into_parts();
+            return pooled::Session::new(ahead, entry, welcomed, service).run().await;
         }
         Err(unopened) => unopened,
     };
@@ -265,27 +267,75 @@ enum Unopened {
     },
 }
 
+/// A client that is logged in.
+enum Opened {
+    /// With a connection of its own.
+    Direct { upstream: Ahead, closing: Closing },
+    Pooled(Box<Welcomed>),
+}
+
 async fn open(
     client: &mut Admitted,
     entry: &mut Entry,
     service: &Service,
-) -> Result<(Ahead, Closing), Unopened> {
+) -> Result<Opened, Unopened> {
     let route = service.route.load_full();
     let asked = client.startup.database();
     let dbname = service.database(client, &asked, &route.upstream);
+    let presented = client.startup.user();
     let user = match &client.identity {
-        Identity::Relayed => client.startup.user(),
+        Identity::Relayed => presented.clone(),
         Identity::Held(user) => user.upstream_user.clone(),
     };
+    let database = dbname.as_deref().unwrap_or(&asked);
+    let plan = match client.startup.is_replication() {
+        true => None,
+        false => service.pooling.plan(&asked, database, &presented, &user),
+    };
+    let priority = plan
+        .as_deref()
+        .map_or_else(|| service.pooling.priority(&presented), |plan| plan.priority);
     let key = Key {
         user: user.into(),
-        database: dbname.as_deref().unwrap_or(&asked).into(),
+        database: database.into(),
     };
+    let Some(plan) = plan else {
+        let (upstream, closing) =
+            log_in((client, entry, service), &route, (key, priority), (dbname.as_deref(), None)).await?;
+        return Ok(Opened::Direct { upstream, closing });
+    };
+    entry.handle().set_limits(plan.timeouts);
+    let wish = Wish { key, plan };
+    if let Identity::Held(user) = &client.identity {
+        let user = Arc::clone(user);
+        let welcomed = pooled::welcome(client, &user, entry, (route, wish)).await?;
+        return Ok(Opened::Pooled(Box::new(welcomed)));
+    }
+    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
+    let mut taken = Taken::new(Arc::new(seat));
+    let (upstream, closing) = log_in(
+        (client, entry, service),
+        &route,
+        (wish.key.clone(), priority),
+        (dbname.as_deref(), Some(&mut taken)),
+    )
+    .await?;
+    let welcomed = pooled::adopt(&client.startup, entry, (route, wish), (upstream, closing, taken));
+    Ok(Opened::Pooled(Box::new(welcomed)))
+}
+
+/// Logs a client in over a connection of its own.
+async fn log_in(
+    (client, entry, service): (&mut Admitted, &mut Entry, &Service),
+    route: &Route,
+    (key, priority): (Key, Priority),
+    (dbname, taken): (Option<&str>, Option<&mut Taken>),
+) -> Result<(Ahead, Closing), Unopened> {
     // Waiting for others is not the client's slowness: its time stands still.
     let patience = client
         .login_deadline
         .saturating_duration_since(Instant::now());
-    let place = wait_for_place(client, service, &route, key).await?;
+    let place = wait_for_place(client, service, route, (key, priority)).await?;
     entry.handle().set_activity(Activity::LoggingIn);
     let connecting = route.upstream.connect();
     let stream = while_client_stays(&mut client.stream, connecting)
@@ -298,9 +348,9 @@ async fn open(
     let mut upstream = Framed::new(stream);
     let plan = Plan {
         upstream: &route.upstream,
-        dbname: dbname.as_deref(),
+        dbname,
         sasl_plus: service.sasl_plus,
-        taken: None,
+        taken,
     };
     match log_client_in(client, &mut upstream, entry, plan).await {
         Ok(()) => {
@@ -345,14 +395,14 @@ async fn wait_for_place(
     client: &mut Admitted,
     service: &Service,
     route: &Route,
-    key: Key,
+    (key, priority): (Key, Priority),
 ) -> Result<Place, Unopened> {
     let metrics = route.upstream.metrics();
     let began = Instant::now();
     let deadline = began + service.query_wait_timeout;
     let outcome = {
         let _waiting = metrics.waiting();
-        let waiting = route.gatekeeper.admit(key, Priority::Medium, deadline);
+        let waiting = route.gatekeeper.admit(key, priority, deadline);
         while_client_stays(&mut client.stream, waiting).await?
     };
     metrics.waited(began.elapsed());

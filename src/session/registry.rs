@@ -73,15 +73,25 @@ pub(crate) enum CancelTarget {
 }
 
 /// Which connection a pooled client has now, for whoever wants to cancel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Seat {
-    taken: Mutex<Option<(Arc<ServerKey>, Arc<Upstream>)>>,
+    client: u64,
+    upstream: Arc<Upstream>,
+    taken: Mutex<Option<Arc<ServerKey>>>,
 }
 
 impl Seat {
+    pub(crate) const fn new(client: u64, upstream: Arc<Upstream>) -> Self {
+        Self {
+            client,
+            upstream,
+            taken: Mutex::new(None),
+        }
+    }
+
     /// The client has this connection from here on.
-    pub(crate) fn take(&self, key: &Arc<ServerKey>, upstream: &Arc<Upstream>) {
-        *self.taken.lock() = Some((Arc::clone(key), Arc::clone(upstream)));
+    pub(crate) fn take(&self, key: &Arc<ServerKey>) {
+        *self.taken.lock() = Some(Arc::clone(key));
     }
 
     /// The client has none: a cancel from here on is for nobody.
@@ -95,14 +105,13 @@ impl Seat {
     /// # Errors
     /// The upstream cannot be reached.
     pub(crate) async fn cancel(&self) -> Result<Option<bool>, Unreachable> {
-        let found = {
+        let guard = {
             let taken = self.taken.lock();
-            taken
-                .as_ref()
-                .and_then(|(key, upstream)| Some((key.begin_cancel()?, Arc::clone(upstream))))
+            let key = taken.as_ref();
+            key.and_then(|key| key.begin_cancel(self.client))
         };
-        match found {
-            Some((guard, upstream)) => upstream.cancel(guard.key()).await.map(Some),
+        match guard {
+            Some(guard) => self.upstream.cancel(guard.key()).await.map(Some),
             None => Ok(None),
         }
     }

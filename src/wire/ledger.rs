@@ -121,6 +121,11 @@ impl Ledger {
         self.owed.is_empty() && self.batch == Batch::Closed && !self.copying_in
     }
 
+    /// Whether the server discards what comes, up to the next Sync.
+    pub(crate) fn is_discarding(&self) -> bool {
+        self.batch == Batch::Failed
+    }
+
     pub(crate) const fn status(&self) -> TransactionStatus {
         self.status
     }

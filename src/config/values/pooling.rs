@@ -49,6 +49,12 @@ pub(crate) struct Timeouts {
     pub(crate) client_idle: Option<Duration>,
 }
 
+impl Timeouts {
+    pub(crate) fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// One `[[pools]]` entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pool {

@@ -1,11 +1,13 @@
 //! What is known of a database beyond a single session: what its catalog proves,
 //! and how often its definitions have changed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::state::proof::{Catalog, Verdict};
@@ -14,6 +16,26 @@ use crate::wire::sql::Statement;
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
 const FRESH: Duration = Duration::from_secs(30);
+
+/// What is known of the databases of one upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Library {
+    by_database: Mutex<HashMap<Arc<str>, Arc<Knowledge>>>,
+}
+
+impl Library {
+    pub(super) fn of(&self, database: &Arc<str>) -> Arc<Knowledge> {
+        let mut by_database = self.by_database.lock();
+        if let Some(knowledge) = by_database.get(database) {
+            return Arc::clone(knowledge);
+        }
+        // Names come from clients: those that nobody uses any more are forgotten.
+        by_database.retain(|_, knowledge| Arc::strong_count(knowledge) > 1);
+        let knowledge = Arc::new(Knowledge::new());
+        by_database.insert(Arc::clone(database), Arc::clone(&knowledge));
+        knowledge
+    }
+}
 
 /// Of one database of one upstream; shared by the sessions of its pools.
 #[derive(Debug)]

@@ -6,35 +6,39 @@
 //! room: no secret is needed, and none is kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::super::login::Taken;
 use super::super::registry::{CancelTarget, Entry, Seat};
-use super::super::{Route, Service, Unopened, while_client_stays};
+use super::super::{Ahead, Route, Unopened, while_client_stays};
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
-use crate::pool::{ConnectionId, Opener, Pool, PoolId, Want};
+use crate::pool::{self, Closing, ConnectionId, Key, Opener, OpenerPlan, Pool, PoolId, Want};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
-use crate::wire::startup::{CancelKey, StartupMessage, Version};
+use crate::upstream::Opened;
 use crate::wire::backend;
+use crate::wire::startup::{CancelKey, StartupMessage, Version};
 
 /// Length of a cancel key's secret before and from protocol 3.2 on, in bytes.
 const SECRET: (usize, usize) = (4, 32);
+/// A time that no connection lives to see.
+const FOREVER: Duration = Duration::from_secs(1 << 32);
 
-/// What a client asks for, as the upstream knows it.
+/// What a client asks for: whose connections, as the upstream knows them, and how.
 #[derive(Debug)]
 pub(in super::super) struct Wish {
-    pub(in super::super) user: String,
-    pub(in super::super) database: String,
+    pub(in super::super) key: Key,
     pub(in super::super) plan: Arc<PoolPlan>,
 }
 
 /// A client that is logged in.
 #[derive(Debug)]
 pub(in super::super) struct Welcomed {
+    pub(super) route: Arc<Route>,
     pub(super) pool: Arc<Pool>,
     pub(super) plan: Arc<PoolPlan>,
     pub(super) seat: Arc<Seat>,
@@ -46,14 +50,64 @@ pub(in super::super) struct Welcomed {
 
 impl Wish {
     /// The pool that serves it: its connections begin as the client's would.
-    fn pool(&self, route: &Route, startup: &StartupMessage, opener: Option<Opener>) -> Arc<Pool> {
+    fn pool(&self, route: &Route, startup: &StartupMessage, opener: Opener) -> Arc<Pool> {
         let id = PoolId {
-            user: self.user.as_str().into(),
-            database: self.database.as_str().into(),
+            user: Arc::clone(&self.key.user),
+            database: Arc::clone(&self.key.database),
             startup: startup.settings(),
             generation: route.pools.generation(),
         };
-        route.pools.pool(id, &self.plan, opener)
+        route.pools.pool(id, plan_of_pool(&self.plan), opener)
+    }
+}
+
+/// The part of a plan that pools themselves go by.
+fn plan_of_pool(plan: &PoolPlan) -> Arc<pool::PoolPlan> {
+    Arc::new(pool::PoolPlan {
+        size: plan.size,
+        min_size: plan.min_size,
+        reserve_size: plan.reserve_size,
+        reserve_timeout: plan.reserve_timeout,
+        server_lifetime: plan.server_lifetime.unwrap_or(FOREVER),
+        server_idle_timeout: plan.server_idle_timeout.unwrap_or(FOREVER),
+        login_retry: plan.login_retry,
+        priority: plan.priority,
+    })
+}
+
+/// Takes over from a client's own login: the connection is the pool's if it has
+/// room, and the client's first.
+pub(in super::super) fn adopt(
+    startup: &StartupMessage,
+    entry: &Entry,
+    (route, wish): (Arc<Route>, Wish),
+    ((stream, ahead), closing, taken): (Ahead, Closing, Taken),
+) -> Welcomed {
+    let pool = wish.pool(&route, startup, None);
+    let opened = Opened {
+        stream,
+        ahead,
+        key: taken.key,
+        reported: taken.reported,
+    };
+    let mut known = Parameters::default();
+    for (name, value) in &opened.reported {
+        known.set(name, value);
+    }
+    let client = entry.handle().id;
+    let home = pool.adopt(client, opened, closing).map(|mut lease| {
+        lease.owner = Some(client);
+        let id = lease.id();
+        lease.check_in();
+        id
+    });
+    Welcomed {
+        route,
+        pool,
+        plan: wish.plan,
+        seat: taken.seat,
+        known,
+        home,
     }
 }
 
@@ -62,16 +116,18 @@ pub(in super::super) async fn welcome(
     client: &mut Admitted,
     user: &User,
     entry: &mut Entry,
-    (route, wish): (&Route, Wish),
+    (route, wish): (Arc<Route>, Wish),
 ) -> Result<Welcomed, Unopened> {
-    let startup = client.startup.for_pool(&wish.user, &wish.database);
-    let opener = Opener::new(startup.clone(), user);
-    let pool = wish.pool(route, &startup, Some(opener));
-    let deadline = Instant::now() + wish.plan.query_wait_timeout;
-    let want = Want {
-        client: entry.handle().id,
-        prefer: None,
+    let startup = client.startup.for_pool(&wish.key.user, &wish.key.database);
+    let opener = OpenerPlan {
+        startup: startup.clone(),
+        user: user.upstream_user.clone(),
+        password: user.upstream_password.clone(),
+        channel_binding: route.upstream.config().channel_binding,
     };
+    let pool = wish.pool(&route, &startup, Some(Arc::new(opener)));
+    let deadline = Instant::now() + wish.plan.query_wait_timeout;
+    let want = Want::new(entry.handle().id);
     let waiting = pool.introduce(want, deadline);
     let introduction = while_client_stays(&mut client.stream, waiting)
         .await?
@@ -88,7 +144,8 @@ pub(in super::super) async fn welcome(
     }
     greeting.extend_from_slice(&backend::backend_key_data(&key.key_data()));
     greeting.extend_from_slice(&backend::READY_IDLE);
-    let seat = Arc::new(Seat::default());
+    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
+    let seat = Arc::new(seat);
     entry.set_cancel_key(key, CancelTarget::Pooled(Arc::clone(&seat)));
     client
         .stream
@@ -96,6 +153,7 @@ pub(in super::super) async fn welcome(
         .await
         .map_err(|_| Unopened::Left)?;
     Ok(Welcomed {
+        route,
         pool,
         plan: wish.plan,
         seat,

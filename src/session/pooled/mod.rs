@@ -20,13 +20,12 @@ use tokio::time::Instant;
 use super::handle::{Activity, Order};
 use super::registry::{Entry, Seat};
 use super::relay::Departure;
-use super::{Ending, Leg, Parting, Service, close};
+use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::{ClientFacing as _, Fault};
 use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
 use crate::state::trace::Residue;
-use crate::upstream::Upstream;
 use crate::wire::frontend;
 use crate::wire::sqlstate::SqlState;
 
@@ -35,8 +34,8 @@ use idle::{Refusal, Stir};
 use relay::{Leave, Line, Relay};
 use talk::{Health, Held, Need, Rules, Talk};
 
-pub(super) use knowledge::Knowledge;
-pub(super) use login::{Welcome, welcome};
+pub(crate) use knowledge::Library;
+pub(super) use login::{Welcomed, Wish, adopt, welcome};
 
 /// A client of a pool, logged in.
 #[derive(Debug)]
@@ -47,22 +46,47 @@ pub(super) struct Session<'a> {
     guest: Box<Guest>,
     pool: Arc<Pool>,
     plan: Arc<PoolPlan>,
-    upstream: Arc<Upstream>,
+    route: Arc<Route>,
     seat: Arc<Seat>,
     refusal: Refusal,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        (client, ahead): Ahead,
+        entry: Entry,
+        welcomed: Box<Welcomed>,
+        service: &'a Service,
+    ) -> Self {
+        let welcomed = *welcomed;
+        let knowledge = welcomed.route.library.of(&welcomed.pool.key().database);
+        let id = entry.handle().id;
+        Self {
+            service,
+            entry,
+            line: Line::new(client, &ahead),
+            guest: Box::new(Guest::new(id, welcomed.known, welcomed.home, knowledge)),
+            pool: welcomed.pool,
+            plan: welcomed.plan,
+            route: welcomed.route,
+            seat: welcomed.seat,
+            refusal: Refusal::Over,
+            tls: "none",
+        }
+    }
+
     /// Serves the client until it leaves.
     pub(super) async fn run(mut self) -> (Ending, Parting) {
         let departure = self.serve().await;
-        let Self { line, entry, .. } = self;
+        let Self {
+            line, entry, route, ..
+        } = self;
         drop(entry);
         let (client, told) = line.part(departure.told()).await;
         let over = Leg {
-            upstream: self.upstream,
+            upstream: Arc::clone(&route.upstream),
             tls: self.tls,
         };
         let ending = Ending::Carried {
@@ -125,7 +149,7 @@ impl Session<'_> {
     /// without a connection.
     async fn carry(&mut self, mut lease: Lease) -> Option<Departure> {
         let handle = Arc::clone(self.entry.handle());
-        self.seat.take(&lease.key, &self.upstream);
+        self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
         self.tls = lease.stream.tls_version();
         let mut text = Vec::new();
