@@ -1,0 +1,492 @@
+//! One client's statements, and the decisions what to inject for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::flight::{Act, Flight, Latest};
+use super::server::{Holds, Server};
+use super::{Environment, Injected, Parse, Wait, message};
+
+/// Bytes of definitions that a client may keep.
+const BUDGET: usize = 4 << 20;
+/// Beyond that names alone are kept, up to here.
+const BUDGET_WITH_NAMES: usize = BUDGET + (1 << 20);
+/// The longest text of an unnamed statement that is kept.
+const MAX_UNNAMED: usize = 64 << 10;
+/// Names that are longer are the same to the server if they begin the same
+/// (NAMEDATALEN less its zero).
+const MAX_NAME: usize = 63;
+/// What an entry costs besides its bytes, roughly.
+const OVERHEAD: usize = 128;
+
+/// One client's prepared statements at protocol level; `T` is what the session
+/// remembers of a statement.
+#[derive(Debug)]
+pub(crate) struct Client<T> {
+    inner: Option<Box<Inner<T>>>,
+    /// Simple Queries in flight from before there was anything to keep.
+    queries: u32,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    /// Confirmed by the server; the unnamed one by its empty name.
+    entries: HashMap<Box<[u8]>, Entry<T>>,
+    flight: Flight<T>,
+    /// Costs of all entries, those in flight included.
+    bytes: usize,
+    /// Confirmed entries without a text.
+    unkept: usize,
+    /// There were more names than could be kept.
+    overflown: bool,
+}
+
+/// A statement as the client prepared it.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    /// What stands behind the name in its Parse. `None` if it was not kept.
+    text: Option<Arc<[u8]>>,
+    /// At the client's own Parse.
+    env: Environment,
+    note: T,
+    cost: usize,
+}
+
+impl<T> Default for Client<T> {
+    fn default() -> Self {
+        Self {
+            inner: None,
+            queries: 0,
+        }
+    }
+}
+
+impl<T> Default for Inner<T> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            flight: Flight::default(),
+            bytes: 0,
+            unkept: 0,
+            overflown: false,
+        }
+    }
+}
+
+/// The messages of the client's that are about to be forwarded.
+impl<T> Client<T> {
+    /// A Parse.
+    ///
+    /// # Errors
+    /// [`Wait`]: hold it back.
+    pub(crate) fn parse(
+        &mut self,
+        server: &mut Server,
+        parse: Parse<'_, T>,
+        env: Environment,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Wait> {
+        let inner = self.inner.get_or_insert_default();
+        let name = key(parse.name);
+        let mut injected = Vec::new();
+        // A Parse replaces the unnamed statement, whosever it was. A name that is
+        // taken is the server's to complain about, if the client took it.
+        if !name.is_empty() {
+            inner.ensure(server, name, env, (out, &mut injected))?;
+            if server.holds(name) == Holds::Nothing && !inner.flight.concerns(name) {
+                inner.make_room(server, name, (out, &mut injected));
+            }
+        }
+        let fresh = inner.is_fresh(server, name);
+        let entry = inner.keep(server, Parse { name, ..parse }, env);
+        inner.flight.push(name, Act::Parse(entry), fresh);
+        Ok(injected)
+    }
+
+    /// A Bind, or a Describe of the statement `name`. Allocates nothing when nothing
+    /// has to be injected.
+    ///
+    /// # Errors
+    /// [`Wait`]: hold it back.
+    pub(crate) fn uses(
+        &mut self,
+        server: &mut Server,
+        name: &[u8],
+        env: Environment,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Wait> {
+        let name = key(name);
+        let mut injected = Vec::new();
+        if self.inner.is_none() && server.holds(name) == Holds::Nothing {
+            return Ok(injected);
+        }
+        let inner = self.inner.get_or_insert_default();
+        inner.ensure(server, name, env, (out, &mut injected))?;
+        Ok(injected)
+    }
+
+    /// A Close of the statement `name`: it succeeds whatever the server holds, so
+    /// nothing is ever injected.
+    pub(crate) fn close(&mut self, server: &Server, name: &[u8]) {
+        let name = key(name);
+        let inner = self.inner.get_or_insert_default();
+        let fresh = inner.is_fresh(server, name);
+        inner.flight.push(name, Act::Close, fresh);
+    }
+
+    /// A simple Query: it destroys the unnamed statement.
+    pub(crate) fn query(&mut self, server: &Server) {
+        match &mut self.inner {
+            None => self.queries += 1,
+            Some(inner) => {
+                let fresh = inner.is_fresh(server, b"");
+                inner.flight.push(b"", Act::Query, fresh);
+            }
+        }
+    }
+
+    /// A Sync.
+    pub(crate) fn sync(&mut self) {
+        if let Some(inner) = &mut self.inner {
+            inner.flight.sync();
+        }
+    }
+
+    /// SQL comes next in which statements are named or listed: PREPARE, EXECUTE,
+    /// DEALLOCATE, DISCARD ALL, pg_prepared_statements. Makes the server hold exactly
+    /// what this client prepared. If anything was written, and `sync` is set, it ends
+    /// with a Sync: right before a simple Query, unless the client's own batch is open.
+    ///
+    /// # Errors
+    /// [`Wait`]: hold it back.
+    pub(crate) fn align(
+        &mut self,
+        server: &mut Server,
+        env: Environment,
+        sync: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Wait> {
+        let mut injected = Vec::new();
+        if let Some(inner) = &self.inner
+            && inner.flight.is_unsure()
+        {
+            return Err(Wait);
+        }
+        let mut names: Vec<Box<[u8]>> = server.foreign().map(Into::into).collect();
+        if let Some(inner) = &self.inner {
+            let known = inner.entries.keys().filter(|name| !name.is_empty());
+            let there =
+                |name: &[u8]| server.holds(name) == Holds::Own && !inner.flight.concerns(name);
+            names.extend(known.filter(|name| !there(name)).cloned());
+        }
+        server.align();
+        if names.is_empty() {
+            return Ok(injected);
+        }
+        let inner = self.inner.get_or_insert_default();
+        for name in names {
+            inner.ensure(server, &name, env, (out, &mut injected))?;
+        }
+        if sync && !injected.is_empty() {
+            message::sync(out);
+            injected.push(Injected::Sync);
+            inner.flight.sync();
+        }
+        Ok(injected)
+    }
+}
+
+/// The server's replies, in order.
+impl<T> Client<T> {
+    /// ParseComplete, injected or not.
+    pub(crate) fn parsed(&mut self, server: &mut Server) {
+        let op = self.inner.as_mut().and_then(|inner| inner.flight.pop());
+        let (Some(inner), Some(op)) = (&mut self.inner, op) else {
+            return;
+        };
+        match op.act {
+            Act::Parse(Some(entry)) => {
+                server.insert(op.name.clone(), entry.text.clone(), entry.env, true);
+                inner.insert(op.name, entry);
+            }
+            Act::Parse(None) => {
+                inner.remove(&op.name);
+                inner.overflown = true;
+                server.remove(&op.name);
+                server.make_murky();
+            }
+            Act::InjectedParse(text, env) => {
+                // DEALLOCATE ALL may have come in between.
+                let own = inner.entries.get(&op.name);
+                let kept = own.and_then(|entry| entry.text.as_ref());
+                let own = kept.is_some_and(|kept| Arc::ptr_eq(kept, &text));
+                server.insert(op.name, Some(text), env, own);
+            }
+            _ => debug_assert!(false, "ParseComplete does not answer a Parse"),
+        }
+    }
+
+    /// CloseComplete of a statement, injected or not.
+    pub(crate) fn closed(&mut self, server: &mut Server) {
+        let op = self.inner.as_mut().and_then(|inner| inner.flight.pop());
+        let (Some(inner), Some(op)) = (&mut self.inner, op) else {
+            return;
+        };
+        match op.act {
+            Act::Close => inner.remove(&op.name),
+            Act::InjectedClose => {}
+            _ => debug_assert!(false, "CloseComplete does not answer a Close"),
+        }
+        server.remove(&op.name);
+    }
+
+    /// ReadyForQuery of a simple Query, whether or not it failed itself.
+    pub(crate) fn queried(&mut self, server: &mut Server) {
+        server.remove(b"");
+        if self.queries > 0 {
+            self.queries -= 1;
+        } else if let Some(inner) = &mut self.inner {
+            let op = inner.flight.pop();
+            debug_assert!(matches!(op.map(|op| op.act), Some(Act::Query)));
+            inner.remove(b"");
+        }
+    }
+
+    /// An error made the server skip `n` of the messages in flight: of Parse, Close of
+    /// a statement, Query, the client's own and injected ones alike. `begun`: the
+    /// first of them is what failed, and not because the message itself was
+    /// malformed (08P01, 22021), which is found before anything is done.
+    pub(crate) fn failed(&mut self, server: &mut Server, n: usize, begun: bool) {
+        for at in 0..n {
+            if self.queries > 0 {
+                self.queries -= 1;
+                continue;
+            }
+            let Some(inner) = &mut self.inner else { return };
+            let Some(op) = inner.flight.pop() else { return };
+            let destroys = at == 0 && begun && op.name.is_empty();
+            match op.act {
+                Act::Parse(entry) => {
+                    inner.bytes -= entry.map_or(0, |entry| entry.cost);
+                    if destroys {
+                        inner.remove(b"");
+                        server.remove(b"");
+                    }
+                }
+                // To the client this is a Bind that failed.
+                Act::InjectedParse(..) if destroys => server.remove(b""),
+                _ => {}
+            }
+        }
+    }
+
+    /// DEALLOCATE ALL or DISCARD ALL is complete. What is in flight was sent behind it
+    /// and stays; so does the unnamed statement.
+    pub(crate) fn all_deallocated(&mut self, server: &mut Server) {
+        server.remove_named();
+        if let Some(inner) = &mut self.inner {
+            inner.remove_named();
+        }
+    }
+
+    /// DEALLOCATE of this name is complete, if the session can tell the name.
+    pub(crate) fn deallocated(&mut self, server: &mut Server, name: &[u8]) {
+        let name = key(name);
+        server.remove(name);
+        if let Some(inner) = &mut self.inner {
+            inner.remove(name);
+        }
+    }
+}
+
+/// Questions.
+impl<T> Client<T> {
+    /// Of the definition that a Bind forwarded now would use. `None`: there is none,
+    /// or it could not be kept.
+    pub(crate) fn note(&self, name: &[u8]) -> Option<&T> {
+        let name = key(name);
+        let inner = self.inner.as_ref()?;
+        match inner.flight.latest_act(name) {
+            Some(Act::Parse(entry)) => entry.as_ref().map(|entry| &entry.note),
+            Some(Act::Close | Act::Query) => None,
+            _ => inner.entries.get(name).map(|entry| &entry.note),
+        }
+    }
+
+    /// It has a statement that could not be kept, so it can be found on its present
+    /// connection only.
+    pub(crate) fn must_stay(&self) -> bool {
+        self.inner
+            .as_ref()
+            .is_some_and(|inner| inner.unkept > 0 || inner.overflown)
+    }
+
+    /// Nothing that was announced is without a reply.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.queries == 0
+            && self
+                .inner
+                .as_ref()
+                .is_none_or(|inner| inner.flight.is_empty())
+    }
+}
+
+/// What the server looks up for a name.
+fn key(name: &[u8]) -> &[u8] {
+    name.get(..MAX_NAME).unwrap_or(name)
+}
+
+/// Where injected messages go: their bytes, and what they are.
+type Sink<'a> = (&'a mut Vec<u8>, &'a mut Vec<Injected>);
+
+impl<T> Inner<T> {
+    /// Makes sure that the server has the client's statement of this name, or none.
+    fn ensure(
+        &mut self,
+        server: &mut Server,
+        name: &[u8],
+        env: Environment,
+        sink: Sink<'_>,
+    ) -> Result<(), Wait> {
+        match self.flight.latest(name) {
+            Some(Latest::Unsure) => return Err(Wait),
+            Some(Latest::Plain(_)) => return Ok(()),
+            // It was closed, to make room or for its owner's absence.
+            Some(Latest::Sure(Act::InjectedClose)) => {
+                self.restore(server, name, env, sink);
+                return Ok(());
+            }
+            Some(Latest::Sure(_)) => return Ok(()),
+            None => {}
+        }
+        if server.use_own(name) {
+            return Ok(());
+        }
+        let kept = self
+            .entries
+            .get_mut(name)
+            .map(|entry| (entry.env, &mut entry.text));
+        match (server.holds(name), kept) {
+            (Holds::Nothing, None) => {}
+            (Holds::Nothing, Some(_)) => self.restore(server, name, env, sink),
+            (_, None) => self.inject_close(name, sink),
+            // It cannot be parsed again: better a foreign error than a lost statement.
+            (_, Some((_, None))) => {}
+            (_, Some((parsed, Some(text)))) => {
+                if let Some(shared) = server.adopt(name, text, parsed, env) {
+                    *text = shared;
+                } else {
+                    let (out, injected) = sink;
+                    // A Parse replaces the unnamed statement.
+                    if !name.is_empty() {
+                        self.inject_close(name, (out, injected));
+                    }
+                    self.restore(server, name, env, (out, injected));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Parses the client's statement of this name again, if it has one. The server
+    /// has none by then.
+    fn restore(&mut self, server: &mut Server, name: &[u8], env: Environment, sink: Sink<'_>) {
+        let entry = self.entries.get(name);
+        let Some(text) = entry.and_then(|entry| entry.text.clone()) else {
+            return;
+        };
+        let (out, injected) = sink;
+        if !name.is_empty() {
+            self.make_room(server, name, (out, injected));
+        }
+        message::parse(name, &text, out);
+        injected.push(Injected::Parse);
+        self.flight.push(name, Act::InjectedParse(text, env), false);
+    }
+
+    fn inject_close(&mut self, name: &[u8], sink: Sink<'_>) {
+        let (out, injected) = sink;
+        message::close(name, out);
+        injected.push(Injected::Close);
+        self.flight.push(name, Act::InjectedClose, false);
+    }
+
+    /// Closes what is too much with one more statement on the server.
+    fn make_room(&mut self, server: &Server, name: &[u8], sink: Sink<'_>) {
+        let (out, injected) = sink;
+        let keep = |flight: &Flight<T>, other: &[u8]| other == name || flight.concerns(other);
+        while let Some(surplus) =
+            server.surplus(self.flight.growth(), |other| keep(&self.flight, other))
+        {
+            self.inject_close(surplus, (out, injected));
+        }
+    }
+
+    /// Neither side has anything of this name.
+    fn is_fresh(&self, server: &Server, name: &[u8]) -> bool {
+        server.holds(name) == Holds::Nothing && !self.entries.contains_key(name)
+    }
+
+    /// What is kept of a Parse; `None` if nothing can be.
+    fn keep(
+        &mut self,
+        server: &mut Server,
+        parse: Parse<'_, T>,
+        env: Environment,
+    ) -> Option<Entry<T>> {
+        let least = parse.name.len() + OVERHEAD;
+        let fits = |rest: &&[u8]| {
+            let short = !parse.name.is_empty() || rest.len() <= MAX_UNNAMED;
+            short && self.bytes + least + rest.len() <= BUDGET
+        };
+        let rest = parse.rest.filter(fits);
+        let cost = least + rest.map_or(0, <[u8]>::len);
+        if self.bytes + cost > BUDGET_WITH_NAMES && !parse.name.is_empty() {
+            self.overflown = true;
+            server.make_murky();
+            return None;
+        }
+        self.bytes += cost;
+        let known = || self.entries.get(parse.name).and_then(|e| e.text.clone());
+        let text = rest.map(|rest| {
+            known()
+                .filter(|known| **known == *rest)
+                .or_else(|| server.shared(parse.name, rest))
+                .unwrap_or_else(|| rest.into())
+        });
+        Some(Entry {
+            text,
+            env,
+            note: parse.note,
+            cost,
+        })
+    }
+
+    fn insert(&mut self, name: Box<[u8]>, entry: Entry<T>) {
+        self.unkept += usize::from(entry.text.is_none());
+        let old = self.entries.insert(name, entry);
+        self.forget(old);
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        let old = self.entries.remove(name);
+        self.forget(old);
+    }
+
+    fn remove_named(&mut self) {
+        let unnamed = self.entries.remove_entry(&b""[..]);
+        let named = std::mem::take(&mut self.entries);
+        for entry in named.into_values() {
+            self.forget(Some(entry));
+        }
+        self.entries.extend(unnamed);
+        self.overflown = false;
+    }
+
+    fn forget(&mut self, old: Option<Entry<T>>) {
+        if let Some(old) = old {
+            self.bytes -= old.cost;
+            self.unkept -= usize::from(old.text.is_none());
+        }
+    }
+}

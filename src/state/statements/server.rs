@@ -1,0 +1,206 @@
+//! What one server connection holds, as far as the server has confirmed it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Environment;
+
+/// The prepared statements of one server connection. The unnamed one is among
+/// them, by its empty name.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    /// `max_prepared_statements`: named ones beyond it are closed, the least
+    /// recently used first.
+    limit: usize,
+    held: HashMap<Box<[u8]>, Held>,
+    /// Number of the client that has the connection. It changes with every hand
+    /// over, so what bears another number is foreign: no need to visit it then.
+    tenure: u64,
+    /// Uses so far: the clock of "recently".
+    uses: u64,
+    state: Flags,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    /// SQL that names statements was let through. It may still be on its way, so
+    /// nothing may be closed that would have to be parsed again behind it.
+    aligned: bool,
+    /// It holds statements that are not in `held`.
+    murky: bool,
+}
+
+/// One statement on the server.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// `None`: nobody can tell, so it can be closed but not shared.
+    pub(super) text: Option<Arc<[u8]>>,
+    /// At its Parse.
+    pub(super) env: Environment,
+    tenure: u64,
+    used: u64,
+}
+
+/// Whose instance of a name the server holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Nothing,
+    /// The client's own: what the client has of this name.
+    Own,
+    Foreign,
+}
+
+impl Server {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            // Zero is nobody's.
+            tenure: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The connection goes to another client: what it holds is foreign to it.
+    pub(crate) fn handed_over(&mut self) {
+        self.tenure += 1;
+        self.state.aligned = false;
+    }
+
+    /// The scrub sent DISCARD ALL or DEALLOCATE ALL, as a simple Query.
+    pub(crate) fn clear(&mut self) {
+        self.held.clear();
+        self.state = Flags::default();
+    }
+
+    /// The server refused a plan (0A000, "cached plan must not change result
+    /// type"): the next use parses anew.
+    pub(crate) fn stale(&mut self, name: &[u8]) {
+        if let Some(held) = self.held.get_mut(name) {
+            held.text = None;
+            held.tenure = 0;
+        }
+    }
+
+    /// It holds statements that could not be noted. Another client may have the
+    /// connection only after [`clear`](Self::clear).
+    pub(crate) fn must_be_cleared(&self) -> bool {
+        self.state.murky
+    }
+
+    /// How many named statements it holds.
+    pub(crate) fn named(&self) -> usize {
+        self.held.len() - usize::from(self.held.contains_key(&b""[..]))
+    }
+
+    pub(super) fn holds(&self, name: &[u8]) -> Holds {
+        match self.held.get(name) {
+            None => Holds::Nothing,
+            Some(held) if held.tenure == self.tenure => Holds::Own,
+            Some(_) => Holds::Foreign,
+        }
+    }
+
+    /// Notes a use of `name`; says whether it is the client's own.
+    pub(super) fn use_own(&mut self, name: &[u8]) -> bool {
+        self.uses += 1;
+        match self.held.get_mut(name) {
+            Some(held) if held.tenure == self.tenure => {
+                held.used = self.uses;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes the foreign `name` the client's own if it is what a Parse of `text`
+    /// would make, and returns the text that both can share from now on.
+    pub(super) fn adopt(
+        &mut self,
+        name: &[u8],
+        text: &Arc<[u8]>,
+        parsed: Environment,
+        now: Environment,
+    ) -> Option<Arc<[u8]>> {
+        let held = self.held.get_mut(name)?;
+        let shared = held.text.as_ref()?;
+        let meant = [parsed.settings, now.settings].contains(&held.env.settings);
+        if !meant || held.env.epoch < parsed.epoch || !same(shared, text) {
+            return None;
+        }
+        held.tenure = self.tenure;
+        held.used = self.uses;
+        Some(shared.clone())
+    }
+
+    /// The text of `name`, if it is this one.
+    pub(super) fn shared(&self, name: &[u8], text: &[u8]) -> Option<Arc<[u8]>> {
+        let held = self.held.get(name)?.text.as_ref()?;
+        (**held == *text).then(|| held.clone())
+    }
+
+    /// The server confirmed a Parse. `own`: the client has the same.
+    pub(super) fn insert(
+        &mut self,
+        name: Box<[u8]>,
+        text: Option<Arc<[u8]>>,
+        env: Environment,
+        own: bool,
+    ) {
+        self.uses += 1;
+        let held = Held {
+            text,
+            env,
+            tenure: if own { self.tenure } else { 0 },
+            used: self.uses,
+        };
+        self.held.insert(name, held);
+    }
+
+    pub(super) fn remove(&mut self, name: &[u8]) {
+        self.held.remove(name);
+    }
+
+    /// The named ones are gone. The unnamed one survives DEALLOCATE ALL.
+    pub(super) fn remove_named(&mut self) {
+        self.held.retain(|name, _| name.is_empty());
+        self.state.murky = false;
+    }
+
+    pub(super) fn align(&mut self) {
+        self.state.aligned = true;
+    }
+
+    pub(super) fn make_murky(&mut self) {
+        self.state.murky = true;
+    }
+
+    /// Names of named statements that are not the client's.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = &[u8]> {
+        let foreign = |held: &Held| held.tenure != self.tenure;
+        self.held
+            .iter()
+            .filter(move |(name, held)| !name.is_empty() && foreign(held))
+            .map(|(name, _)| &**name)
+    }
+
+    /// The statement to close for one more, when `coming` are on their way:
+    /// foreign before own, then the least recently used. Linear.
+    pub(super) fn surplus(&self, coming: isize, keep: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+        if self.state.aligned || self.named().saturating_add_signed(coming) < self.limit {
+            return None;
+        }
+        self.held
+            .iter()
+            .filter(|(name, held)| {
+                // What has no text could not be parsed again.
+                let own = held.tenure == self.tenure;
+                !name.is_empty() && !(own && held.text.is_none()) && !keep(name)
+            })
+            .min_by_key(|(_, held)| (held.tenure == self.tenure, held.used))
+            .map(|(name, _)| &**name)
+    }
+}
+
+fn same(one: &Arc<[u8]>, other: &Arc<[u8]>) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
