@@ -119,10 +119,16 @@ pub(crate) struct Reader {
     findings: Findings,
     sequences: bool,
     completed: u32,
-    /// The login role could do without a grant what only a superuser may.
-    superuser: bool,
-    privileged: bool,
     failed: bool,
+    rights: Rights,
+}
+
+/// What only a superuser may set can be set again only by a superuser.
+#[derive(Debug, Default)]
+struct Rights {
+    needed: bool,
+    /// The login role has them.
+    held: bool,
 }
 
 impl Reader {
@@ -132,9 +138,8 @@ impl Reader {
             findings: Findings::default(),
             sequences,
             completed: 0,
-            superuser: false,
-            privileged: false,
             failed: false,
+            rights: Rights::default(),
         }
     }
 
@@ -165,7 +170,7 @@ impl Reader {
     /// After ReadyForQuery.
     pub(crate) fn finish(self) -> Findings {
         let mut findings = self.findings;
-        if self.privileged && !self.superuser {
+        if self.rights.needed && !self.rights.held {
             findings.held.get_or_insert(Reason::Setting);
         }
         if self.sequences {
@@ -184,7 +189,7 @@ impl Reader {
         let [name, value] = [columns.next()?, columns.next()?];
         let held = match what {
             b"user" => {
-                self.superuser = value == Some(b"super");
+                self.rights.held = value == Some(b"super");
                 (value == Some(b"changed")).then_some(Reason::Role)
             }
             b"role" => {
@@ -197,7 +202,7 @@ impl Reader {
                 if OF_TRANSACTION.contains(&name) {
                     return Some(());
                 }
-                self.privileged |= what == b"privileged";
+                self.rights.needed |= what == b"privileged";
                 self.findings.settings.push((name.into(), value.into()));
                 // Where it names the temporary schema, a CREATE that looks
                 // lasting is not.

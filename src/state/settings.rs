@@ -116,22 +116,23 @@ impl Settings {
             return false;
         }
         changed.entries.push(entry);
-        if name.contains(&b'.') {
-            self.create(name);
-        }
-        true
+        !name.contains(&b'.') || self.create(name)
     }
 
-    /// The client has named a custom setting, with or without lasting effect.
-    pub(crate) fn create(&mut self, name: &[u8]) {
+    /// The client has named a custom setting, with or without lasting effect. False
+    /// if it has named too many.
+    #[must_use]
+    pub(crate) fn create(&mut self, name: &[u8]) -> bool {
         let changed = self.changed.get_or_insert_default();
         let placeholders = &mut changed.placeholders;
         let known = placeholders
             .iter()
             .any(|known| known.eq_ignore_ascii_case(name));
-        if !known {
+        let room = placeholders.len() < MAX_ENTRIES;
+        if !known && room {
             placeholders.push(name.into());
         }
+        known || room
     }
 
     /// RESET, or SET to DEFAULT.

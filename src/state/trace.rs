@@ -30,6 +30,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
+#[allow(unused_imports, reason = "transaction pooling is being built")]
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
 pub(crate) use hold::{Hold, Reason, Residue};
 
@@ -121,7 +122,8 @@ impl Trace {
         self.pending.push_back(Pending::Ready);
     }
 
-    /// CommandComplete; PortalSuspended and EmptyQueryResponse have no tag.
+    /// CommandComplete; also PortalSuspended and EmptyQueryResponse, which have no
+    /// tag.
     pub(crate) fn tag(&mut self, tag: &[u8]) {
         // A Sync that was sent along with the start of a COPY has no answer.
         while let Some(Pending::Ready) = self.pending.front() {
@@ -363,7 +365,10 @@ impl Trace {
         self.left.asks |= digest.marks().has(Marks::SEQUENCE_GET);
         self.transaction.sets |= sets(digest);
         for name in digest.created() {
-            self.settings.create(name);
+            if !self.settings.create(name) {
+                let many = Leaves::hard(Reason::Setting, Residue::Scrub);
+                self.left.leaves.add(many);
+            }
         }
         for name in digest.suspected() {
             if !self.suspects.contains(name) {
