@@ -1,1 +1,343 @@
 //! The settings that a client has changed, and how to change them again elsewhere.
+//!
+//! Two sources: statements that are sure to mean the same again (`SET name =
+//! literal`, kept as they were spelled), and values that the server named in a
+//! check. The text of a replay is ASCII, whatever the values are, and means the
+//! same under every setting that a connection may begin with.
+//!
+//! Not exact to the last bit: the server itself shows a setting of type real with
+//! six digits, so that an adopted one may be off by a rounding.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::check::Findings;
+
+/// A client with more than this is asked about instead.
+const MAX_ENTRIES: usize = 200;
+const MAX_STATEMENT: usize = 4096;
+/// DateStyle is set in parts; more spellings than this are not followed.
+const MAX_PARTS: usize = 16;
+
+/// Settings that change no statement's meaning, only its surroundings.
+const MEANINGLESS: &[&[u8]] = &[
+    b"application_name",
+    b"client_min_messages",
+    b"idle_in_transaction_session_timeout",
+    b"idle_session_timeout",
+    b"lock_timeout",
+    b"statement_timeout",
+    b"transaction_timeout",
+];
+
+/// What one client has changed; empty ones cost a pointer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    changed: Option<Box<Changed>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Changed {
+    /// One for each name, but for DateStyle.
+    entries: Vec<Entry>,
+    /// Custom settings (with a dot) that exist because the client named them:
+    /// they never go away, and are '' where they have no value.
+    placeholders: Vec<Box<[u8]>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry {
+    /// In lower case.
+    name: Box<[u8]>,
+    how: How,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum How {
+    Statement(Box<[u8]>),
+    Value(Box<[u8]>),
+}
+
+/// When in a replay a setting has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// Values that follow are read in it.
+    Encoding,
+    Any,
+    /// May take the right to the others away.
+    Role,
+    /// May stop the others, or make them talk.
+    Late,
+}
+
+impl Turn {
+    const ALL: [Self; 4] = [Self::Encoding, Self::Any, Self::Role, Self::Late];
+
+    fn of(name: &[u8]) -> Self {
+        match name {
+            b"client_encoding" => Self::Encoding,
+            b"role" => Self::Role,
+            _ if MEANINGLESS.contains(&name) => Self::Late,
+            _ => Self::Any,
+        }
+    }
+}
+
+impl Settings {
+    /// Notes a statement that set `name` (in lower case) and nothing else, to be
+    /// replayed as it is. False if it cannot be kept: only the server knows then.
+    #[must_use]
+    pub(crate) fn record(&mut self, name: &[u8], statement: &[u8]) -> bool {
+        let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'\\' | 0);
+        if statement.len() > MAX_STATEMENT || !statement.iter().all(plain) {
+            return false;
+        }
+        self.put(name, How::Statement(statement.into()))
+    }
+
+    /// Notes a value that `name` (in lower case) was given; as [`Self::record`].
+    #[must_use]
+    pub(crate) fn record_value(&mut self, name: &[u8], value: &[u8]) -> bool {
+        self.put(name, How::Value(value.into()))
+    }
+
+    fn put(&mut self, name: &[u8], how: How) -> bool {
+        let changed = self.changed.get_or_insert_default();
+        let entry = Entry {
+            name: name.into(),
+            how,
+        };
+        // `DMY` keeps the style, `ISO` keeps the order. The same again makes its
+        // first time meaningless.
+        let in_parts = name == b"datestyle";
+        let replaces = |old: &Entry| old.name == entry.name && (!in_parts || *old == entry);
+        changed.entries.retain(|old| !replaces(old));
+        let parts = changed.entries.iter().filter(|old| old.name == entry.name);
+        if parts.count() >= MAX_PARTS || changed.entries.len() >= MAX_ENTRIES {
+            return false;
+        }
+        changed.entries.push(entry);
+        !name.contains(&b'.') || self.create(name)
+    }
+
+    /// The client has named a custom setting, with or without lasting effect. False
+    /// if it has named too many.
+    #[must_use]
+    pub(crate) fn create(&mut self, name: &[u8]) -> bool {
+        let changed = self.changed.get_or_insert_default();
+        let placeholders = &mut changed.placeholders;
+        let known = placeholders
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name));
+        let room = placeholders.len() < MAX_ENTRIES;
+        if !known && room {
+            placeholders.push(name.into());
+        }
+        known || room
+    }
+
+    /// RESET, or SET to DEFAULT.
+    pub(crate) fn reset(&mut self, name: &[u8]) {
+        if let Some(changed) = &mut self.changed {
+            changed.entries.retain(|entry| *entry.name != *name);
+        }
+        self.shrink();
+    }
+
+    /// RESET ALL, which leaves the role alone.
+    pub(crate) fn reset_all(&mut self) {
+        if let Some(changed) = &mut self.changed {
+            changed.entries.retain(|entry| *entry.name == *b"role");
+        }
+        self.shrink();
+    }
+
+    /// DISCARD ALL.
+    pub(crate) fn discard_all(&mut self) {
+        if let Some(changed) = &mut self.changed {
+            changed.entries.clear();
+        }
+        self.shrink();
+    }
+
+    /// The server's truth replaces everything that was thought before.
+    pub(crate) fn adopt(&mut self, found: &Findings) {
+        let mut changed = Changed::default();
+        let mut add = |name: &[u8], value: &[u8]| {
+            changed.entries.push(Entry {
+                name: name.to_ascii_lowercase().into(),
+                how: How::Value(value.into()),
+            });
+        };
+        for (name, value) in found.settings() {
+            add(name, value);
+        }
+        if let Some(role) = found.role() {
+            add(b"role", role);
+        }
+        for (name, value) in found.custom() {
+            if !value.is_empty() {
+                add(name, value);
+            }
+            changed.placeholders.push(name.into());
+        }
+        self.changed = Some(Box::new(changed));
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        let empty = |changed: &Changed| changed.entries.is_empty();
+        if self
+            .changed
+            .as_deref()
+            .is_some_and(|changed| empty(changed) && changed.placeholders.is_empty())
+        {
+            self.changed = None;
+        }
+    }
+
+    /// Nothing to replay.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.changed.is_none()
+    }
+
+    /// Custom settings that this client ever created, as it spelled them first.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &[u8]> {
+        let changed = self.changed.iter();
+        changed.flat_map(|changed| changed.placeholders.iter().map(|name| &**name))
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.changed
+            .as_deref()
+            .map_or(&[], |changed| &changed.entries)
+    }
+
+    /// What a statement's meaning may depend on; 0 if that is nothing. It takes
+    /// two spellings of one value for two values.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let matters = |name: &[u8]| !MEANINGLESS.contains(&name) && !name.contains(&b'.');
+        let mut sum = 0_u64;
+        let mut parts = 0_u64;
+        for entry in self.entries().iter().filter(|entry| matters(&entry.name)) {
+            let mut hasher = DefaultHasher::new();
+            entry.hash(&mut hasher);
+            if *entry.name == *b"datestyle" {
+                parts += 1;
+                parts.hash(&mut hasher);
+            }
+            // The order of the others means nothing.
+            sum = sum.wrapping_add(hasher.finish() | 1);
+        }
+        sum
+    }
+
+    /// SQL that makes a fresh connection (of the same startup parameters) have
+    /// these settings; nothing if there are none. It returns rows.
+    pub(crate) fn replay(&self, out: &mut Vec<u8>) {
+        let Some(changed) = &self.changed else { return };
+        let start = out.len();
+        let mut script = Script {
+            out,
+            start,
+            open: None,
+        };
+        for turn in Turn::ALL {
+            for entry in &changed.entries {
+                if Turn::of(&entry.name) == turn {
+                    match &entry.how {
+                        How::Statement(text) => script.statement(text),
+                        How::Value(value) => script.value(changed.spelled(entry), value, false),
+                    }
+                }
+            }
+        }
+        for name in &changed.placeholders {
+            let set = |entry: &Entry| entry.name.eq_ignore_ascii_case(name);
+            if !changed.entries.iter().any(set) {
+                script.value(name, b"", true);
+            }
+        }
+    }
+}
+
+impl Changed {
+    /// A custom setting is shown as it was spelled when it was created.
+    fn spelled<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
+        let mut spelled = self.placeholders.iter();
+        spelled
+            .find(|name| name.eq_ignore_ascii_case(&entry.name))
+            .unwrap_or(&entry.name)
+    }
+}
+
+/// Statements with semicolons between them.
+struct Script<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    /// The last statement is a SELECT of so many columns, which may have more.
+    open: Option<usize>,
+}
+
+impl Script<'_> {
+    /// More columns than this a SELECT may not have, by far.
+    const MAX_COLUMNS: usize = 500;
+
+    fn separate(&mut self) {
+        if self.out.len() > self.start {
+            self.out.extend_from_slice(b"; ");
+        }
+    }
+
+    fn statement(&mut self, text: &[u8]) {
+        self.separate();
+        self.open = None;
+        self.out.extend_from_slice(text);
+    }
+
+    fn value(&mut self, name: &[u8], value: &[u8], local: bool) {
+        match self.open {
+            Some(columns) if columns < Self::MAX_COLUMNS => {
+                self.open = Some(columns + 1);
+                self.out.extend_from_slice(b", ");
+            }
+            _ => {
+                self.separate();
+                self.open = Some(1);
+                self.out.extend_from_slice(b"SELECT ");
+            }
+        }
+        self.out.extend_from_slice(b"pg_catalog.set_config(");
+        text(name, self.out);
+        self.out.push(b',');
+        text(value, self.out);
+        let end: &[u8] = if local { b",true)" } else { b",false)" };
+        self.out.extend_from_slice(end);
+    }
+}
+
+/// An expression for this text, in ASCII, that is read alike whatever
+/// standard_conforming_strings says. Bytes beyond ASCII are in the encoding that
+/// the client had when the server named them, which the replay has set by then.
+pub(super) fn text(value: &[u8], out: &mut Vec<u8>) {
+    if value.is_ascii() {
+        out.extend_from_slice(b"E'");
+        for &byte in value {
+            if matches!(byte, b'\'' | b'\\') {
+                out.push(byte);
+            }
+            out.push(byte);
+        }
+        out.push(b'\'');
+        return;
+    }
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"pg_catalog.convert_from(pg_catalog.decode('");
+    let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
+    for &byte in value {
+        out.extend([digit(byte >> 4), digit(byte & 15)]);
+    }
+    out.extend_from_slice(b"','hex'),pg_catalog.current_setting('client_encoding'))");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,461 @@
-//! What the statements of a transaction may have left behind.
+//! What the statements of a client may have left behind.
+//!
+//! The session tells a [`Trace`] what it forwards for execution ([`Trace::ran`],
+//! [`Trace::synced`]) and what the server answers ([`Trace::tag`],
+//! [`Trace::failed`], [`Trace::reported`], [`Trace::settle`]), in order; at the end
+//! of a transaction `settle` says how firmly the client holds its connection.
+//! Outcomes count, not intentions: a SET that failed or was rolled back set nothing,
+//! a text that the server could not parse left nothing. What a transaction does not
+//! undo (sequences, advisory locks, SQL's PREPARE, what functions did) counts also
+//! where it failed.
+//!
+//! Invariant: where outcome and text do not fit together, the worse one counts.
+//!
+//! What it cannot see: a custom setting that code made whose text does not show the
+//! name (a function that computes it, or has it in its body), because no catalog
+//! lists those either.
+
+use std::collections::VecDeque;
+
+use super::check::{Findings, Verdict};
+use super::settings::Settings;
+use crate::wire::backend;
+use crate::wire::ledger::TransactionStatus;
+use crate::wire::sql::effects::Marks;
+
+mod digest;
+mod hold;
+mod spelling;
+
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "transaction pooling is being built")]
+pub(crate) use digest::{Alignment, Digest, Proof, digest};
+pub(crate) use hold::{Hold, Reason, Residue};
+
+use digest::{Change, Traits};
+use hold::{Drawn, Leaves};
+
+/// Names of custom settings that code may have made; the eldest make room.
+const MAX_SUSPECTS: usize = 64;
+
+/// The message that has something executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// Query or FunctionCall: ReadyForQuery ends it.
+    Query,
+    Execute,
+}
+
+/// A message whose answer has not come, or not all of it.
+#[derive(Debug)]
+enum Pending {
+    Query {
+        digest: Digest,
+        /// A part of it was completed.
+        begun: bool,
+    },
+    Execute(Digest),
+    /// ReadyForQuery comes: a Sync, or a Query that failed.
+    Ready,
+}
+
+/// Of one client: what it left on its connection, and its settings.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    settings: Settings,
+    pending: VecDeque<Pending>,
+    /// Changes of settings that the transaction's end decides about.
+    staged: Vec<Change>,
+    transaction: Transaction,
+    suspects: VecDeque<Box<[u8]>>,
+    left: Left,
+}
+
+/// The transaction that the answers are about, implicit ones included.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// It has savepoints or the like: changes of settings are not followed.
+    divided: bool,
+    /// Something in it changes settings, be it for itself.
+    sets: bool,
+    /// An error was answered: messages are discarded up to the next Sync.
+    discarding: Discarding,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Discarding {
+    #[default]
+    No,
+    Yes,
+}
+
+#[derive(Debug, Default)]
+struct Left {
+    leaves: Leaves,
+    /// What the server has confirmed.
+    pinned: Option<Reason>,
+    /// The client asks for values of sequences (currval, lastval).
+    asks: bool,
+}
+
+impl Trace {
+    /// Something was forwarded for execution.
+    pub(crate) fn ran(&mut self, digest: &Digest, via: Via) {
+        if self.transaction.discarding == Discarding::Yes {
+            return;
+        }
+        let digest = digest.clone();
+        self.pending.push_back(match via {
+            Via::Query => Pending::Query {
+                digest,
+                begun: false,
+            },
+            Via::Execute => Pending::Execute(digest),
+        });
+    }
+
+    /// A Sync was forwarded.
+    pub(crate) fn synced(&mut self) {
+        self.transaction.discarding = Discarding::No;
+        self.pending.push_back(Pending::Ready);
+    }
+
+    /// CommandComplete; also PortalSuspended and EmptyQueryResponse, which have no
+    /// tag.
+    pub(crate) fn tag(&mut self, tag: &[u8]) {
+        // A Sync that was sent along with the start of a COPY has no answer.
+        while let Some(Pending::Ready) = self.pending.front() {
+            self.pending.pop_front();
+        }
+        let (digest, whole) = match self.pending.front_mut() {
+            Some(Pending::Query { digest, begun }) => {
+                *begun = true;
+                (digest.clone(), false)
+            }
+            Some(Pending::Execute(digest)) => {
+                let digest = std::mem::take(digest);
+                self.pending.pop_front();
+                (digest, true)
+            }
+            _ => (Digest::unknown(), true),
+        };
+        if digest.traits().has(Traits::DIVIDES) {
+            self.divide();
+        }
+        match tag {
+            b"COMMIT" => self.commit(),
+            b"ROLLBACK" if !digest.traits().has(Traits::DIVIDES) => self.roll_back(),
+            b"DISCARD ALL" => self.discarded(),
+            _ => self.compare(tag, digest.marks()),
+        }
+        if whole {
+            self.done(&digest);
+        }
+    }
+
+    /// A second opinion on what ran, by the server.
+    fn compare(&mut self, tag: &[u8], marks: Marks) {
+        let setting = || marks.has(Marks::SETTING) || marks.has(Marks::SETTING_LOCAL);
+        let missed = match tag {
+            b"SET" | b"RESET" if !setting() => Leaves::checked(Reason::Setting, Residue::Scrub),
+            b"LISTEN" if !marks.has(Marks::LISTEN) => {
+                Leaves::checked(Reason::Listen, Residue::Scrub)
+            }
+            b"PREPARE" if !marks.has(Marks::PREPARED) => {
+                Leaves::checked(Reason::Prepared, Residue::Discard)
+            }
+            b"DECLARE CURSOR" if !marks.has(Marks::CURSOR) => {
+                Leaves::checked(Reason::HoldCursor, Residue::Scrub)
+            }
+            b"LOAD" if !marks.has(Marks::LIBRARY) => Leaves::hard(Reason::Library, Residue::Close),
+            _ => return,
+        };
+        self.left.leaves.add(missed);
+    }
+
+    /// An ErrorResponse, whatever it is about.
+    pub(crate) fn failed(&mut self, body: &[u8]) {
+        let unrun = never_ran(body);
+        match self.pending.pop_front() {
+            Some(Pending::Query { digest, begun }) => {
+                self.pending.push_front(Pending::Ready);
+                self.undone(&digest, unrun && !begun);
+            }
+            Some(Pending::Execute(digest)) => {
+                self.undone(&digest, unrun);
+                self.skip();
+            }
+            Some(Pending::Ready) => self.pending.push_front(Pending::Ready),
+            None => self.skip(),
+        }
+        if !self.transaction.divided {
+            self.staged.clear();
+        }
+    }
+
+    /// The server discards everything up to the next Sync.
+    fn skip(&mut self) {
+        while let Some(next) = self.pending.front() {
+            if matches!(next, Pending::Ready) {
+                return;
+            }
+            self.pending.pop_front();
+        }
+        self.transaction.discarding = Discarding::Yes;
+    }
+
+    /// A ParameterStatus came between answers.
+    pub(crate) fn reported(&mut self, name: &[u8]) {
+        let pending_sets = self.pending.front().is_some_and(|pending| match pending {
+            Pending::Query { digest, .. } | Pending::Execute(digest) => sets(digest),
+            Pending::Ready => false,
+        });
+        if !self.transaction.sets && !pending_sets && name != b"in_hot_standby" {
+            let reason = Leaves::checked(Reason::Setting, Residue::Scrub);
+            self.left.leaves.add(reason);
+        }
+    }
+
+    /// ReadyForQuery. `quiescent`: the server owes nothing more.
+    pub(crate) fn settle(&mut self, status: TransactionStatus, quiescent: bool) -> Hold {
+        match self.pending.pop_front() {
+            Some(Pending::Query { digest, .. }) => self.done(&digest),
+            Some(pending @ Pending::Execute(_)) => self.pending.push_front(pending),
+            Some(Pending::Ready) | None => {}
+        }
+        if quiescent {
+            while let Some(pending) = self.pending.pop_front() {
+                match pending {
+                    Pending::Query { digest, .. } | Pending::Execute(digest) => self.done(&digest),
+                    Pending::Ready => {}
+                }
+            }
+            self.transaction.discarding = Discarding::No;
+        }
+        if status == TransactionStatus::Idle {
+            self.commit();
+            self.transaction.sets = false;
+        }
+        self.hold()
+    }
+
+    /// How firmly the connection is held, as far as answers have come.
+    pub(crate) fn hold(&self) -> Hold {
+        let Left {
+            leaves,
+            pinned,
+            asks,
+        } = &self.left;
+        let hard = leaves.hard.or(*pinned);
+        match (hard, leaves.check, leaves.drawn) {
+            (Some(reason), ..) => Hold::Hard(reason),
+            (None, _, Drawn::Surely) if *asks => Hold::Hard(Reason::Sequence),
+            (None, Some(reason), _) => Hold::Check(reason),
+            (None, None, Drawn::No) => Hold::Free,
+            (None, None, _) if *asks => Hold::Check(Reason::Sequence),
+            (None, None, _) => Hold::Soft,
+        }
+    }
+
+    /// The server was asked while nothing was owed.
+    pub(crate) fn checked(&mut self, findings: &Findings) -> Verdict {
+        let verdict = findings.verdict();
+        let leaves = &mut self.left.leaves;
+        if let Verdict::Pinned(reason) = verdict {
+            leaves.check = None;
+            leaves.lasting = None;
+            if reason == Reason::TempObject {
+                leaves.residue = Residue::Close;
+            }
+            self.left.pinned = Some(reason);
+            return verdict;
+        }
+        // No prepared statement of SQL's is left.
+        if leaves.residue == Residue::Discard {
+            leaves.residue = Residue::Scrub;
+        }
+        leaves.check = None;
+        leaves.lasting = None;
+        self.left.pinned = None;
+        leaves.drawn = match (verdict, leaves.drawn) {
+            (Verdict::Sequence, _) => Drawn::Surely,
+            (_, Drawn::Perhaps) if findings.sequences() == Some(false) => Drawn::No,
+            (_, drawn) => drawn,
+        };
+        self.settings.adopt(findings);
+        self.suspects.clear();
+        verdict
+    }
+
+    /// Names for `check::query`: the custom settings that may exist.
+    pub(crate) fn custom(&self) -> impl Iterator<Item = &[u8]> {
+        let suspects = self.suspects.iter().map(|name| &**name);
+        self.settings.placeholders().chain(suspects)
+    }
+
+    /// Whether the client has used currval or lastval, so that it matters where
+    /// sequences left their values.
+    pub(crate) const fn asks_for_sequences(&self) -> bool {
+        self.left.asks
+    }
+
+    /// What has to be done before others may use the connection.
+    pub(crate) fn residue(&self) -> Residue {
+        let settings = if self.settings.is_empty() {
+            Residue::Nothing
+        } else {
+            Residue::Scrub
+        };
+        self.left.leaves.residue.max(settings)
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The connection was handed back: the client keeps its settings, and begins
+    /// on another one (or the same) with nothing else.
+    pub(crate) fn reset(&mut self) {
+        *self = Self {
+            settings: std::mem::take(&mut self.settings),
+            left: Left {
+                asks: self.left.asks,
+                ..Left::default()
+            },
+            ..Self::default()
+        };
+    }
+
+    /// It ran, and the server did not object.
+    fn done(&mut self, digest: &Digest) {
+        self.left.leaves.add(digest.leaves());
+        self.note(digest);
+        if digest.traits().has(Traits::DIVIDES) {
+            self.divide();
+        }
+        if self.transaction.divided && !digest.changes().is_empty() {
+            self.left
+                .leaves
+                .add(Leaves::checked(Reason::Setting, Residue::Scrub));
+        } else {
+            self.staged.extend_from_slice(digest.changes());
+        }
+    }
+
+    /// It was answered by an error; `unrun`: before anything of it was executed.
+    fn undone(&mut self, digest: &Digest, unrun: bool) {
+        if unrun {
+            return;
+        }
+        // A text with a COMMIT in it was not undone as a whole.
+        let several = digest.traits().has(Traits::SEVERAL);
+        let leaves = if several && digest.marks().has(Marks::TRANSACTION) {
+            digest.leaves()
+        } else {
+            digest.leaves().after_failure()
+        };
+        self.left.leaves.add(leaves);
+        self.note(digest);
+    }
+
+    /// What counts whether it succeeded or not.
+    fn note(&mut self, digest: &Digest) {
+        self.left.asks |= digest.marks().has(Marks::SEQUENCE_GET);
+        self.transaction.sets |= sets(digest);
+        for name in digest.created() {
+            if !self.settings.create(name) {
+                let many = Leaves::hard(Reason::Setting, Residue::Scrub);
+                self.left.leaves.add(many);
+            }
+        }
+        for name in digest.suspected() {
+            if !self.suspects.contains(name) {
+                self.suspects.push_back(name.clone());
+            }
+        }
+        while self.suspects.len() > MAX_SUSPECTS {
+            self.suspects.pop_front();
+        }
+        if digest.traits().has(Traits::RELEASES)
+            && let Some(reason) = self.left.pinned.take()
+        {
+            let again = Leaves::checked(reason, Residue::Scrub);
+            self.left.leaves.add(again);
+        }
+    }
+
+    fn divide(&mut self) {
+        self.transaction.divided = true;
+        if !self.staged.is_empty() {
+            self.staged.clear();
+            self.left
+                .leaves
+                .add(Leaves::checked(Reason::Setting, Residue::Scrub));
+        }
+    }
+
+    fn commit(&mut self) {
+        self.transaction.divided = false;
+        for change in std::mem::take(&mut self.staged) {
+            let kept = match &change {
+                Change::Set { name, statement } => self.settings.record(name, statement),
+                Change::Value { name, value } => self.settings.record_value(name, value),
+                Change::Reset(name) => {
+                    self.settings.reset(name);
+                    true
+                }
+                Change::ResetAll => {
+                    self.settings.reset_all();
+                    true
+                }
+            };
+            let mut leaves = Leaves::default();
+            if !kept {
+                leaves = Leaves::checked(Reason::Setting, Residue::Scrub);
+            }
+            leaves.residue = Residue::Scrub;
+            self.left.leaves.add(leaves);
+        }
+    }
+
+    fn roll_back(&mut self) {
+        self.transaction.divided = false;
+        self.staged.clear();
+    }
+
+    fn discarded(&mut self) {
+        self.settings.discard_all();
+        self.staged.clear();
+        self.transaction.sets = true;
+        self.left.pinned = None;
+        let leaves = &mut self.left.leaves;
+        let closes = leaves.residue == Residue::Close;
+        *leaves = Leaves {
+            hard: leaves.hard,
+            ..Leaves::default()
+        };
+        if closes {
+            leaves.residue = Residue::Close;
+        }
+    }
+}
+
+fn sets(digest: &Digest) -> bool {
+    let marks = digest.marks();
+    let own = [Marks::SETTING, Marks::SETTING_LOCAL];
+    own.into_iter().any(|mark| marks.has(mark))
+}
+
+/// Whether an error tells that the server did not begin to execute: the parser
+/// raised it, of the text that it was sent, or the transaction has failed before.
+fn never_ran(body: &[u8]) -> bool {
+    let has = |field| backend::error_field(body, field).is_some();
+    let inside = has(b'W') || has(b'q');
+    match backend::error_field(body, b'C').as_deref() {
+        Some("42601") => has(b'P') && !inside,
+        Some("25P02") => !inside,
+        _ => false,
+    }
+}

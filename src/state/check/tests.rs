@@ -1,0 +1,183 @@
+//! Answers of the server, and what is made of them.
+
+use super::*;
+
+type Row<'a> = [Option<&'a str>; 3];
+
+fn feed(reader: &mut Reader, tag: u8, body: &[u8]) {
+    let len = body.len();
+    reader.on_backend(Frame { tag, len, body });
+}
+
+fn row(reader: &mut Reader, columns: Row<'_>) {
+    let mut body = 3_u16.to_be_bytes().to_vec();
+    for column in columns {
+        match column {
+            Some(text) => {
+                body.extend(i32::try_from(text.len()).unwrap().to_be_bytes());
+                body.extend(text.as_bytes());
+            }
+            None => body.extend((-1_i32).to_be_bytes()),
+        }
+    }
+    feed(reader, b'D', &body);
+}
+
+fn verdict(rows: &[Row<'_>]) -> Verdict {
+    let mut reader = Reader::new(false);
+    for columns in rows {
+        row(&mut reader, *columns);
+    }
+    feed(&mut reader, b'C', b"SELECT 2\0");
+    reader.finish().verdict()
+}
+
+#[test]
+fn nothing_but_the_login_is_clean() {
+    let rows: &[Row<'_>] = &[
+        [Some("user"), Some("app"), None],
+        [Some("role"), Some("none"), None],
+        [
+            Some("setting"),
+            Some("transaction_isolation"),
+            Some("read committed"),
+        ],
+        [Some("custom"), Some("a.b"), Some("")],
+        [Some("custom"), Some("a.c"), None],
+        [Some("parsed"), Some("s1"), None],
+    ];
+    assert_eq!(verdict(rows), Verdict::Clean);
+}
+
+#[test]
+fn what_is_held_is_named() {
+    let pinned = Verdict::Pinned;
+    let cases: &[(Row<'_>, Verdict)] = &[
+        ([Some("listen"), Some("a"), None], pinned(Reason::Listen)),
+        ([Some("lock"), None, None], pinned(Reason::AdvisoryLock)),
+        ([Some("temp"), None, None], pinned(Reason::TempObject)),
+        (
+            [Some("cursor"), Some("c"), None],
+            pinned(Reason::HoldCursor),
+        ),
+        (
+            [Some("prepared"), Some("p"), None],
+            pinned(Reason::Prepared),
+        ),
+        (
+            [Some("user"), Some("x"), Some("changed")],
+            pinned(Reason::Role),
+        ),
+        (
+            [Some("privileged"), Some("log_statement"), Some("all")],
+            pinned(Reason::Setting),
+        ),
+        (
+            [Some("setting"), Some("search_path"), Some("a, pg_temp")],
+            pinned(Reason::TempObject),
+        ),
+        (
+            [Some("setting"), Some("work_mem"), Some("64")],
+            Verdict::SettingsOnly,
+        ),
+        (
+            [Some("custom"), Some("a.b"), Some("x")],
+            Verdict::SettingsOnly,
+        ),
+        ([Some("role"), Some("x"), None], Verdict::SettingsOnly),
+        (
+            [Some("role"), Some("none"), Some("login")],
+            Verdict::SettingsOnly,
+        ),
+        ([Some("something"), None, None], pinned(Reason::Unknown)),
+    ];
+    for (row, expected) in cases {
+        assert_eq!(verdict(&[*row]), *expected, "{row:?}");
+    }
+}
+
+#[test]
+fn a_superuser_may_set_again_what_only_superusers_may() {
+    let rows: &[Row<'_>] = &[
+        [Some("privileged"), Some("log_statement"), Some("all")],
+        [Some("user"), Some("postgres"), Some("super")],
+    ];
+    assert_eq!(verdict(rows), Verdict::SettingsOnly);
+}
+
+#[test]
+fn an_answer_that_is_cut_or_an_error_is_unknown() {
+    let unknown = Verdict::Pinned(Reason::Unknown);
+    assert_eq!(Reader::new(false).finish().verdict(), unknown);
+
+    let mut reader = Reader::new(false);
+    feed(&mut reader, b'E', b"SERROR\0C57014\0Mx\0\0");
+    assert_eq!(reader.finish().verdict(), unknown);
+
+    for body in [
+        &b""[..],
+        b"\0\x03",
+        b"\0\x03\0\0\0\xffx",
+        b"\0\x02\xff\xff\xff\xff",
+    ] {
+        let mut reader = Reader::new(false);
+        feed(&mut reader, b'D', body);
+        feed(&mut reader, b'C', b"SELECT 1\0");
+        assert_eq!(reader.finish().verdict(), unknown);
+    }
+
+    let mut reader = Reader::new(false);
+    let body = b"\0\x03";
+    reader.on_backend(Frame {
+        tag: b'D',
+        len: 9000,
+        body,
+    });
+    feed(&mut reader, b'C', b"SELECT 1\0");
+    assert_eq!(reader.finish().verdict(), unknown);
+}
+
+#[test]
+fn lastval_answers_by_a_row_or_by_its_error() {
+    let undefined: &[u8] = b"SERROR\0C55000\0Mlastval is not yet defined in this session\0\0";
+    let begin = || {
+        let mut reader = Reader::new(true);
+        row(&mut reader, [Some("role"), Some("none"), None]);
+        feed(&mut reader, b'C', b"SELECT 1\0");
+        reader
+    };
+    let mut reader = begin();
+    feed(&mut reader, b'E', undefined);
+    let findings = reader.finish();
+    assert_eq!(
+        (findings.verdict(), findings.sequences()),
+        (Verdict::Clean, Some(false))
+    );
+
+    let mut reader = begin();
+    row(&mut reader, [Some("sequence"), None, Some("7")]);
+    feed(&mut reader, b'C', b"SELECT 1\0");
+    assert_eq!(reader.finish().verdict(), Verdict::Sequence);
+
+    // It did not dare to ask.
+    let mut reader = begin();
+    feed(&mut reader, b'C', b"SELECT 0\0");
+    assert_eq!(reader.finish().verdict(), Verdict::Sequence);
+
+    // The same error in another place is one.
+    let mut reader = Reader::new(true);
+    feed(&mut reader, b'E', undefined);
+    assert_eq!(reader.finish().verdict(), Verdict::Pinned(Reason::Unknown));
+}
+
+#[test]
+fn custom_settings_and_lastval_are_asked_for_at_the_end() {
+    let mut out = Vec::new();
+    query([&b"a.b"[..], b"it's"], true, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let rest = text.strip_prefix(SQL.trim_end()).unwrap();
+    let custom = "\nUNION ALL SELECT 'custom', E'a.b', pg_catalog.current_setting(E'a.b', true)\
+                  \nUNION ALL SELECT 'custom', E'it''s', pg_catalog.current_setting(E'it''s', true)";
+    let rest = rest.strip_prefix(custom).unwrap();
+    assert_eq!(rest, format!(";\n{}", LASTVAL.trim_end()));
+}

@@ -1,0 +1,291 @@
+//! Texts and outcomes, and what is held for them.
+
+use super::*;
+use crate::wire::sql::{Backslash, Dialect};
+
+mod outcomes;
+
+const DIALECT: Dialect = Dialect {
+    backslash: Backslash::Plain,
+    ascii_safe: true,
+};
+
+fn with(text: &str, proof: Proof) -> Digest {
+    digest(text.as_bytes(), DIALECT, |_| proof)
+}
+
+fn clean(text: &str) -> Digest {
+    with(text, Proof::Clean)
+}
+
+/// After the text ran by itself, without an error.
+fn after(text: &str) -> (Hold, Residue) {
+    let mut trace = Trace::default();
+    trace.ran(&clean(text), Via::Query);
+    let hold = trace.settle(TransactionStatus::Idle, true);
+    (hold, trace.residue())
+}
+
+#[test]
+fn texts_hold_a_connection_for_what_they_leave() {
+    use Hold::{Check, Free, Hard, Soft};
+    use Residue::{Close, Discard, Nothing, Scrub};
+    let table: &[(&str, Hold, Residue)] = &[
+        ("", Free, Nothing),
+        ("select 1", Free, Nothing),
+        ("begin", Free, Nothing),
+        ("commit", Free, Nothing),
+        ("update t set a = 1 where b = 2", Free, Nothing),
+        ("insert into t values (1) returning id", Free, Nothing),
+        ("copy t from stdin", Free, Nothing),
+        ("create table t(a int)", Free, Nothing),
+        ("show all", Free, Nothing),
+        ("notify a", Free, Nothing),
+        ("set constraints all deferred", Free, Nothing),
+        ("select pg_advisory_xact_lock(1)", Free, Nothing),
+        ("set local work_mem = 1", Free, Nothing),
+        (
+            "set transaction isolation level serializable",
+            Free,
+            Nothing,
+        ),
+        ("select set_config('a', 'b', true)", Free, Nothing),
+        ("discard plans", Free, Nothing),
+        ("unlisten *", Free, Nothing),
+        ("close all", Free, Nothing),
+        ("deallocate all", Free, Nothing),
+        ("select pg_advisory_unlock_all()", Free, Nothing),
+        ("drop table pg_temp.x", Free, Nothing),
+        ("fetch 1 from c", Free, Nothing),
+        ("declare c cursor for select 1", Free, Nothing),
+        ("set work_mem = 1", Free, Scrub),
+        ("set work_mem = 1; set time zone 'UTC'", Free, Scrub),
+        ("set work_mem to default", Free, Scrub),
+        ("reset all", Free, Scrub),
+        (
+            "set session characteristics as transaction read only",
+            Free,
+            Scrub,
+        ),
+        ("set transaction_isolation = serializable", Free, Nothing),
+        ("set a.b = 'c'", Free, Scrub),
+        ("set local a.b = 'c'", Free, Scrub),
+        ("select set_config('a.b', 'c', true)", Free, Scrub),
+        ("set work_mem = E'1'", Check(Reason::Setting), Scrub),
+        ("set work_mem from current", Check(Reason::Setting), Scrub),
+        (
+            "select set_config('a', 'b', false)",
+            Check(Reason::Setting),
+            Scrub,
+        ),
+        (
+            "begin; set work_mem = 1; commit",
+            Check(Reason::Setting),
+            Scrub,
+        ),
+        (
+            "select set_config($1, 'b', true)",
+            Hard(Reason::Setting),
+            Scrub,
+        ),
+        (
+            "set search_path = pg_temp, public",
+            Hard(Reason::TempObject),
+            Close,
+        ),
+        (
+            "select set_config('search_path', 'pg_temp', false)",
+            Hard(Reason::TempObject),
+            Close,
+        ),
+        ("set role x", Check(Reason::Role), Scrub),
+        ("set session authorization x", Check(Reason::Role), Scrub),
+        ("reset role", Free, Scrub),
+        ("listen a", Check(Reason::Listen), Scrub),
+        (
+            "select pg_advisory_lock(1)",
+            Check(Reason::AdvisoryLock),
+            Scrub,
+        ),
+        ("create temp table t()", Check(Reason::TempObject), Close),
+        ("create table pg_temp.t()", Check(Reason::TempObject), Close),
+        ("select 1 into temp t", Check(Reason::TempObject), Close),
+        (
+            "declare c cursor with hold for select 1",
+            Check(Reason::HoldCursor),
+            Scrub,
+        ),
+        ("prepare p as select 1", Check(Reason::Prepared), Discard),
+        ("execute p", Check(Reason::Prepared), Discard),
+        ("explain execute p", Check(Reason::Prepared), Scrub),
+        ("select nextval('s')", Soft, Scrub),
+        ("select setval('s', 1)", Soft, Scrub),
+        (
+            "select nextval('s'), lastval()",
+            Hard(Reason::Sequence),
+            Scrub,
+        ),
+        ("select setseed(0)", Hard(Reason::Seed), Close),
+        ("set seed = 0", Hard(Reason::Seed), Close),
+        ("load 'x'", Hard(Reason::Library), Close),
+        ("select dblink_connect('x')", Hard(Reason::Dblink), Close),
+        ("select pg_backend_pid()", Hard(Reason::Identity), Nothing),
+        (
+            "select pg_stat_clear_snapshot()",
+            Hard(Reason::Session),
+            Close,
+        ),
+        ("frobnicate", Hard(Reason::Unknown), Close),
+    ];
+    let mut wrong = Vec::new();
+    for (text, hold, residue) in table {
+        let found = after(text);
+        if found != (*hold, *residue) {
+            wrong.push(format!("{text}: {found:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn without_proof_a_query_is_checked() {
+    let after = |text, proof| {
+        let mut trace = Trace::default();
+        trace.ran(&with(text, proof), Via::Query);
+        (trace.settle(TransactionStatus::Idle, true), trace.residue())
+    };
+    let function = (Hold::Check(Reason::Function), Residue::Scrub);
+    for text in [
+        "select 1",
+        "select f()",
+        "do 'x'",
+        "call f()",
+        "create table t()",
+    ] {
+        assert_eq!(after(text, Proof::Unproven), function, "{text}");
+        assert_eq!(
+            after(text, Proof::Sequence),
+            (Hold::Soft, Residue::Scrub),
+            "{text}"
+        );
+    }
+    for text in [
+        "begin",
+        "commit",
+        "set constraints all immediate",
+        "move c",
+        "show a",
+    ] {
+        let expected = (Hold::Free, Residue::Nothing);
+        assert_eq!(after(text, Proof::Unproven), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_digest_is_small_and_answers_for_the_text() {
+    assert!(size_of::<Digest>() <= 32, "{}", size_of::<Digest>());
+    let alone = |text: &str| {
+        clean(text)
+            .alone()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+    };
+    assert_eq!(alone("drop database Foo").as_deref(), Some("foo"));
+    assert_eq!(
+        alone("drop database if exists \"Foo\"").as_deref(),
+        Some("Foo")
+    );
+    assert_eq!(alone("alter database a rename to b").as_deref(), Some("a"));
+    assert_eq!(alone("create database a template b").as_deref(), Some("b"));
+    assert_eq!(alone("create database a").as_deref(), Some("template1"));
+    assert_eq!(alone("drop table a"), None);
+
+    assert!(clean("alter role x set a = b").login_settings());
+    assert!(clean("alter database x reset all").login_settings());
+    assert!(clean("alter role x in database y set a = b").login_settings());
+    assert!(!clean("alter role x password 'set'").login_settings());
+    assert!(clean("begin; select 1").begins_block());
+    assert!(clean("select 1; commit").commits() && clean("commit prepared 'x'").commits());
+    assert!(!clean("select 'commit'").commits());
+    assert!(clean("drop table x").ddl() && !clean("select 1").ddl());
+
+    let needs = |text: &str| clean(text).needs_alignment();
+    for text in [
+        "prepare a as select 1",
+        "execute a",
+        "deallocate a",
+        "frobnicate",
+        "select * from PG_Prepared_Statements",
+        "explain execute a",
+    ] {
+        assert_eq!(needs(text), Alignment::Needed, "{text}");
+    }
+    for text in [
+        "select 1",
+        "deallocate all",
+        "show all",
+        "select * from pg_settings",
+    ] {
+        assert_eq!(needs(text), Alignment::None, "{text}");
+    }
+    assert_eq!(
+        with("do 'x'", Proof::Unproven).needs_alignment(),
+        Alignment::Perhaps
+    );
+}
+
+#[test]
+fn an_unreadable_dialect_is_unknown() {
+    let dialect = Dialect {
+        ascii_safe: false,
+        ..DIALECT
+    };
+    let digest = digest(b"select 1", dialect, |_| Proof::Clean);
+    let mut trace = Trace::default();
+    trace.ran(&digest, Via::Query);
+    let hold = trace.settle(TransactionStatus::Idle, true);
+    assert_eq!(hold, Hold::Hard(Reason::Unknown));
+}
+
+#[test]
+fn code_that_does_not_show_is_suspected_of_the_names_in_its_text() {
+    let text = "do $$ begin perform set_config('app.user', 'x', false); set local My.own = 1; \
+                perform a.b, 'not a name.', f(c.d); end $$";
+    let digest = with(text, Proof::Unproven);
+    let names: Vec<_> = digest
+        .suspected()
+        .iter()
+        .map(|name| str::from_utf8(name).unwrap())
+        .collect();
+    assert_eq!(names, ["app.user", "My.own"]);
+    assert!(
+        with("select f('1.5', 'a..b', '.a', 'a.')", Proof::Unproven)
+            .suspected()
+            .is_empty()
+    );
+}
+
+#[test]
+fn every_reason_has_a_label_of_its_own() {
+    use Reason::*;
+    let all = [
+        Function,
+        Setting,
+        Role,
+        Sequence,
+        AdvisoryLock,
+        Prepared,
+        HoldCursor,
+        Listen,
+        TempObject,
+        Identity,
+        Session,
+        Dblink,
+        Seed,
+        Library,
+        Unknown,
+    ];
+    let labels: std::collections::BTreeSet<_> = all.iter().map(|reason| reason.label()).collect();
+    assert_eq!(labels.len(), all.len());
+    assert!(Hold::Free < Hold::Soft && Hold::Soft < Hold::Check(Unknown));
+    assert!(Hold::Check(Unknown) < Hold::Hard(Function));
+}
