@@ -18,14 +18,17 @@ use crate::config::values::UpstreamTls;
 use crate::listener::{Front, Workers, serve};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
-use crate::pool::{Caps, Gatekeeper};
-use crate::session::{Order, Registry, Route, Service};
+use crate::pool::{Caps, Gatekeeper, Pools, keep};
+use crate::session::{Library, Order, Registry, Route, Service};
 use crate::startup::{Admission, AdmissionError};
 use crate::tls::{Description, SetupError};
 use crate::upstream::{Unreachable, Upstream};
 
 /// How long sessions that were told to end at once may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether something has lasted too long.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Why the proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -102,11 +105,20 @@ impl App {
             per_database: limits.max_db_connections,
         };
         let gatekeeper = Gatekeeper::new(caps);
+        let pools = Pools::new(
+            Arc::clone(upstream),
+            gatekeeper.clone(),
+            config.pooling.max_logins(),
+            Handle::current(),
+        );
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
                 gatekeeper,
+                pools,
+                library: Library::default(),
             }),
+            pooling: Arc::clone(&config.pooling),
             registry: Arc::new(Registry::new(limits.clone())),
             databases: config.databases.clone(),
             query_wait_timeout: limits.query_wait_timeout,
@@ -114,9 +126,6 @@ impl App {
             client_keepalive: config.listen.keepalive,
             metrics,
         };
-        if !config.pools.is_empty() {
-            tracing::warn!("pools are not served yet: every client keeps a connection of its own");
-        }
         let admission = Admission::new(config)?;
         let listeners = bind(config)?;
         let workers = (0..config.workers)
@@ -181,6 +190,14 @@ impl App {
             tracing::info!(address = listener.address(), "listening");
             tokio::spawn(serve(listener, Arc::clone(&self.front)));
         }
+        let service = &self.front.service;
+        let pools = service.route.load().pools.clone();
+        let keeper = CancellationToken::new();
+        tokio::spawn(keep(pools.clone(), keeper.clone()));
+        tokio::spawn(enforce_limits(
+            Arc::clone(&service.registry),
+            keeper.clone(),
+        ));
         // Not under systemd: nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
@@ -195,9 +212,25 @@ impl App {
             drain(&self.front, self.drain_timeout, &mut signals).await;
         }
         self.front.service.registry.order_all(Order::End);
-        let all_ended = timeout(FAREWELL, self.front.tasks.wait()).await.is_ok();
+        pools.close_all();
+        keeper.cancel();
+        let all = async {
+            self.front.tasks.wait().await;
+            pools.all_closed().await;
+        };
+        let all_ended = timeout(FAREWELL, all).await.is_ok();
         tracing::info!(all_ended, "stopped");
         Ok(())
+    }
+}
+
+/// Ends what lasts too long.
+async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = sleep(LOOK) => registry.enforce_limits(),
+            () = stop.cancelled() => return,
+        }
     }
 }
 

@@ -68,6 +68,8 @@ metrics! {
         "Connections that joined the pool.";
     POOL_CLOSED = Counter "pgsluice_pool_closed_total" ["upstream, pool, reason"]
         "Connections that left the pool, by reason.";
+    PINS = Counter "pgsluice_pins_total" ["reason"]
+        "Times that a client was found to need the connection it had, by reason.";
     CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
         "Cancel requests: forwarded, idle (nothing to cancel), unknown, limited or failed.";
     BYTES = Counter "pgsluice_bytes_total" ["direction"]
@@ -141,6 +143,11 @@ impl Metrics {
 
     pub(crate) fn session_ended(&self, reason: &'static str) {
         counter!(SESSION_ENDS, "reason" => reason).increment(1);
+    }
+
+    /// A client keeps its connection.
+    pub(crate) fn pinned(&self, reason: &'static str) {
+        counter!(PINS, "reason" => reason).increment(1);
     }
 
     pub(crate) fn cancel(&self, outcome: &'static str) {

@@ -74,6 +74,7 @@ impl Connection {
         (id, pool): (ConnectionId, PoolNumber),
         opened: Opened,
         mut closing: Closing,
+        max_prepared_statements: usize,
     ) -> Result<Self, (Closing, MaybeTls)> {
         closing.key.clone_from(&opened.key);
         let mut reported = Parameters::default();
@@ -90,7 +91,7 @@ impl Connection {
             base: reported.clone(),
             reported,
             settings: 0,
-            statements: Server::default(),
+            statements: Server::new(max_prepared_statements),
             owner: None,
             left: Left::Nothing,
             placeholders: Placeholders::new(),

@@ -11,6 +11,7 @@ use super::lease::LeaseError;
 use super::plan::OpenerPlan;
 use super::pools::{Counted, Pool, Pools};
 use crate::fault::ClientFacing as _;
+use crate::tls::MaybeTls;
 use crate::upstream::{Credentials, LoginError, NotOpened, OpenError, Opened, explain, open};
 use crate::wire::backend;
 use crate::wire::frame::HEADER;
@@ -88,8 +89,7 @@ impl Opening {
         };
         let number = self.pool.number;
         let (error, closing, stream) = match opened {
-            Ok(opened) => match Connection::new((pools.next_connection(), number), opened, closing)
-            {
+            Ok(opened) => match self.connection(opened, closing) {
                 Ok(connection) => return self.succeed(connection),
                 Err((closing, stream)) => (LoginError::Protocol.into(), closing, Some(stream)),
             },
@@ -110,6 +110,16 @@ impl Opening {
         }
         sleep_until(retry_at).await;
         self.pool.look_again();
+    }
+
+    fn connection(
+        &self,
+        opened: Opened,
+        closing: Closing,
+    ) -> Result<Connection, (Closing, MaybeTls)> {
+        let id = self.pool.pools().next_connection();
+        let max = self.pool.plan.max_prepared_statements;
+        Connection::new((id, self.pool.number), opened, closing, max)
     }
 
     fn succeed(mut self, connection: Connection) {

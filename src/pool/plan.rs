@@ -28,6 +28,8 @@ pub(crate) struct PoolPlan {
     pub(crate) server_lifetime: Duration,
     /// Time without use after which a connection is closed.
     pub(crate) server_idle_timeout: Duration,
+    /// Named statements that a connection keeps.
+    pub(crate) max_prepared_statements: usize,
     /// Longest pause between logins that fail.
     pub(crate) login_retry: Duration,
     /// Against other pools and clients of the same upstream, where the cap is reached.

@@ -572,7 +572,8 @@ impl Pool {
     ) -> Option<Lease> {
         let pool = self.number;
         let id = self.pools.next_connection();
-        let connection = match Connection::new((id, pool), opened, closing) {
+        let max = self.plan.max_prepared_statements;
+        let connection = match Connection::new((id, pool), opened, closing, max) {
             Ok(connection) => Box::new(connection),
             Err((closing, stream)) => {
                 self.pools.spawn(closing.close(stream));

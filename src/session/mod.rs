@@ -23,7 +23,7 @@ use crate::config::values::{Database, Keepalive, Pooling, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
-use crate::pool::{Closing, Gatekeeper, Key, Place};
+use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
 use crate::startup::{Admitted, Identity, refuse};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
@@ -32,9 +32,9 @@ pub(crate) use handle::Order;
 pub(crate) use pooled::Library;
 pub(crate) use registry::{CancelTarget, Entry, Registry};
 
+use handle::Activity;
 use login::{LoginFailure, Plan, Taken, log_client_in};
 use pooled::{Welcomed, Wish};
-use handle::Activity;
 use registry::{NoRoom, Seat};
 use relay::Relay;
 
@@ -158,11 +158,20 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
     };
     let unopened = match opened {
         Ok(Opened::Direct { upstream, closing }) => {
-            return carry(client.stream.into_parts(), upstream, closing, entry, service).await;
+            return carry(
+                client.stream.into_parts(),
+                upstream,
+                closing,
+                entry,
+                service,
+            )
+            .await;
         }
         Ok(Opened::Pooled(welcomed)) => {
             let ahead = client.stream.into_parts();
-            return pooled::Session::new(ahead, entry, welcomed, service).run().await;
+            return pooled::Session::new(ahead, entry, welcomed, service)
+                .run()
+                .await;
         }
         Err(unopened) => unopened,
     };
@@ -270,7 +279,10 @@ enum Unopened {
 /// A client that is logged in.
 enum Opened {
     /// With a connection of its own.
-    Direct { upstream: Ahead, closing: Closing },
+    Direct {
+        upstream: Ahead,
+        closing: Closing,
+    },
     Pooled(Box<Welcomed>),
 }
 
@@ -292,16 +304,22 @@ async fn open(
         true => None,
         false => service.pooling.plan(&asked, database, &presented, &user),
     };
-    let priority = plan
-        .as_deref()
-        .map_or_else(|| service.pooling.priority(&presented), |plan| plan.priority);
+    let priority = plan.as_deref().map_or_else(
+        || service.pooling.priority(&presented),
+        |plan| plan.priority,
+    );
     let key = Key {
         user: user.into(),
         database: database.into(),
     };
     let Some(plan) = plan else {
-        let (upstream, closing) =
-            log_in((client, entry, service), &route, (key, priority), (dbname.as_deref(), None)).await?;
+        let (upstream, closing) = log_in(
+            (client, entry, service),
+            &route,
+            (key, priority),
+            (dbname.as_deref(), None),
+        )
+        .await?;
         return Ok(Opened::Direct { upstream, closing });
     };
     entry.handle().set_limits(plan.timeouts);
@@ -320,7 +338,12 @@ async fn open(
         (dbname.as_deref(), Some(&mut taken)),
     )
     .await?;
-    let welcomed = pooled::adopt(&client.startup, entry, (route, wish), (upstream, closing, taken));
+    let welcomed = pooled::adopt(
+        &client.startup,
+        entry,
+        (route, wish),
+        (upstream, closing, taken),
+    );
     Ok(Opened::Pooled(Box::new(welcomed)))
 }
 

@@ -231,6 +231,18 @@ impl Settings {
         sum
     }
 
+    /// Of everything that is replayed; 0 if that is nothing. Who has the same needs
+    /// no replay.
+    pub(crate) fn identity(&self) -> u64 {
+        let Some(changed) = &self.changed else {
+            return 0;
+        };
+        let mut hasher = DefaultHasher::new();
+        changed.entries.hash(&mut hasher);
+        changed.placeholders.hash(&mut hasher);
+        hasher.finish() | 1
+    }
+
     /// SQL that makes a fresh connection (of the same startup parameters) have
     /// these settings; nothing if there are none. It returns rows.
     pub(crate) fn replay(&self, out: &mut Vec<u8>) {

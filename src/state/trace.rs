@@ -311,6 +311,11 @@ impl Trace {
         self.left.leaves.residue.max(settings)
     }
 
+    /// The same, where the settings that can be replayed are seen to otherwise.
+    pub(crate) const fn residue_beside_settings(&self) -> Residue {
+        self.left.leaves.residue
+    }
+
     pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }

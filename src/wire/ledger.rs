@@ -32,7 +32,9 @@ enum Owed {
     Bind,
     Describe,
     Execute,
+    /// Of a statement.
     Close,
+    ClosePortal,
     /// Sync: ReadyForQuery.
     Sync,
     /// CopyDone or CopyFail: no reply, but it ends the part of the stream in
@@ -76,12 +78,23 @@ pub(crate) enum Settled {
     /// Part of a longer reply, or of none.
     Nothing,
     Parse,
+    /// Of a statement, not of a portal.
     Close,
-    /// An error; so many Parse and Close messages will have no reply, the one
-    /// that failed included.
-    Failed(usize),
-    /// ReadyForQuery.
+    /// ReadyForQuery of a simple Query.
+    Query,
+    /// ReadyForQuery of another request.
     Ready,
+    /// An error.
+    Failed(Skipped),
+}
+
+/// The requests that an error leaves without a reply of their own, of those that
+/// change prepared statements: Parse, Close of a statement, Query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    pub(crate) count: usize,
+    /// The first of them is what failed.
+    pub(crate) begun: bool,
 }
 
 /// A message from the server that fits nothing the client asked for.
@@ -132,43 +145,39 @@ impl Ledger {
 
     /// Notes a client's message on its way to the upstream.
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
-        self.on_request(frame.tag, Origin::Client);
+        let of_portal = frame.tag == frontend::CLOSE && frame.body.first() == Some(&b'P');
+        match owed(frame.tag) {
+            Some(_) if of_portal => self.note(Owed::ClosePortal, Origin::Client),
+            Some(owed) => self.note(owed, Origin::Client),
+            None => {}
+        }
     }
 
-    /// Notes a message of this type on its way to the upstream.
-    pub(crate) fn on_request(&mut self, tag: u8, origin: Origin) {
-        let owed = match tag {
-            frontend::COPY_DONE | frontend::COPY_FAIL => {
-                if self.copying_in {
-                    self.copying_in = false;
-                } else if self
-                    .owed
-                    .back()
-                    .is_some_and(|last| last.owed != Owed::CopyEnd)
-                {
-                    // One is enough: a server outside of COPY drops them without a
-                    // word, so a client could add to the queue without end.
-                    let owed = Owed::CopyEnd;
+    /// Notes a message of the proxy's own of this type.
+    pub(crate) fn on_own(&mut self, tag: u8) {
+        if let Some(owed) = owed(tag) {
+            self.note(owed, Origin::Proxy);
+        }
+    }
+
+    fn note(&mut self, owed: Owed, origin: Origin) {
+        match owed {
+            Owed::CopyEnd if self.copying_in => {
+                self.copying_in = false;
+                return;
+            }
+            // One is enough: a server outside of COPY drops them without a word, so
+            // a client could add to the queue without end.
+            Owed::CopyEnd => {
+                if self.owed.back().is_some_and(|last| last.owed != owed) {
                     self.owed.push_back(Request { owed, origin });
                 }
                 return;
             }
-            frontend::SYNC => {
-                if self.copying_in {
-                    return;
-                }
-                self.batch = Batch::Closed;
-                Owed::Sync
-            }
-            frontend::QUERY => Owed::Query,
-            frontend::FUNCTION_CALL => Owed::Function,
-            frontend::PARSE => Owed::Parse,
-            frontend::BIND => Owed::Bind,
-            frontend::DESCRIBE => Owed::Describe,
-            frontend::EXECUTE => Owed::Execute,
-            frontend::CLOSE => Owed::Close,
-            _ => return,
-        };
+            Owed::Sync if self.copying_in => return,
+            Owed::Sync => self.batch = Batch::Closed,
+            _ => {}
+        }
         if self.batch == Batch::Failed {
             return;
         }
@@ -193,15 +202,19 @@ impl Ledger {
                 self.settle(frame.tag, Owed::Parse)?;
                 Settled::Parse
             }
+            backend::CLOSE_COMPLETE if self.front_owed() == Some(Owed::ClosePortal) => {
+                self.settle(frame.tag, Owed::ClosePortal)?;
+                Settled::Nothing
+            }
             backend::CLOSE_COMPLETE => {
                 self.settle(frame.tag, Owed::Close)?;
                 Settled::Close
             }
             backend::ERROR_RESPONSE => return Ok(self.fail(origin)),
-            backend::READY_FOR_QUERY => {
-                self.ready(frame)?;
-                Settled::Ready
-            }
+            backend::READY_FOR_QUERY => match self.ready(frame)? {
+                Owed::Query => Settled::Query,
+                _ => Settled::Ready,
+            },
             tag => {
                 self.part(tag)?;
                 Settled::Nothing
@@ -272,31 +285,34 @@ impl Ledger {
 
     fn fail(&mut self, origin: Origin) -> Reply {
         self.copying_in = false;
-        let mut reply = Reply {
-            origin,
-            settled: Settled::Failed(0),
+        let mut skipped = Skipped {
+            count: 0,
+            begun: false,
         };
+        let front = self.front_owed();
         if matches!(
-            self.front_owed(),
+            front,
             None | Some(Owed::Query | Owed::Function | Owed::Sync)
         ) {
-            return reply;
+            let settled = Settled::Failed(skipped);
+            return Reply { origin, settled };
         }
-        let mut statements = 0;
+        skipped.begun = matches!(front, Some(Owed::Parse | Owed::Close));
         while let Some(request) = self.front().filter(|next| next.owed != Owed::Sync) {
-            statements += usize::from(matches!(request.owed, Owed::Parse | Owed::Close));
+            let counts = matches!(request.owed, Owed::Parse | Owed::Close | Owed::Query);
+            skipped.count += usize::from(counts);
             self.owed.pop_front();
         }
         if self.owed.is_empty() {
             self.batch = Batch::Failed;
         }
         // What the proxy put into a client's batch fails in the client's name.
-        reply.origin = self.front().map_or(Origin::Client, |sync| sync.origin);
-        reply.settled = Settled::Failed(statements);
-        reply
+        let origin = self.front().map_or(Origin::Client, |sync| sync.origin);
+        let settled = Settled::Failed(skipped);
+        Reply { origin, settled }
     }
 
-    fn ready(&mut self, frame: Frame<'_>) -> Result<(), Unexpected> {
+    fn ready(&mut self, frame: Frame<'_>) -> Result<Owed, Unexpected> {
         self.status = match frame.body {
             b"I" => TransactionStatus::Idle,
             b"T" => TransactionStatus::InTransaction,
@@ -304,15 +320,31 @@ impl Ledger {
             _ => return Err(Unexpected(frame.tag)),
         };
         match self.front_owed() {
-            Some(Owed::Query | Owed::Function | Owed::Sync) => {
+            Some(owed @ (Owed::Query | Owed::Function | Owed::Sync)) => {
                 self.owed.pop_front();
                 self.copying_in = false;
                 self.front();
-                Ok(())
+                Ok(owed)
             }
             _ => Err(Unexpected(frame.tag)),
         }
     }
+}
+
+/// What a message of this type asks for.
+const fn owed(tag: u8) -> Option<Owed> {
+    Some(match tag {
+        frontend::COPY_DONE | frontend::COPY_FAIL => Owed::CopyEnd,
+        frontend::SYNC => Owed::Sync,
+        frontend::QUERY => Owed::Query,
+        frontend::FUNCTION_CALL => Owed::Function,
+        frontend::PARSE => Owed::Parse,
+        frontend::BIND => Owed::Bind,
+        frontend::DESCRIBE => Owed::Describe,
+        frontend::EXECUTE => Owed::Execute,
+        frontend::CLOSE => Owed::Close,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

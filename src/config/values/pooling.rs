@@ -133,6 +133,11 @@ impl Pooling {
         }
     }
 
+    /// Logins in flight at once to one upstream; `None` is no limit.
+    pub(crate) fn max_logins(&self) -> Option<u32> {
+        self.rules.defaults.max_logins
+    }
+
     /// The plan for a client that asked for `asked_database` as `user` (its own
     /// names) and goes to `upstream_database` as `upstream_user`; `None`: not
     /// pooled, a connection of its own.

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::pool::ConnectionId;
+use super::knowledge::Knowledge;
+use crate::pool::{ConnectionId, Placeholders};
 use crate::state::parameters::Parameters;
 use crate::state::proof::Verdict;
-use crate::state::settings::Settings;
 use crate::state::statements::{self, Environment};
-use crate::state::trace::{Digest, Trace};
+use crate::state::trace::{Digest, Proof, Trace, digest};
 use crate::wire::sql::{Backslash, Dialect};
-
-use super::knowledge::Knowledge;
 
 /// A client of a pool.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ pub(super) struct Guest {
     /// The session's number, which is also how pools know it.
     pub(super) id: u64,
     pub(super) statements: statements::Client<Noted>,
-    pub(super) settings: Settings,
+    /// What it left on its connection, and its settings.
     pub(super) trace: Trace,
     /// The parameters as the client knows them.
     pub(super) known: Parameters,
@@ -39,6 +37,32 @@ pub(super) struct Noted {
 }
 
 impl Guest {
+    pub(super) fn new(
+        id: u64,
+        known: Parameters,
+        last: Option<ConnectionId>,
+        knowledge: Arc<Knowledge>,
+    ) -> Self {
+        let mut guest = Self {
+            id,
+            statements: statements::Client::default(),
+            trace: Trace::default(),
+            known: Parameters::default(),
+            dialect: Dialect::new(Backslash::Plain, b""),
+            last,
+            knowledge,
+        };
+        guest.know(known);
+        guest
+    }
+
+    /// The custom settings that it has ever made.
+    pub(super) fn placeholders(&self) -> Option<Arc<Placeholders>> {
+        let mut names = self.trace.settings().placeholders().peekable();
+        names.peek()?;
+        Some(Arc::new(names.map(Into::into).collect()))
+    }
+
     /// Notes that the client has been told of these parameters.
     pub(super) fn know(&mut self, parameters: Parameters) {
         self.known = parameters;
@@ -57,7 +81,7 @@ impl Guest {
     /// What the meaning of its prepared statements depends on.
     pub(super) fn environment(&self) -> Environment {
         Environment {
-            settings: self.settings.fingerprint(),
+            settings: self.trace.settings().fingerprint(),
             epoch: self.knowledge.epoch(),
         }
     }
@@ -66,18 +90,44 @@ impl Guest {
     pub(super) fn note(&self, text: &[u8]) -> Noted {
         match self.knowledge.known() {
             Some(known) => Noted {
-                digest: Digest::of(text, self.dialect, |statement| known.judge(statement)),
+                digest: digest(text, self.dialect, |statement| {
+                    match known.judge(statement) {
+                        Verdict::Clean => Proof::Clean,
+                        Verdict::Sequence => Proof::Sequence,
+                        Verdict::Unproven => Proof::Unproven,
+                    }
+                }),
                 edition: Some(known.edition),
             },
             None => Noted {
-                digest: Digest::of(text, self.dialect, |_| Verdict::Unproven),
+                digest: digest(text, self.dialect, |_| Proof::Unproven),
                 edition: None,
             },
         }
     }
 
-    /// Whether a note was made by what is known now.
-    pub(super) fn is_current(&self, noted: &Noted) -> bool {
-        noted.edition == self.knowledge.known().map(|known| known.edition)
+    /// What is known of a prepared statement that is about to be bound.
+    pub(super) fn recall(&self, name: &[u8]) -> Digest {
+        let Some(noted) = self.statements.note(name) else {
+            // The server will refuse it.
+            return Digest::default();
+        };
+        if noted.edition == self.knowledge.known().map(|known| known.edition) {
+            return noted.digest.clone();
+        }
+        match self.statements.text(name) {
+            Some(text) => self.note(text).digest,
+            None => noted.digest.clone(),
+        }
+    }
+}
+
+impl Noted {
+    /// Of a text that is too long to be read.
+    pub(super) fn unread() -> Self {
+        Self {
+            digest: Digest::unknown(),
+            edition: None,
+        }
     }
 }

@@ -70,6 +70,7 @@ fn plan_of_pool(plan: &PoolPlan) -> Arc<pool::PoolPlan> {
         reserve_timeout: plan.reserve_timeout,
         server_lifetime: plan.server_lifetime.unwrap_or(FOREVER),
         server_idle_timeout: plan.server_idle_timeout.unwrap_or(FOREVER),
+        max_prepared_statements: plan.max_prepared_statements,
         login_retry: plan.login_retry,
         priority: plan.priority,
     })

@@ -25,13 +25,13 @@ use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::{ClientFacing as _, Fault};
 use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
-use crate::state::trace::Residue;
+use crate::state::trace::{Hold, Residue};
 use crate::wire::frontend;
 use crate::wire::sqlstate::SqlState;
 
 use guest::Guest;
 use idle::{Refusal, Stir};
-use relay::{Leave, Line, Relay};
+use relay::{Leave, Line, Relay, note_left};
 use talk::{Health, Held, Need, Rules, Talk};
 
 pub(crate) use knowledge::Library;
@@ -129,19 +129,15 @@ impl<'a> Session<'a> {
     async fn lease(&mut self) -> Result<Lease, Fault> {
         self.entry.handle().set_activity(Activity::Waiting);
         let deadline = Instant::now() + self.plan.query_wait_timeout;
-        loop {
-            let want = Want {
-                client: self.guest.id,
-                prefer: self.guest.last,
-            };
-            let lease = self.pool.lease(want, deadline).await.map_err(|error| error.fault())?;
-            // A setting with a dot, once made, is never unmade: who has not made
-            // it must not see that it exists.
-            let own = |name: &[u8]| self.guest.settings.made(name);
-            if lease.owner == Some(self.guest.id) || lease.placeholders.iter().all(|name| own(name)) {
-                return Ok(lease);
-            }
-            lease.close(UpstreamState::AtRest);
+        let mut want = Want::new(self.guest.id);
+        want.prefer = self.guest.last;
+        want.priority = self.plan.priority;
+        want.placeholders = self.guest.placeholders();
+        let handle = Arc::clone(self.entry.handle());
+        tokio::select! {
+            biased;
+            lease = self.pool.lease(want, deadline) => lease.map_err(|error| error.fault()),
+            _ = handle.ordered() => Err(LeaseError::Closed.fault()),
         }
     }
 
@@ -155,6 +151,7 @@ impl<'a> Session<'a> {
         let mut text = Vec::new();
         let batches = self.introduce(&mut lease, &mut text);
         self.line.to_upstream.append(&text);
+        self.line.to_upstream.resume();
 
         let rules = Rules {
             mode: self.plan.mode,
@@ -162,7 +159,7 @@ impl<'a> Session<'a> {
         };
         let mut talk = Talk::new(&mut self.guest, rules);
         for _ in 0..batches {
-            talk.own_query();
+            talk.own_query(&mut lease.statements);
         }
         talk.introducing = batches;
         if batches == 0 {
@@ -175,16 +172,21 @@ impl<'a> Session<'a> {
             talk.tell(&held, &mut told);
             self.line.to_client.append(&told);
         }
-        let mut relay = Relay::new(&mut self.line, lease, talk, (&handle, &self.service.metrics));
+        let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
+        let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
+        // Kept until the statement that needs it is over.
+        let mut vacancy = None;
         let leave = loop {
             match relay.run().await {
                 Leave::Needs(Need::Vacant(database)) => {
-                    self.pool.vacate(&database).await;
+                    let database = String::from_utf8_lossy(&database).into_owned();
+                    vacancy = Some(self.route.pools.vacate(&database).await);
                     relay.satisfied();
                 }
                 other => break other,
             }
         };
+        drop(vacancy);
         let health = relay.talk.health;
         let owes = !relay.talk.ledger.owes_nothing();
         let lease = relay.into_lease();
@@ -201,6 +203,10 @@ impl<'a> Session<'a> {
             Leave::ClientLeft => {
                 self.take_leave(lease);
                 Some(Departure::ClientLeft)
+            }
+            Leave::Discarded => {
+                lease.close(UpstreamState::AtRest);
+                None
             }
             Leave::Released | Leave::Needs(_) => {
                 lease.check_in();
@@ -219,7 +225,7 @@ impl<'a> Session<'a> {
         }
         connection.owner = Some(id);
         connection.statements.handed_over();
-        let settings = self.guest.settings.fingerprint();
+        let settings = self.guest.trace.settings().identity();
         let clean = connection.left == Left::Nothing && connection.settings == settings;
         let scrubs = match self.plan.scrub {
             Scrub::Auto => !clean,
@@ -232,13 +238,18 @@ impl<'a> Session<'a> {
         let mut batches = 1;
         let mut text = Vec::new();
         if connection.left == Left::Full {
-            out.extend_from_slice(&frontend::query(scrub::FULL));
+            out.extend_from_slice(&frontend::query(scrub::FULL.as_bytes()));
             connection.statements.clear();
             batches += 1;
         } else {
-            text.extend_from_slice(scrub::LIGHT);
+            text.extend_from_slice(scrub::LIGHT.as_bytes());
         }
-        self.guest.settings.replay(&mut text);
+        let mut replay = Vec::new();
+        self.guest.trace.settings().replay(&mut replay);
+        if !text.is_empty() && !replay.is_empty() {
+            text.extend_from_slice(b"; ");
+        }
+        text.extend_from_slice(&replay);
         out.extend_from_slice(&frontend::query(&text));
         connection.left = Left::Nothing;
         connection.settings = settings;
@@ -247,19 +258,18 @@ impl<'a> Session<'a> {
 
     /// The client has left at rest: the connection is for others.
     fn take_leave(&mut self, mut lease: Lease) {
-        let left = match self.guest.trace.residue() {
-            Residue::Close => {
-                lease.close(UpstreamState::AtRest);
-                return;
-            }
-            Residue::Nothing => Left::Nothing,
-            Residue::Scrub => Left::Light,
-            Residue::Discard => Left::Full,
+        if self.guest.trace.residue() == Residue::Close {
+            lease.close(UpstreamState::AtRest);
+            return;
+        }
+        // What was only suspected was not looked into.
+        let left = match self.guest.trace.hold() {
+            Hold::Free => Left::Nothing,
+            Hold::Soft => Left::Light,
+            Hold::Check(_) | Hold::Hard(_) => Left::Full,
         };
         let connection = &mut *lease;
-        connection.left = connection.left.max(left);
-        connection.settings = self.guest.settings.fingerprint();
-        connection.placeholders.extend(self.guest.settings.placeholders().map(Into::into));
+        note_left(connection, &self.guest, left);
         connection.owner = None;
         lease.check_in();
     }

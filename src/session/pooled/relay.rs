@@ -12,13 +12,16 @@ use super::super::close::CLIENT_PATIENCE;
 use super::super::flow::{Flow, FlowError, Turn};
 use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
+use super::guest::Guest;
 use super::talk::{ClientSide, Errand, Health, Held, Need, Talk};
+use crate::buffers::BUFFER;
 use crate::config::values::PoolMode;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Left};
-use crate::state::trace::Hold;
-use crate::state::{check, proof, trace};
+use crate::pool::{Connection, Holder, Lease, Left, Pools};
+use crate::state::check::{self, Verdict};
+use crate::state::proof;
+use crate::state::trace::{Hold, Reason, Residue};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
 use crate::wire::ledger::TransactionStatus;
@@ -26,8 +29,10 @@ use crate::wire::ledger::TransactionStatus;
 /// Why carrying stopped.
 #[derive(Debug)]
 pub(super) enum Leave {
-    /// The client needs no connection now.
+    /// The client needs no connection now; others may have its.
     Released,
+    /// The client needs no connection now, and its is for nobody else.
+    Discarded,
     /// A frame waits for something.
     Needs(Need),
     /// The client has left, and its connection is at rest.
@@ -44,7 +49,24 @@ pub(super) struct Line {
     pub(super) to_client: Flow,
 }
 
+/// A text is waited for until it is whole up to this many bytes; a longer one
+/// cannot be read.
+const MAX_TEXT: usize = 1 << 20;
+
 impl Line {
+    /// Of a client that is logged in; `ahead` is what was read beyond that.
+    pub(super) fn new(client: MaybeTls, ahead: &[u8]) -> Self {
+        let whole = |tag| match tag {
+            frontend::QUERY | frontend::PARSE => MAX_TEXT,
+            _ => BUFFER,
+        };
+        Self {
+            client,
+            to_upstream: Flow::new(whole).with_ahead(ahead),
+            to_client: Flow::default(),
+        }
+    }
+
     /// The client's socket back, with everything written that it takes, and the
     /// fault that can still be told: in the middle of a message nothing can.
     pub(super) async fn part(mut self, told: Option<Fault>) -> (MaybeTls, Option<Fault>) {
@@ -68,6 +90,7 @@ pub(super) struct Relay<'a> {
     handle: &'a Handle,
     metrics: &'a Metrics,
     holder: Arc<Holder>,
+    pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
     hold: Option<Hold>,
     activity: Activity,
@@ -79,7 +102,7 @@ impl<'a> Relay<'a> {
         line: &'a mut Line,
         lease: Lease,
         talk: Talk<'a>,
-        (handle, metrics): (&'a Handle, &'a Metrics),
+        (handle, metrics, pools): (&'a Handle, &'a Metrics, &'a Pools),
     ) -> Self {
         handle.set_activity(Activity::Active);
         Self {
@@ -89,6 +112,7 @@ impl<'a> Relay<'a> {
             handle,
             metrics,
             holder: Arc::new(Holder::default()),
+            pools,
             hold: None,
             activity: Activity::Active,
             unwritable: false,
@@ -117,10 +141,15 @@ impl<'a> Relay<'a> {
             if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
+            let waited = self.talk.waits;
             if let Poll::Ready(departure) = self.poll_to_client(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
             self.count();
+            if waited && !self.talk.waits {
+                self.line.to_upstream.resume();
+                continue;
+            }
             if let Some(need) = self.talk.need.take() {
                 return Poll::Ready(Leave::Needs(need));
             }
@@ -154,7 +183,7 @@ impl<'a> Relay<'a> {
 
     fn unrest(&mut self) -> Next {
         if self.hold.take().is_some() {
-            self.lease.resume(&self.holder);
+            self.lease.resume();
         }
         let talk = &mut self.talk;
         let may_end = talk.client == ClientSide::Gone
@@ -188,9 +217,7 @@ impl<'a> Relay<'a> {
             Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
             Some(Hold::Soft) => Next::Leave(self.release(Left::Light)),
             Some(Hold::Check(_)) => {
-                let mut text = Vec::new();
-                let reader = check::ask(&self.talk.guest.settings, &mut text);
-                self.send(&text, Errand::Check(reader));
+                self.ask();
                 Next::Again
             }
             _ => self.learn(),
@@ -204,84 +231,106 @@ impl<'a> Relay<'a> {
             talk.guest.knowledge.changed();
         }
         if std::mem::take(&mut talk.changes.logins) {
-            self.lease.new_generation();
+            self.pools.bump_generation();
         }
-        let hold = match talk.rules.mode {
-            PoolMode::Session => Hold::Hard(trace::Reason::SessionMode),
-            _ => talk.guest.trace.settle(&talk.guest.settings),
-        };
-        if hold == Hold::Free && !talk.guest.statements.must_stay() {
+        let hold = talk.guest.trace.hold();
+        let stays = talk.rules.mode == PoolMode::Session || talk.guest.statements.must_stay();
+        if hold == Hold::Free && !stays {
             return Next::Leave(self.release(Left::Nothing));
         }
-        if self.hold.is_none() && matches!(hold, Hold::Soft | Hold::Check(_)) {
+        let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
+        if self.hold.is_none() && asked {
             self.lease.hold(&self.holder);
         }
-        self.hold = Some(hold);
+        self.hold = Some(if stays {
+            Hold::Hard(Reason::Session)
+        } else {
+            hold
+        });
         Next::Again
+    }
+
+    /// Asks the server what the client has left.
+    fn ask(&mut self) {
+        let trace = &self.talk.guest.trace;
+        let sequences = trace.asks_for_sequences();
+        let mut text = Vec::new();
+        check::query(trace.custom(), sequences, &mut text);
+        self.send(&text, Errand::Check(check::Reader::new(sequences)));
     }
 
     /// An idle moment: is there something to be learnt from the catalog?
     fn learn(&mut self) -> Next {
-        let Some(Hold::Check(reason)) = self.hold else {
-            return Next::Wait;
-        };
-        if !reason.may_be_proven() {
+        if self.hold != Some(Hold::Check(Reason::Function)) {
             return Next::Wait;
         }
         let Some(question) = self.talk.guest.knowledge.claim_question() else {
             return Next::Wait;
         };
-        let reader = proof::Reader::new(question);
-        self.send(proof::census(), Errand::Census(reader));
+        let reader = proof::Reader::default();
+        self.send(proof::census(), Errand::Census(question, reader));
         Next::Again
     }
 
     /// `None` if there was none.
     fn finish_errand(&mut self) -> Option<Next> {
         let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
-        self.line.to_upstream.resume();
         let guest = &mut *self.talk.guest;
         match errand {
             Errand::None | Errand::Rollback => return None,
-            Errand::Census(reader) => {
-                guest.knowledge.answered(reader.finish());
-                return Some(Next::Again);
+            Errand::Census(question, reader) => {
+                guest.knowledge.answered(question, reader.finish());
             }
             Errand::Check(reader) => {
-                let findings = reader.finish();
-                let verdict = findings.verdict();
-                guest.trace.checked(&verdict);
-                if verdict.may_leave() {
-                    guest.settings.adopt(&findings);
+                let verdict = guest.trace.checked(&reader.finish());
+                let hold = guest.trace.hold();
+                if matches!(hold, Hold::Free | Hold::Soft) {
                     return Some(Next::Leave(self.release(Left::Light)));
                 }
-                self.holder.refuse();
-                tracing::info!(session = guest.id, reason = verdict.label(), "client keeps its connection");
-                self.metrics.pinned(verdict.label());
+                self.hold = Some(hold);
+                self.lease.refuse(&self.holder);
+                if let Verdict::Pinned(reason) = verdict {
+                    self.metrics.pinned(reason.label());
+                    tracing::info!(
+                        session = guest.id,
+                        reason = reason.label(),
+                        "client keeps its connection"
+                    );
+                }
             }
         }
+        self.line.to_upstream.resume();
         Some(Next::Again)
     }
 
     /// Sends a text of the proxy's own; the client's messages wait until it is done.
     fn send(&mut self, text: &[u8], errand: Errand) {
         self.line.to_upstream.append(&frontend::query(text));
-        self.talk.own_query();
+        self.talk.own_query(&mut self.lease.statements);
         self.talk.errand = errand;
     }
 
+    /// Gives the connection back as the client leaves it.
     fn release(&mut self, left: Left) -> Leave {
         let guest = &mut *self.talk.guest;
+        let residue = guest.trace.residue_beside_settings();
         let connection = &mut *self.lease;
-        connection.left = connection.left.max(left);
-        connection.settings = guest.settings.fingerprint();
-        connection.placeholders.extend(guest.settings.placeholders().map(Into::into));
+        note_left(connection, guest, left);
         guest.trace.reset();
-        Leave::Released
+        if residue == Residue::Close {
+            Leave::Discarded
+        } else {
+            Leave::Released
+        }
     }
 
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
-        let Connection { stream, statements, reported, .. } = &mut *self.lease;
+        let Connection {
+            stream,
+            statements,
+            reported,
+            ..
+        } = &mut *self.lease;
         let line = &mut *self.line;
         if self.unwritable {
             return Poll::Pending;
@@ -291,10 +340,15 @@ impl<'a> Relay<'a> {
             return Poll::Pending;
         }
         let talk = &mut self.talk;
-        let mut held = Held { statements, reported };
-        let turn = line.to_upstream.turn(cx, &mut line.client, stream, |frame, before| {
-            talk.on_frontend(&mut held, frame, before)
-        });
+        let mut held = Held {
+            statements,
+            reported,
+        };
+        let turn = line
+            .to_upstream
+            .turn(cx, &mut line.client, stream, |frame, before| {
+                talk.on_frontend(&mut held, frame, before)
+            });
         match turn {
             Ok(Turn::Empty | Turn::Full | Turn::Stopped) => Poll::Pending,
             Ok(Turn::Ended) => {
@@ -313,13 +367,23 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
-        let Connection { stream, statements, reported, .. } = &mut *self.lease;
+        let Connection {
+            stream,
+            statements,
+            reported,
+            ..
+        } = &mut *self.lease;
         let line = &mut *self.line;
         let talk = &mut self.talk;
-        let mut held = Held { statements, reported };
-        let turn = line.to_client.turn(cx, stream, &mut line.client, |frame, before| {
-            talk.on_backend(&mut held, frame, before)
-        });
+        let mut held = Held {
+            statements,
+            reported,
+        };
+        let turn = line
+            .to_client
+            .turn(cx, stream, &mut line.client, |frame, before| {
+                talk.on_backend(&mut held, frame, before)
+            });
         if talk.health == Health::Broken {
             return Poll::Ready(lost(talk, None));
         }
@@ -351,6 +415,23 @@ impl<'a> Relay<'a> {
             self.handle.set_activity(activity);
         }
     }
+}
+
+/// Notes on a connection what `guest`, which is about to give it back, leaves there.
+pub(super) fn note_left(connection: &mut Connection, guest: &Guest, left: Left) {
+    let residue = match guest.trace.residue_beside_settings() {
+        Residue::Nothing => Left::Nothing,
+        Residue::Scrub => Left::Light,
+        Residue::Discard | Residue::Close => Left::Full,
+    };
+    connection.left = connection.left.max(left).max(residue);
+    if connection.statements.must_be_cleared() {
+        connection.left = Left::Full;
+    }
+    let settings = guest.trace.settings();
+    connection.settings = settings.identity();
+    let placeholders = settings.placeholders().map(Into::into);
+    connection.placeholders.extend(placeholders);
 }
 
 fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {

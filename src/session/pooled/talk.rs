@@ -1,20 +1,19 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
-use crate::config::values::{OnSessionState, PoolMode};
-use crate::state::parameters::Parameters;
-use crate::state::proof;
-use crate::state::statements::{Injected, Server};
-use crate::state::check;
-use crate::state::trace::Digest;
-use crate::wire::frame::Frame;
-use crate::wire::frontend::{self, split_cstr};
-use crate::wire::ledger::{Ledger, Origin, Reply, Settled, TransactionStatus};
-use crate::wire::backend;
-
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::guest::{Guest, Noted};
+use super::knowledge::Question;
+use crate::config::values::{OnSessionState, PoolMode};
+use crate::state::parameters::Parameters;
+use crate::state::statements::{Injected, Parse, Server, Wait};
+use crate::state::trace::{Alignment, Digest, Via};
+use crate::state::{check, proof};
+use crate::wire::backend;
+use crate::wire::frame::Frame;
+use crate::wire::frontend::{self, split_cstr};
+use crate::wire::ledger::{Ledger, Origin, Reply, Settled, Skipped, TransactionStatus};
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub(super) enum Errand {
     /// Asking what the client has left.
     Check(check::Reader),
     /// Asking the catalog.
-    Census(proof::Reader),
+    Census(Question, proof::Reader),
     /// Ending the transaction of a client that has left.
     Rollback,
 }
@@ -61,8 +60,6 @@ pub(super) enum Health {
 pub(super) enum Need {
     /// Nobody may be connected to this database.
     Vacant(Vec<u8>),
-    /// A place among those who may keep a connection.
-    Pin,
 }
 
 /// What a conversation may do; from the pool's settings.
@@ -83,6 +80,8 @@ pub(super) struct Talk<'a> {
     pub(super) health: Health,
     /// Why the client's next frame waits.
     pub(super) need: Option<Need>,
+    /// The client's next frame waits for replies.
+    pub(super) waits: bool,
     /// What the next frame needs has been seen to.
     pub(super) satisfied: bool,
     /// ReadyForQuery messages until the connection is this client's.
@@ -90,7 +89,9 @@ pub(super) struct Talk<'a> {
     /// Something has run since the connection was last at rest.
     pub(super) stirred: bool,
     pub(super) changes: Changes,
-    rules: Rules,
+    /// What executing a portal does; the unnamed one is among them.
+    portals: Vec<(Box<[u8]>, Digest)>,
+    pub(super) rules: Rules,
 }
 
 /// Definitions that what ran may have changed.
@@ -113,17 +114,20 @@ impl<'a> Talk<'a> {
             client: ClientSide::Speaking,
             health: Health::Good,
             need: None,
+            waits: false,
             satisfied: false,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
+            portals: Vec::new(),
             rules,
         }
     }
 
     /// Notes a batch of the proxy's own, a simple Query.
-    pub(super) fn own_query(&mut self) {
-        self.ledger.on_request(frontend::QUERY, Origin::Proxy);
+    pub(super) fn own_query(&mut self, statements: &mut Server) {
+        statements.unnamed_destroyed();
+        self.ledger.on_own(frontend::QUERY);
     }
 
     /// A client's message on its way to the server.
@@ -145,10 +149,22 @@ impl<'a> Talk<'a> {
             _ => {}
         }
         if !self.ledger.is_discarding() {
-            let step = self.prepare(held, frame, before);
-            if step != Step::Pass {
-                return step;
+            match self.prepare(held, frame, before) {
+                Ok(injected) => self.inject(&injected),
+                Err(Hitch::Need(need)) => {
+                    self.need = Some(need);
+                    return Step::Stop;
+                }
+                // Replies will come, and then it goes on.
+                Err(Hitch::Wait) => {
+                    self.waits = true;
+                    return Step::Stop;
+                }
             }
+        }
+        if frame.tag == frontend::SYNC {
+            self.guest.statements.sync();
+            self.guest.trace.synced();
         }
         self.satisfied = false;
         self.stirred = true;
@@ -158,22 +174,32 @@ impl<'a> Talk<'a> {
     }
 
     /// Sees to it that the server has what a message refers to.
-    fn prepare(&mut self, held: &mut Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) -> Step {
+    fn prepare(
+        &mut self,
+        held: &mut Held<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Hitch> {
         match frame.tag {
             frontend::QUERY => return self.query(held, frame, before),
             frontend::PARSE => return self.parse(held, frame, before),
             frontend::BIND => {
-                let statement = split_cstr(frame.body).and_then(|(_, rest)| split_cstr(rest));
-                if let Some((name, _)) = statement {
-                    return self.bind(held, name, before);
+                if let Some((portal, rest)) = split_cstr(frame.body)
+                    && let Some((name, _)) = split_cstr(rest)
+                {
+                    return self.bind(held, (portal, name), before);
+                }
+            }
+            frontend::EXECUTE => {
+                if let Some((portal, _)) = split_cstr(frame.body) {
+                    self.execute(portal);
                 }
             }
             frontend::DESCRIBE => {
                 if let Some(name) = statement_named(frame.body) {
                     let environment = self.guest.environment();
                     let statements = &mut self.guest.statements;
-                    let injected = statements.uses(held.statements, name, environment, before);
-                    self.inject(&injected);
+                    return Ok(statements.uses(held.statements, name, environment, before)?);
                 }
             }
             frontend::CLOSE => {
@@ -181,39 +207,44 @@ impl<'a> Talk<'a> {
                     self.guest.statements.close(held.statements, name);
                 }
             }
-            frontend::FUNCTION_CALL => {
-                let in_block = self.in_block();
-                self.guest.trace.ran(&Digest::of_function_call(), in_block);
-            }
+            frontend::FUNCTION_CALL => self.guest.trace.ran(&Digest::function(), Via::Query),
             _ => {}
         }
-        Step::Pass
+        Ok(Vec::new())
     }
 
-    fn query(&mut self, held: &mut Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) -> Step {
+    fn query(
+        &mut self,
+        held: &mut Held<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Hitch> {
         let noted = if frame.body.len() == frame.len {
             let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
             self.guest.note(text)
         } else {
             Noted::unread()
         };
-        if self.must_wait(&noted.digest) {
-            return Step::Stop;
-        }
-        if noted.digest.needs_alignment() {
+        self.ask_for(&noted.digest)?;
+        let mut injected = Vec::new();
+        if noted.digest.needs_alignment() != Alignment::None {
             let environment = self.guest.environment();
             let statements = &mut self.guest.statements;
-            let injected = statements.align(held.statements, environment, before, true);
-            self.inject(&injected);
+            injected = statements.align(held.statements, environment, true, before)?;
         }
         self.guest.statements.query(held.statements);
-        self.run(&noted.digest);
-        Step::Pass
+        self.run(&noted.digest, Via::Query);
+        Ok(injected)
     }
 
-    fn parse(&mut self, held: &mut Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) -> Step {
+    fn parse(
+        &mut self,
+        held: &mut Held<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Hitch> {
         let Some((name, rest)) = split_cstr(frame.body) else {
-            return Step::Pass;
+            return Ok(Vec::new());
         };
         let whole = frame.body.len() == frame.len;
         let noted = match split_cstr(rest) {
@@ -221,68 +252,73 @@ impl<'a> Talk<'a> {
             _ => Noted::unread(),
         };
         let environment = self.guest.environment();
-        let rest = whole.then_some(rest);
+        let parse = Parse {
+            name,
+            rest: whole.then_some(rest),
+            note: noted,
+        };
         let statements = &mut self.guest.statements;
-        let injected = statements.parse(held.statements, name, rest, noted, environment, before);
-        self.inject(&injected);
-        Step::Pass
+        Ok(statements.parse(held.statements, parse, environment, before)?)
     }
 
-    /// A statement that is bound is taken for run.
-    fn bind(&mut self, held: &mut Held<'_>, name: &[u8], before: &mut Vec<u8>) -> Step {
-        let noted = match self.guest.statements.note(name) {
-            Some(noted) if self.guest.is_current(noted) => noted.clone(),
-            Some(_) => self.guest.note_again(name),
-            None => Noted::unread(),
-        };
-        if self.must_wait(&noted.digest) {
-            return Step::Stop;
-        }
+    fn bind(
+        &mut self,
+        held: &mut Held<'_>,
+        (portal, name): (&[u8], &[u8]),
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Hitch> {
+        let digest = self.guest.recall(name);
+        self.ask_for(&digest)?;
         let environment = self.guest.environment();
         let statements = &mut self.guest.statements;
-        let injected = if noted.digest.needs_alignment() {
-            statements.align(held.statements, environment, before, false)
-        } else {
-            statements.uses(held.statements, name, environment, before)
-        };
-        self.inject(&injected);
-        self.run(&noted.digest);
-        Step::Pass
+        let mut injected = Vec::new();
+        if digest.needs_alignment() != Alignment::None {
+            injected = statements.align(held.statements, environment, false, before)?;
+        }
+        injected.extend(statements.uses(held.statements, name, environment, before)?);
+        match self
+            .portals
+            .iter_mut()
+            .find(|(known, _)| **known == *portal)
+        {
+            Some((_, known)) => *known = digest,
+            None => self.portals.push((portal.into(), digest)),
+        }
+        Ok(injected)
+    }
+
+    /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
+    fn execute(&mut self, portal: &[u8]) {
+        let known = self.portals.iter().find(|(known, _)| **known == *portal);
+        let digest = known.map(|(_, digest)| digest.clone()).unwrap_or_default();
+        self.run(&digest, Via::Execute);
     }
 
     fn inject(&mut self, injected: &[Injected]) {
         for one in injected {
-            let tag = match one {
+            self.ledger.on_own(match one {
                 Injected::Parse => frontend::PARSE,
                 Injected::Close => frontend::CLOSE,
                 Injected::Sync => frontend::SYNC,
-            };
-            self.ledger.on_request(tag, Origin::Proxy);
+            });
         }
     }
 
-    fn run(&mut self, digest: &Digest) {
-        self.changes.definitions |= digest.ddl();
+    fn run(&mut self, digest: &Digest, via: Via) {
         self.changes.logins |= digest.login_settings();
         if digest.ddl() {
+            self.changes.definitions = true;
             self.guest.knowledge.changed();
         }
-        let in_block = self.in_block();
-        self.guest.trace.ran(digest, in_block);
+        self.guest.trace.ran(digest, via);
     }
 
-    /// Whether what comes next may run in a transaction block; when in doubt, it does.
-    fn in_block(&self) -> bool {
-        !self.ledger.is_quiescent()
-    }
-
-    /// Whether something has to happen first; notes what.
-    fn must_wait(&mut self, digest: &Digest) -> bool {
-        if self.satisfied {
-            return false;
+    /// Whether something has to happen first.
+    fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
+        match digest.alone() {
+            Some(database) if !self.satisfied => Err(Hitch::Need(Need::Vacant(database.to_vec()))),
+            _ => Ok(()),
         }
-        self.need = digest.alone().map(|name| Need::Vacant(name.to_vec()));
-        self.need.is_some()
     }
 
     /// A message from the server.
@@ -304,10 +340,15 @@ impl<'a> Talk<'a> {
             }
         });
         let statements = &mut self.guest.statements;
+        self.waits = false;
         match reply.settled {
             Settled::Parse => statements.parsed(held.statements),
             Settled::Close => statements.closed(held.statements),
-            Settled::Failed(n) if n > 0 => statements.failed(held.statements, n),
+            Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
+            Settled::Failed(Skipped { count, begun }) if count > 0 => {
+                let begun = begun && !is_malformed(frame.body);
+                statements.failed(held.statements, count, begun);
+            }
             _ => {}
         }
         match frame.tag {
@@ -327,30 +368,41 @@ impl<'a> Talk<'a> {
     }
 
     fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
+        let guest = &mut *self.guest;
         match frame.tag {
             backend::COMMAND_COMPLETE => {
                 let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
                 if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
-                    self.guest.statements.all_deallocated(held.statements);
+                    guest.statements.all_deallocated(held.statements);
                 }
-                self.guest.trace.tag(tag, &mut self.guest.settings);
+                guest.trace.tag(tag);
             }
+            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
             backend::ERROR_RESPONSE => {
-                self.guest.trace.failed();
+                guest.trace.failed(frame.body);
                 if backend::is_fatal(frame.body) {
                     self.health = self.health.max(Health::Farewell);
                 } else if is_stale_plan(frame.body) {
                     held.statements.all_stale();
                 }
             }
-            backend::READY_FOR_QUERY if self.ledger.owes_nothing() => self.commit.settled(),
+            backend::READY_FOR_QUERY => {
+                let status = self.ledger.status();
+                guest.trace.settle(status, self.ledger.owes_nothing());
+                if self.ledger.owes_nothing() {
+                    self.commit.settled();
+                }
+                if self.ledger.is_quiescent() {
+                    self.portals.clear();
+                }
+            }
             _ => {}
         }
     }
 
     fn report(&mut self, held: &mut Held<'_>, frame: Frame<'_>, origin: Origin) -> Step {
-        let parameter = split_cstr(frame.body)
-            .and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
+        let parameter =
+            split_cstr(frame.body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
         let Some((name, value)) = parameter else {
             self.health = self.health.max(Health::Doubtful);
             return Step::Pass;
@@ -361,7 +413,7 @@ impl<'a> Talk<'a> {
         }
         if self.guest.known.set(name, value) {
             self.guest.read_dialect();
-            self.guest.trace.reported();
+            self.guest.trace.reported(name);
         }
         Step::Pass
     }
@@ -371,7 +423,11 @@ impl<'a> Talk<'a> {
             match frame.tag {
                 backend::ERROR_RESPONSE => {
                     let error = backend::error_field(frame.body, b'M');
-                    tracing::warn!(session = self.guest.id, ?error, "a connection could not be handed over");
+                    tracing::warn!(
+                        session = self.guest.id,
+                        ?error,
+                        "a connection could not be handed over"
+                    );
                     self.health = Health::Broken;
                 }
                 backend::READY_FOR_QUERY => {
@@ -385,8 +441,8 @@ impl<'a> Talk<'a> {
             return;
         }
         match &mut self.errand {
-            Errand::Check(reader) => reader.on_frame(frame),
-            Errand::Census(reader) => reader.on_frame(frame),
+            Errand::Check(reader) => reader.on_backend(frame),
+            Errand::Census(_, reader) => reader.on_backend(frame),
             Errand::Rollback | Errand::None => {}
         }
     }
@@ -402,6 +458,26 @@ impl<'a> Talk<'a> {
         }
         self.guest.know(held.reported.clone());
     }
+}
+
+/// Why a message cannot go on yet.
+#[derive(Debug)]
+enum Hitch {
+    Need(Need),
+    /// What the server holds depends on replies that have not come.
+    Wait,
+}
+
+impl From<Wait> for Hitch {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+/// Whether the message itself was at fault, before anything was done about it.
+fn is_malformed(body: &[u8]) -> bool {
+    let code = backend::error_field(body, b'C');
+    matches!(code.as_deref(), Some("08P01" | "22021"))
 }
 
 /// The statement that a Describe or Close names; `None` when it names a portal.

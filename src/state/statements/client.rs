@@ -313,6 +313,20 @@ impl<T> Client<T> {
         }
     }
 
+    /// The query of that definition, if it was kept.
+    pub(crate) fn text(&self, name: &[u8]) -> Option<&[u8]> {
+        let name = key(name);
+        let inner = self.inner.as_ref()?;
+        let entry = match inner.flight.latest_act(name) {
+            Some(Act::Parse(entry)) => entry.as_ref()?,
+            Some(Act::Close | Act::Query) => return None,
+            _ => inner.entries.get(name)?,
+        };
+        let text = entry.text.as_deref()?;
+        let end = text.iter().position(|&byte| byte == 0)?;
+        text.get(..end)
+    }
+
     /// It has a statement that could not be kept, so it can be found on its present
     /// connection only.
     pub(crate) fn must_stay(&self) -> bool {

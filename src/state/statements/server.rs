@@ -72,6 +72,19 @@ impl Server {
         self.state = Flags::default();
     }
 
+    /// A simple Query of the proxy's own goes first: it destroys the unnamed one.
+    pub(crate) fn unnamed_destroyed(&mut self) {
+        self.held.remove(&b""[..]);
+    }
+
+    /// The server refused a plan, nobody knows which.
+    pub(crate) fn all_stale(&mut self) {
+        for held in self.held.values_mut() {
+            held.text = None;
+            held.tenure = 0;
+        }
+    }
+
     /// The server refused a plan (0A000, "cached plan must not change result
     /// type"): the next use parses anew.
     pub(crate) fn stale(&mut self, name: &[u8]) {
