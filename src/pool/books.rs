@@ -297,7 +297,7 @@ impl<C: Item> Books<C> {
             .next(now)
             .is_some_and(|waiter| item.suits(&waiter.want));
         let reason = reason.or_else(|| {
-            let due = suits && self.has_to_give_way(pool, now, rivals);
+            let due = suits && shelf.can_spare() && self.has_to_give_way(pool, now, rivals);
             due.then_some(Reason::GaveWay)
         });
         self.shift(pool, |tally| tally.lent -= 1);
@@ -347,9 +347,20 @@ impl<C: Item> Books<C> {
         needless
     }
 
-    /// An opener is no more, and nothing came of it. It had its slot.
-    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+    /// An opener is no more, and nothing came of it; it had its slot. The next try
+    /// waits as after a failure, or whatever ended this one would end it at once.
+    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant) {
         self.shift(pool, |tally| tally.opening -= 1);
+        self.back_off(pool, now);
+        self.forget(pool);
+    }
+
+    /// An opener was refused, as all others will be: the proxy is going down.
+    pub(crate) fn opener_refused(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        self.shift(pool, |tally| tally.opening -= 1);
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.can_open = false;
+        }
         self.pump(pool, now, out);
         self.forget(pool);
     }
@@ -385,6 +396,15 @@ impl<C: Item> Books<C> {
             tally.opening -= 1;
             tally.closing += 1;
         });
+        let retry_at = self.back_off(pool, now);
+        let tally = self.tally(pool);
+        if tally.lent + tally.idle == 0 && !may_pass {
+            self.fail_waiters(pool, Failure::Login, out);
+        }
+        retry_at
+    }
+
+    fn back_off(&mut self, pool: PoolNumber, now: Instant) -> Instant {
         let Some(shelf) = self.shelves.get_mut(&pool) else {
             return now;
         };
@@ -392,12 +412,7 @@ impl<C: Item> Books<C> {
             .groups
             .get(&shelf.group)
             .map_or_else(Default::default, |group| group.plan.login_retry);
-        let retry_at = shelf.back_off(longest, now);
-        let alone = shelf.tally.lent + shelf.tally.idle == 0;
-        if alone && !may_pass {
-            self.fail_waiters(pool, Failure::Login, out);
-        }
-        retry_at
+        shelf.back_off(longest, now)
     }
 
     /// A client closes the connection that it had.

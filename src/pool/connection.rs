@@ -66,11 +66,12 @@ pub(crate) struct Connection {
 pub(super) struct Stale;
 
 impl Connection {
+    /// Fails where the server has said what it should not.
     pub(super) fn new(
         (id, pool): (ConnectionId, PoolNumber),
         opened: Opened,
         mut closing: Closing,
-    ) -> Result<Self, (Closing, MaybeTls)> {
+    ) -> Result<Box<Self>, Box<(Closing, MaybeTls)>> {
         closing.key.clone_from(&opened.key);
         let mut reported = Parameters::default();
         for (name, value) in &opened.reported {
@@ -78,9 +79,9 @@ impl Connection {
         }
         let mut heard = opened.ahead;
         if take_news(&mut heard, &mut reported).is_err() || !heard.is_empty() {
-            return Err((closing, opened.stream));
+            return Err(Box::new((closing, opened.stream)));
         }
-        Ok(Self {
+        Ok(Box::new(Self {
             stream: opened.stream,
             key: Arc::new(ServerKey::new(opened.key)),
             reported,
@@ -93,7 +94,7 @@ impl Connection {
             opened_at: Instant::now(),
             thread: std::thread::current().id(),
             closing,
-        })
+        }))
     }
 
     pub(crate) const fn id(&self) -> ConnectionId {

@@ -45,8 +45,7 @@ pub(super) fn begin(pool: &Arc<Pool>) {
             pools.act(|room, out| room.books.opener_queued(number, Instant::now(), out));
             pools.spawn(opening.wait(waiting));
         }
-        // The proxy is going down.
-        Err(_closed) => drop(opening),
+        Err(_closed) => opening.refuse(),
     }
 }
 
@@ -63,7 +62,11 @@ impl Opening {
             tokio::select! {
                 admitted = waiting.turn() => match admitted {
                     Ok(permit) => break permit,
-                    Err(_closed) => return,
+                    Err(_closed) => {
+                        pools.act(|room, _| room.books.opener_admitted(number));
+                        self.refuse();
+                        return;
+                    }
                 },
                 () = withdrawn => {}
             }
@@ -91,7 +94,10 @@ impl Opening {
             Ok(opened) => match Connection::new((pools.next_connection(), number), opened, closing)
             {
                 Ok(connection) => return self.succeed(connection),
-                Err((closing, stream)) => (LoginError::Protocol.into(), closing, Some(stream)),
+                Err(parts) => {
+                    let (closing, stream) = *parts;
+                    (LoginError::Protocol.into(), closing, Some(stream))
+                }
             },
             Err(NotOpened { error, stream }) => (error, closing, stream),
         };
@@ -112,7 +118,17 @@ impl Opening {
         self.pool.look_again();
     }
 
-    fn succeed(mut self, connection: Connection) {
+    /// The proxy is going down.
+    fn refuse(mut self) {
+        self.stage = Stage::Over;
+        *self.pool.last_error.lock() = Some(LeaseError::Closed);
+        let number = self.pool.number;
+        self.pool.pools().act(|room, out| {
+            room.books.opener_refused(number, Instant::now(), out);
+        });
+    }
+
+    fn succeed(mut self, connection: Box<Connection>) {
         self.stage = Stage::Over;
         let pools = self.pool.pools();
         let metrics = pools.inner().upstream.metrics();
@@ -120,7 +136,7 @@ impl Opening {
         *self.pool.last_error.lock() = None;
         let number = self.pool.number;
         pools.act(|room, out| {
-            let item = (number, Box::new(connection));
+            let item = (number, connection);
             room.books.opened(item, Instant::now(), out);
         });
     }
@@ -146,11 +162,11 @@ impl Drop for Opening {
         if stage == Stage::Over {
             return;
         }
-        self.pool.pools().act(|room, out| {
+        self.pool.pools().act(|room, _| {
             if stage == Stage::Queued {
                 room.books.opener_admitted(number);
             }
-            room.books.opener_gone(number, Instant::now(), out);
+            room.books.opener_gone(number, Instant::now());
         });
     }
 }

@@ -207,26 +207,28 @@ impl Pools {
     pub(super) fn retire_unused(&self) {
         let generation = self.generation();
         self.act(|room, out| {
-            let unused: Vec<PoolId> = room
+            let unused: Vec<(PoolId, PoolNumber)> = room
                 .by_number
                 .values()
                 // One count is the map's.
                 .filter(|pool| Arc::strong_count(pool) == 1)
                 .filter(|pool| {
                     let empty = room.books.tally(pool.number) == Default::default();
-                    pool.id.generation != generation || empty && pool.plan.min_size == 0
+                    // Whoever comes next has to log in itself, and brings a connection.
+                    let barren = pool.opener.is_none();
+                    let useless = empty && pool.plan.min_size == 0;
+                    useless || barren || pool.id.generation != generation
                 })
-                .map(|pool| pool.id.clone())
+                .map(|pool| (pool.id.clone(), pool.number))
                 .collect();
-            for id in unused {
-                for number in room.by_id.remove(&id).unwrap_or_default() {
-                    let used = |pool: &Arc<Pool>| Arc::strong_count(pool) > 1;
-                    if room.by_number.get(&number).is_some_and(used) {
-                        room.by_id.entry(id.clone()).or_default().push(number);
-                        continue;
+            for (id, number) in unused {
+                room.by_number.remove(&number);
+                room.books.retire(number, out);
+                if let Some(numbers) = room.by_id.get_mut(&id) {
+                    numbers.retain(|known| *known != number);
+                    if numbers.is_empty() {
+                        room.by_id.remove(&id);
                     }
-                    room.by_number.remove(&number);
-                    room.books.retire(number, out);
                 }
             }
         });
@@ -537,8 +539,9 @@ impl Pool {
         let pool = self.number;
         let id = self.pools.next_connection();
         let connection = match Connection::new((id, pool), opened, closing) {
-            Ok(connection) => Box::new(connection),
-            Err((closing, stream)) => {
+            Ok(connection) => connection,
+            Err(parts) => {
+                let (closing, stream) = *parts;
                 self.pools.spawn(closing.close(stream));
                 return None;
             }

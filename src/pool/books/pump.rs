@@ -75,7 +75,7 @@ impl<C: Item> Books<C> {
         let age = now.saturating_duration_since(item.opened_at());
         if shelf.retired {
             Some(Reason::Retired)
-        } else if age >= group.plan.server_lifetime {
+        } else if age >= group.plan.server_lifetime && shelf.can_spare() {
             Some(Reason::Lifetime)
         } else if shelf.tally.waiting == 0 && self.vacating.contains_key(&group.key.database) {
             Some(Reason::Vacated)
@@ -183,6 +183,7 @@ impl<C: Item> Books<C> {
     ) -> bool {
         let oldest = self
             .shelves_of(pools)
+            .filter(|(_, shelf)| shelf.can_spare())
             .flat_map(|(pool, shelf)| shelf.idle.iter().map(move |idle| (pool, idle)))
             .min_by_key(|(_, idle)| idle.since)
             .map(|(pool, idle)| (pool, idle.item.id()));
@@ -313,7 +314,9 @@ impl<C: Item> Books<C> {
                     let age = now.saturating_duration_since(idle.item.opened_at());
                     age >= plan.server_lifetime
                 };
-                self.close_idle(pool, Reason::Lifetime, old, out);
+                if self.shelves.get(&pool).is_some_and(|shelf| shelf.can_open) {
+                    self.close_idle(pool, Reason::Lifetime, old, out);
+                }
             }
             self.trim(number, &members, now, out);
             self.warm_up(number, &members, now, out);

@@ -96,6 +96,12 @@ impl<C> Shelf<C> {
         !self.can_open && self.tally.lent + self.tally.idle == 0
     }
 
+    /// Whether a connection may be closed for others' sake, or for its age: where the
+    /// proxy cannot log in, the last one is all that the clients have.
+    pub(super) const fn can_spare(&self) -> bool {
+        self.can_open || self.tally.lent + self.tally.idle > 1
+    }
+
     /// Whether one more opener would be of use now.
     pub(super) fn wants_opener(&self, now: Instant) -> bool {
         self.tally.waiting > self.tally.opening && self.may_try(now)
