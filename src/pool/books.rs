@@ -332,7 +332,12 @@ impl<C: Item> Books<C> {
     }
 
     /// Whether an opener that waits for a slot may go home, and does.
-    pub(crate) fn may_withdraw(&mut self, pool: PoolNumber) -> bool {
+    pub(crate) fn may_withdraw(
+        &mut self,
+        pool: PoolNumber,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> bool {
         let Some(shelf) = self.shelves.get(&pool) else {
             return true;
         };
@@ -343,15 +348,17 @@ impl<C: Item> Books<C> {
                 tally.queued -= 1;
                 tally.opening -= 1;
             });
+            self.pump(pool, now, out);
         }
         needless
     }
 
     /// An opener is no more, and nothing came of it; it had its slot. The next try
     /// waits as after a failure, or whatever ended this one would end it at once.
-    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant) {
+    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.opening -= 1);
         self.back_off(pool, now);
+        self.pump(pool, now, out);
         self.forget(pool);
     }
 
@@ -399,7 +406,7 @@ impl<C: Item> Books<C> {
         let retry_at = self.back_off(pool, now);
         let tally = self.tally(pool);
         if tally.lent + tally.idle == 0 && !may_pass {
-            self.fail_waiters(pool, Failure::Login, out);
+            self.fail_waiters(pool, (Failure::Login, now), out);
         }
         retry_at
     }
@@ -475,11 +482,11 @@ impl<C: Item> Books<C> {
     }
 
     /// Nothing goes on from here: idle connections are closed, waiters fail.
-    pub(crate) fn close(&mut self, out: &mut Effects<C>) {
+    pub(crate) fn close(&mut self, now: Instant, out: &mut Effects<C>) {
         self.closed = true;
         let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
         for pool in pools {
-            self.fail_waiters(pool, Failure::Closed, out);
+            self.fail_waiters(pool, (Failure::Closed, now), out);
             self.close_idle(pool, Reason::Shutdown, |_| true, out);
             if self.shelves.get(&pool).is_some_and(|s| s.tally.queued > 0) {
                 out.push(Effect::Withdraw(pool));

@@ -55,7 +55,7 @@ impl Opening {
         let number = self.pool.number;
         let permit = loop {
             let withdrawn = pools.inner().withdrawn.notified();
-            if pools.act(|room, _| room.books.may_withdraw(number)) {
+            if pools.act(|room, out| room.books.may_withdraw(number, Instant::now(), out)) {
                 self.stage = Stage::Over;
                 return;
             }
@@ -162,11 +162,11 @@ impl Drop for Opening {
         if stage == Stage::Over {
             return;
         }
-        self.pool.pools().act(|room, _| {
+        self.pool.pools().act(|room, out| {
             if stage == Stage::Queued {
                 room.books.opener_admitted(number);
             }
-            room.books.opener_gone(number, Instant::now());
+            room.books.opener_gone(number, Instant::now(), out);
         });
     }
 }

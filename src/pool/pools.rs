@@ -169,7 +169,7 @@ impl Pools {
 
     /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
     pub(crate) fn close_all(&self) {
-        self.act(|room, out| room.books.close(out));
+        self.act(|room, out| room.books.close(Instant::now(), out));
         self.inner.withdrawn.notify_waiters();
         self.inner.tasks.close();
     }

@@ -23,10 +23,12 @@ impl<C: Item> Books<C> {
         // Linear in the startup parameters in use, and only where somebody waits.
         let members = group.members.clone();
         for &member in &members {
-            if self.shelves.get(&member).is_some_and(Shelf::has_no_way) {
-                self.fail_waiters(member, Failure::NoWay, out);
-            }
             self.serve(member, now, out);
+            while self.shelves.get(&member).is_some_and(Shelf::has_no_way)
+                && self.fail_first(member, (Failure::NoWay, now), out)
+            {
+                self.serve(member, now, out);
+            }
         }
         self.launch(number, &members, now, out);
         self.make_room(number, &members, now, out);
@@ -280,17 +282,28 @@ impl<C: Item> Books<C> {
     pub(super) fn fail_waiters(
         &mut self,
         pool: PoolNumber,
-        failure: Failure,
+        (failure, now): (Failure, Instant),
         out: &mut Effects<C>,
     ) {
-        while let Some(waiter) = self
-            .shelves
-            .get_mut(&pool)
-            .and_then(|shelf| shelf.waiters.pop())
-        {
-            self.shift(pool, |tally| tally.waiting -= 1);
-            out.push(Effect::Fail(waiter.ticket, failure));
-        }
+        while self.fail_first(pool, (failure, now), out) {}
+    }
+
+    fn fail_first(
+        &mut self,
+        pool: PoolNumber,
+        (failure, now): (Failure, Instant),
+        out: &mut Effects<C>,
+    ) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return false;
+        };
+        let Some(ticket) = shelf.waiters.next(now).map(|waiter| waiter.ticket) else {
+            return false;
+        };
+        shelf.waiters.remove(ticket);
+        self.shift(pool, |tally| tally.waiting -= 1);
+        out.push(Effect::Fail(ticket, failure));
+        true
     }
 
     /// What is due by the clock: connections that have been idle for too long or are

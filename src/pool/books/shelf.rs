@@ -91,9 +91,9 @@ impl<C> Shelf<C> {
         }
     }
 
-    /// No connection is there or will be.
+    /// There will be no other connections than those that are idle.
     pub(super) const fn has_no_way(&self) -> bool {
-        !self.can_open && self.tally.lent + self.tally.idle == 0
+        !self.can_open && self.tally.lent == 0
     }
 
     /// Whether a connection may be closed for others' sake, or for its age: where the
@@ -196,10 +196,6 @@ impl Waiters {
     pub(super) fn eldest(&self) -> Option<&Waiter> {
         let fronts = self.lines.iter().filter_map(VecDeque::front);
         fronts.min_by_key(|waiter| waiter.ticket)
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Waiter> {
-        self.lines.iter_mut().find_map(VecDeque::pop_front)
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
