@@ -22,6 +22,7 @@ mod tls;
 
 mod upstream;
 
+#[allow(dead_code, reason = "transaction pooling is being built")]
 mod pool;
 
 mod startup;

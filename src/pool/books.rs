@@ -297,7 +297,7 @@ impl<C: Item> Books<C> {
             .next(now)
             .is_some_and(|waiter| item.suits(&waiter.want));
         let reason = reason.or_else(|| {
-            let due = suits && self.has_to_give_way(pool, now, rivals);
+            let due = suits && shelf.can_spare() && self.has_to_give_way(pool, now, rivals);
             due.then_some(Reason::GaveWay)
         });
         self.shift(pool, |tally| tally.lent -= 1);
@@ -332,7 +332,12 @@ impl<C: Item> Books<C> {
     }
 
     /// Whether an opener that waits for a slot may go home, and does.
-    pub(crate) fn may_withdraw(&mut self, pool: PoolNumber) -> bool {
+    pub(crate) fn may_withdraw(
+        &mut self,
+        pool: PoolNumber,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> bool {
         let Some(shelf) = self.shelves.get(&pool) else {
             return true;
         };
@@ -343,13 +348,26 @@ impl<C: Item> Books<C> {
                 tally.queued -= 1;
                 tally.opening -= 1;
             });
+            self.pump(pool, now, out);
         }
         needless
     }
 
-    /// An opener is no more, and nothing came of it. It had its slot.
+    /// An opener is no more, and nothing came of it; it had its slot. The next try
+    /// waits as after a failure, or whatever ended this one would end it at once.
     pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.opening -= 1);
+        self.back_off(pool, now);
+        self.pump(pool, now, out);
+        self.forget(pool);
+    }
+
+    /// An opener was refused, as all others will be: the proxy is going down.
+    pub(crate) fn opener_refused(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
+        self.shift(pool, |tally| tally.opening -= 1);
+        if let Some(shelf) = self.shelves.get_mut(&pool) {
+            shelf.can_open = false;
+        }
         self.pump(pool, now, out);
         self.forget(pool);
     }
@@ -385,6 +403,15 @@ impl<C: Item> Books<C> {
             tally.opening -= 1;
             tally.closing += 1;
         });
+        let retry_at = self.back_off(pool, now);
+        let tally = self.tally(pool);
+        if tally.lent + tally.idle == 0 && !may_pass {
+            self.fail_waiters(pool, (Failure::Login, now), out);
+        }
+        retry_at
+    }
+
+    fn back_off(&mut self, pool: PoolNumber, now: Instant) -> Instant {
         let Some(shelf) = self.shelves.get_mut(&pool) else {
             return now;
         };
@@ -392,12 +419,7 @@ impl<C: Item> Books<C> {
             .groups
             .get(&shelf.group)
             .map_or_else(Default::default, |group| group.plan.login_retry);
-        let retry_at = shelf.back_off(longest, now);
-        let alone = shelf.tally.lent + shelf.tally.idle == 0;
-        if alone && !may_pass {
-            self.fail_waiters(pool, Failure::Login, out);
-        }
-        retry_at
+        shelf.back_off(longest, now)
     }
 
     /// A client closes the connection that it had.
@@ -460,11 +482,11 @@ impl<C: Item> Books<C> {
     }
 
     /// Nothing goes on from here: idle connections are closed, waiters fail.
-    pub(crate) fn close(&mut self, out: &mut Effects<C>) {
+    pub(crate) fn close(&mut self, now: Instant, out: &mut Effects<C>) {
         self.closed = true;
         let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
         for pool in pools {
-            self.fail_waiters(pool, Failure::Closed, out);
+            self.fail_waiters(pool, (Failure::Closed, now), out);
             self.close_idle(pool, Reason::Shutdown, |_| true, out);
             if self.shelves.get(&pool).is_some_and(|s| s.tally.queued > 0) {
                 out.push(Effect::Withdraw(pool));

@@ -70,12 +70,13 @@ pub(crate) struct Connection {
 pub(super) struct Stale;
 
 impl Connection {
+    /// Fails where the server has said what it should not.
     pub(super) fn new(
         (id, pool): (ConnectionId, PoolNumber),
         opened: Opened,
         mut closing: Closing,
         max_prepared_statements: usize,
-    ) -> Result<Self, (Closing, MaybeTls)> {
+    ) -> Result<Box<Self>, Box<(Closing, MaybeTls)>> {
         closing.key.clone_from(&opened.key);
         let mut reported = Parameters::default();
         for (name, value) in &opened.reported {
@@ -83,9 +84,9 @@ impl Connection {
         }
         let mut heard = opened.ahead;
         if take_news(&mut heard, &mut reported).is_err() || !heard.is_empty() {
-            return Err((closing, opened.stream));
+            return Err(Box::new((closing, opened.stream)));
         }
-        Ok(Self {
+        Ok(Box::new(Self {
             stream: opened.stream,
             key: Arc::new(ServerKey::new(opened.key)),
             base: reported.clone(),
@@ -100,7 +101,7 @@ impl Connection {
             opened_at: Instant::now(),
             thread: std::thread::current().id(),
             closing,
-        })
+        }))
     }
 
     pub(crate) const fn id(&self) -> ConnectionId {

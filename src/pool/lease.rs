@@ -191,7 +191,7 @@ impl Lease {
 
     /// The answer of one that was asked and cannot give it away. It is not asked again
     /// until it has resumed and held anew.
-    pub(crate) fn refuse(&mut self, holder: &Holder) {
+    pub(crate) fn refuse(&self, holder: &Holder) {
         holder.wanted.store(false, Ordering::Release);
         let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
             return;

@@ -1,22 +1,14 @@
 //! Who holds which upstream connection, and who waits for one.
+//!
+//! `accounts` and `gatekeeper` keep the cap: every connection, pooled or a client's
+//! own, has a [`Permit`] from before its dial until the server has closed. `books`
+//! decides which client gets which pooled connection, and `pools` carries that out.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "resizing is for reload, tallies for the console")
-)]
-pub(crate) mod accounts;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "resizing is for reload, snapshots for the console"
-    )
-)]
-mod gatekeeper;
-
-pub(crate) mod books;
+mod accounts;
+mod books;
 mod closing;
 mod connection;
+mod gatekeeper;
 mod keeper;
 mod lease;
 mod opening;
@@ -24,11 +16,18 @@ mod plan;
 mod pools;
 
 pub(crate) use accounts::{Caps, Key};
-pub(crate) use books::ConnectionId;
 pub(crate) use closing::{Closing, Place, UpstreamState};
-pub(crate) use connection::{CancelGuard, Connection, Left, ServerKey};
 pub(crate) use gatekeeper::{Gatekeeper, Permit};
-pub(crate) use keeper::keep;
-pub(crate) use lease::{Holder, Lease, LeaseError};
-pub(crate) use plan::{Opener, OpenerPlan, Placeholders, PoolId, PoolPlan, Want};
-pub(crate) use pools::{Pool, Pools, Vacancy};
+
+#[allow(
+    unused_imports,
+    reason = "sessions do not pool yet: transaction mode is being built"
+)]
+pub(crate) use self::{
+    books::ConnectionId,
+    connection::{CancelGuard, Connection, Left, ServerKey},
+    keeper::keep,
+    lease::{Holder, Lease, LeaseError},
+    plan::{Opener, OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
+    pools::{Pool, Pools, Vacancy},
+};

@@ -46,8 +46,7 @@ pub(super) fn begin(pool: &Arc<Pool>) {
             pools.act(|room, out| room.books.opener_queued(number, Instant::now(), out));
             pools.spawn(opening.wait(waiting));
         }
-        // The proxy is going down.
-        Err(_closed) => drop(opening),
+        Err(_closed) => opening.refuse(),
     }
 }
 
@@ -57,14 +56,18 @@ impl Opening {
         let number = self.pool.number;
         let permit = loop {
             let withdrawn = pools.inner().withdrawn.notified();
-            if pools.act(|room, _| room.books.may_withdraw(number)) {
+            if pools.act(|room, out| room.books.may_withdraw(number, Instant::now(), out)) {
                 self.stage = Stage::Over;
                 return;
             }
             tokio::select! {
                 admitted = waiting.turn() => match admitted {
                     Ok(permit) => break permit,
-                    Err(_closed) => return,
+                    Err(_closed) => {
+                        pools.act(|room, _| room.books.opener_admitted(number));
+                        self.refuse();
+                        return;
+                    }
                 },
                 () = withdrawn => {}
             }
@@ -91,7 +94,10 @@ impl Opening {
         let (error, closing, stream) = match opened {
             Ok(opened) => match self.connection(opened, closing) {
                 Ok(connection) => return self.succeed(connection),
-                Err((closing, stream)) => (LoginError::Protocol.into(), closing, Some(stream)),
+                Err(parts) => {
+                    let (closing, stream) = *parts;
+                    (LoginError::Protocol.into(), closing, Some(stream))
+                }
             },
             Err(NotOpened { error, stream }) => (error, closing, stream),
         };
@@ -116,13 +122,23 @@ impl Opening {
         &self,
         opened: Opened,
         closing: Closing,
-    ) -> Result<Connection, (Closing, MaybeTls)> {
+    ) -> Result<Box<Connection>, Box<(Closing, MaybeTls)>> {
         let id = self.pool.pools().next_connection();
         let max = self.pool.plan.max_prepared_statements;
         Connection::new((id, self.pool.number), opened, closing, max)
     }
 
-    fn succeed(mut self, connection: Connection) {
+    /// The proxy is going down.
+    fn refuse(mut self) {
+        self.stage = Stage::Over;
+        *self.pool.last_error.lock() = Some(LeaseError::Closed);
+        let number = self.pool.number;
+        self.pool.pools().act(|room, out| {
+            room.books.opener_refused(number, Instant::now(), out);
+        });
+    }
+
+    fn succeed(mut self, connection: Box<Connection>) {
         self.stage = Stage::Over;
         let pools = self.pool.pools();
         let metrics = pools.inner().upstream.metrics();
@@ -130,7 +146,7 @@ impl Opening {
         *self.pool.last_error.lock() = None;
         let number = self.pool.number;
         pools.act(|room, out| {
-            let item = (number, Box::new(connection));
+            let item = (number, connection);
             room.books.opened(item, Instant::now(), out);
         });
     }

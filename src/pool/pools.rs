@@ -180,7 +180,7 @@ impl Pools {
 
     /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
     pub(crate) fn close_all(&self) {
-        self.act(|room, out| room.books.close(out));
+        self.act(|room, out| room.books.close(Instant::now(), out));
         self.inner.withdrawn.notify_waiters();
         self.inner.tasks.close();
     }
@@ -218,26 +218,28 @@ impl Pools {
     pub(super) fn retire_unused(&self) {
         let generation = self.generation();
         self.act(|room, out| {
-            let unused: Vec<PoolId> = room
+            let unused: Vec<(PoolId, PoolNumber)> = room
                 .by_number
                 .values()
                 // One count is the map's.
                 .filter(|pool| Arc::strong_count(pool) == 1)
                 .filter(|pool| {
                     let empty = room.books.tally(pool.number) == Default::default();
-                    pool.id.generation != generation || empty && pool.plan.min_size == 0
+                    // Whoever comes next has to log in itself, and brings a connection.
+                    let barren = pool.opener.is_none();
+                    let useless = empty && pool.plan.min_size == 0;
+                    useless || barren || pool.id.generation != generation
                 })
-                .map(|pool| pool.id.clone())
+                .map(|pool| (pool.id.clone(), pool.number))
                 .collect();
-            for id in unused {
-                for number in room.by_id.remove(&id).unwrap_or_default() {
-                    let used = |pool: &Arc<Pool>| Arc::strong_count(pool) > 1;
-                    if room.by_number.get(&number).is_some_and(used) {
-                        room.by_id.entry(id.clone()).or_default().push(number);
-                        continue;
+            for (id, number) in unused {
+                room.by_number.remove(&number);
+                room.books.retire(number, out);
+                if let Some(numbers) = room.by_id.get_mut(&id) {
+                    numbers.retain(|known| *known != number);
+                    if numbers.is_empty() {
+                        room.by_id.remove(&id);
                     }
-                    room.by_number.remove(&number);
-                    room.books.retire(number, out);
                 }
             }
         });
@@ -574,8 +576,9 @@ impl Pool {
         let id = self.pools.next_connection();
         let max = self.plan.max_prepared_statements;
         let connection = match Connection::new((id, pool), opened, closing, max) {
-            Ok(connection) => Box::new(connection),
-            Err((closing, stream)) => {
+            Ok(connection) => connection,
+            Err(parts) => {
+                let (closing, stream) = *parts;
                 self.pools.spawn(closing.close(stream));
                 return None;
             }

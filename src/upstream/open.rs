@@ -13,6 +13,12 @@ use crate::wire::frontend::split_cstr;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage};
 
+/// Name and value.
+type Setting = (Box<[u8]>, Box<[u8]>);
+
+/// What a server reports of its settings, in its order.
+pub(crate) type Reported = Vec<Setting>;
+
 /// A connection that has just said ReadyForQuery for the first time.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -21,8 +27,7 @@ pub(crate) struct Opened {
     pub(crate) ahead: BytesMut,
     /// `None` from a server that cannot be asked to cancel.
     pub(crate) key: Option<CancelKey>,
-    /// Names and values in the order in which the server reported them.
-    pub(crate) reported: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) reported: Reported,
 }
 
 /// Why no connection came about.
@@ -114,9 +119,6 @@ pub(crate) async fn open(
     })
 }
 
-/// Names and values of settings.
-type Reported = Vec<(Box<[u8]>, Box<[u8]>)>;
-
 async fn log_in_whole(
     stream: &mut Framed<MaybeTls>,
     startup: &StartupMessage,
@@ -138,7 +140,7 @@ async fn log_in_whole(
     }
 }
 
-fn status(frame: &WholeFrame) -> Result<(Box<[u8]>, Box<[u8]>), LoginError> {
+fn status(frame: &WholeFrame) -> Result<Setting, LoginError> {
     let pair = split_cstr(frame.body())
         .and_then(|(name, rest)| Some((name.into(), split_cstr(rest)?.0.into())));
     pair.ok_or(LoginError::Protocol)

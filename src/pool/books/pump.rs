@@ -23,10 +23,12 @@ impl<C: Item> Books<C> {
         // Linear in the startup parameters in use, and only where somebody waits.
         let members = group.members.clone();
         for &member in &members {
-            if self.shelves.get(&member).is_some_and(Shelf::has_no_way) {
-                self.fail_waiters(member, Failure::NoWay, out);
-            }
             self.serve(member, now, out);
+            while self.shelves.get(&member).is_some_and(Shelf::has_no_way)
+                && self.fail_first(member, (Failure::NoWay, now), out)
+            {
+                self.serve(member, now, out);
+            }
         }
         self.launch(number, &members, now, out);
         self.make_room(number, &members, now, out);
@@ -75,7 +77,7 @@ impl<C: Item> Books<C> {
         let age = now.saturating_duration_since(item.opened_at());
         if shelf.retired {
             Some(Reason::Retired)
-        } else if age >= group.plan.server_lifetime {
+        } else if age >= group.plan.server_lifetime && shelf.can_spare() {
             Some(Reason::Lifetime)
         } else if shelf.tally.waiting == 0 && self.vacating.contains_key(&group.key.database) {
             Some(Reason::Vacated)
@@ -183,6 +185,7 @@ impl<C: Item> Books<C> {
     ) -> bool {
         let oldest = self
             .shelves_of(pools)
+            .filter(|(_, shelf)| shelf.can_spare())
             .flat_map(|(pool, shelf)| shelf.idle.iter().map(move |idle| (pool, idle)))
             .min_by_key(|(_, idle)| idle.since)
             .map(|(pool, idle)| (pool, idle.item.id()));
@@ -279,17 +282,28 @@ impl<C: Item> Books<C> {
     pub(super) fn fail_waiters(
         &mut self,
         pool: PoolNumber,
-        failure: Failure,
+        (failure, now): (Failure, Instant),
         out: &mut Effects<C>,
     ) {
-        while let Some(waiter) = self
-            .shelves
-            .get_mut(&pool)
-            .and_then(|shelf| shelf.waiters.pop())
-        {
-            self.shift(pool, |tally| tally.waiting -= 1);
-            out.push(Effect::Fail(waiter.ticket, failure));
-        }
+        while self.fail_first(pool, (failure, now), out) {}
+    }
+
+    fn fail_first(
+        &mut self,
+        pool: PoolNumber,
+        (failure, now): (Failure, Instant),
+        out: &mut Effects<C>,
+    ) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&pool) else {
+            return false;
+        };
+        let Some(ticket) = shelf.waiters.next(now).map(|waiter| waiter.ticket) else {
+            return false;
+        };
+        shelf.waiters.remove(ticket);
+        self.shift(pool, |tally| tally.waiting -= 1);
+        out.push(Effect::Fail(ticket, failure));
+        true
     }
 
     /// What is due by the clock: connections that have been idle for too long or are
@@ -313,7 +327,9 @@ impl<C: Item> Books<C> {
                     let age = now.saturating_duration_since(idle.item.opened_at());
                     age >= plan.server_lifetime
                 };
-                self.close_idle(pool, Reason::Lifetime, old, out);
+                if self.shelves.get(&pool).is_some_and(|shelf| shelf.can_open) {
+                    self.close_idle(pool, Reason::Lifetime, old, out);
+                }
             }
             self.trim(number, &members, now, out);
             self.warm_up(number, &members, now, out);

@@ -91,9 +91,15 @@ impl<C> Shelf<C> {
         }
     }
 
-    /// No connection is there or will be.
+    /// There will be no other connections than those that are idle.
     pub(super) const fn has_no_way(&self) -> bool {
-        !self.can_open && self.tally.lent + self.tally.idle == 0
+        !self.can_open && self.tally.lent == 0
+    }
+
+    /// Whether a connection may be closed for others' sake, or for its age: where the
+    /// proxy cannot log in, the last one is all that the clients have.
+    pub(super) const fn can_spare(&self) -> bool {
+        self.can_open || self.tally.lent + self.tally.idle > 1
     }
 
     /// Whether one more opener would be of use now.
@@ -190,10 +196,6 @@ impl Waiters {
     pub(super) fn eldest(&self) -> Option<&Waiter> {
         let fronts = self.lines.iter().filter_map(VecDeque::front);
         fronts.min_by_key(|waiter| waiter.ticket)
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Waiter> {
-        self.lines.iter_mut().find_map(VecDeque::pop_front)
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket) -> bool {

@@ -1,1 +1,482 @@
-//! x
+//! The books against what they promise: single rules first, then histories made up
+//! by chance.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::values::Priority;
+use crate::pool::accounts::Obstacle;
+
+mod model;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Thing {
+    id: u64,
+    owner: Option<u64>,
+    opened_at: Instant,
+    /// A custom setting that only this client may see.
+    marked_by: Option<u64>,
+}
+
+impl Item for Thing {
+    fn id(&self) -> ConnectionId {
+        ConnectionId(self.id)
+    }
+
+    fn owner(&self) -> Option<u64> {
+        self.owner
+    }
+
+    fn thread(&self) -> ThreadId {
+        std::thread::current().id()
+    }
+
+    fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    fn suits(&self, want: &Want) -> bool {
+        self.marked_by.is_none_or(|client| client == want.client)
+    }
+}
+
+fn plan(size: u32) -> PoolPlan {
+    PoolPlan {
+        max_prepared_statements: 200,
+        size,
+        min_size: 0,
+        reserve_size: 0,
+        reserve_timeout: Duration::from_secs(5),
+        server_lifetime: Duration::from_hours(1),
+        server_idle_timeout: Duration::from_mins(10),
+        login_retry: Duration::from_secs(1),
+        priority: Priority::Medium,
+    }
+}
+
+/// Books, their clock, and what they said.
+struct Desk {
+    books: Books<Thing>,
+    now: Instant,
+    last: u64,
+    out: Effects<Thing>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            books: Books::new(),
+            now: Instant::now(),
+            last: 0,
+            out: Vec::new(),
+        }
+    }
+
+    fn pool(&mut self, database: &str, plan: PoolPlan) -> PoolNumber {
+        let key = Key::new("u", database);
+        self.books.enlist(&key, &Arc::new(plan), true)
+    }
+
+    fn said(&mut self) -> Vec<String> {
+        let text = |effect: Effect<Thing>| match effect {
+            Effect::Deliver(ticket, thing) => format!("{} to {}", thing.id, ticket.0),
+            Effect::Fail(ticket, failure) => format!("{failure:?} to {}", ticket.0),
+            Effect::Open(pool) => format!("open {}", pool.0),
+            Effect::Withdraw(pool) => format!("withdraw {}", pool.0),
+            Effect::Close(_, thing, reason) => format!("close {} {}", thing.id, reason.label()),
+            Effect::Ask(id) => format!("ask {}", id.0),
+        };
+        self.out.drain(..).map(text).collect()
+    }
+
+    fn lease(&mut self, pool: PoolNumber, client: u64) -> Answer<Thing> {
+        let want = Want::new(client);
+        self.books.lease(pool, want, self.now, &mut self.out)
+    }
+
+    fn take(&mut self, pool: PoolNumber, client: u64) -> Thing {
+        match self.lease(pool, client) {
+            Answer::Taken(thing) => thing,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    fn wait(&mut self, pool: PoolNumber, client: u64) -> Ticket {
+        match self.lease(pool, client) {
+            Answer::Queued(ticket) => ticket,
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    fn thing(&mut self) -> Thing {
+        self.last += 1;
+        Thing {
+            id: self.last,
+            owner: None,
+            opened_at: self.now,
+            marked_by: None,
+        }
+    }
+
+    fn opened(&mut self, pool: PoolNumber) -> u64 {
+        let thing = self.thing();
+        let id = thing.id;
+        self.books.opened((pool, thing), self.now, &mut self.out);
+        id
+    }
+
+    fn check_in(&mut self, pool: PoolNumber, thing: Thing, rivals: &[Rival]) {
+        self.books
+            .check_in((pool, thing), self.now, rivals, &mut self.out);
+    }
+
+    /// A connection that is out with `client`.
+    fn lent(&mut self, pool: PoolNumber, client: u64) -> Thing {
+        self.wait(pool, client);
+        self.opened(pool);
+        self.out
+            .drain(..)
+            .find_map(|effect| match effect {
+                Effect::Deliver(_, thing) => Some(thing),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    fn closed(&mut self, pool: PoolNumber) {
+        self.books.closed(pool, self.now, &mut self.out);
+    }
+}
+
+fn rival(pool: Option<PoolNumber>, priority: Priority, waited: Duration) -> Rival {
+    Rival {
+        key: Key::new("u", "elsewhere"),
+        obstacle: Obstacle::Total,
+        pool,
+        priority,
+        waited,
+        has: 0,
+    }
+}
+
+#[test]
+fn a_client_gets_its_own_connection_then_a_clean_one_then_the_oldest() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(4));
+    let things: Vec<Thing> = (1..=4).map(|client| desk.lent(pool, client)).collect();
+    for (mut thing, owner) in things.into_iter().zip([Some(1), Some(2), None, Some(4)]) {
+        thing.owner = owner;
+        desk.now += Duration::from_millis(1);
+        desk.check_in(pool, thing, &[]);
+    }
+    let taken: Vec<u64> = [4, 9, 9, 9]
+        .into_iter()
+        .map(|client| desk.take(pool, client).id)
+        .collect();
+    assert_eq!(taken, [4, 3, 1, 2]);
+    assert_eq!(desk.said(), [""; 0]);
+}
+
+#[test]
+fn waiters_are_served_in_order_and_priority_yields_to_patience() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(1));
+    let thing = desk.lent(pool, 1);
+    let first = desk.wait(pool, 2);
+    let mut want = Want::new(3);
+    want.priority = Priority::High;
+    let answer = desk
+        .books
+        .lease(pool, want.clone(), desk.now, &mut desk.out);
+    assert!(matches!(answer, Answer::Queued(_)));
+    let answer = desk.books.lease(pool, want, desk.now, &mut desk.out);
+    assert!(matches!(answer, Answer::Queued(_)));
+    assert_eq!(desk.said(), [""; 0], "the pool is full");
+    desk.check_in(pool, thing.clone(), &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", first.0 + 1)]);
+    desk.now += Duration::from_secs(1);
+    desk.check_in(pool, thing, &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", first.0)]);
+}
+
+#[test]
+fn the_reserve_is_for_those_who_have_waited() {
+    let mut desk = Desk::new();
+    let pool = desk.pool(
+        "d",
+        PoolPlan {
+            reserve_size: 1,
+            ..plan(1)
+        },
+    );
+    let _thing = desk.lent(pool, 1);
+    desk.wait(pool, 2);
+    assert_eq!(desk.said(), [""; 0]);
+    desk.now += Duration::from_secs(5);
+    desk.books.pump(pool, desk.now, &mut desk.out);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    desk.wait(pool, 3);
+    assert_eq!(desk.said(), [""; 0], "there is but one");
+}
+
+#[test]
+fn holders_are_asked_when_nothing_else_helps_the_longest_idle_first() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let things = [desk.lent(pool, 1), desk.lent(pool, 2)];
+    for id in [2, 1] {
+        desk.books
+            .hold(pool, ConnectionId(id), desk.now, &mut desk.out);
+        desk.now += Duration::from_millis(1);
+    }
+    let ticket = desk.wait(pool, 3);
+    assert_eq!(desk.said(), ["ask 2"]);
+    desk.books
+        .refuse(pool, ConnectionId(2), desk.now, &mut desk.out);
+    assert_eq!(desk.said(), ["ask 1"]);
+    let [first, _] = things;
+    desk.check_in(pool, first, &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", ticket.0)]);
+    // It is asked again only when it has been used.
+    desk.wait(pool, 4);
+    assert_eq!(desk.said(), [""; 0]);
+    desk.books.release(pool, ConnectionId(2));
+    desk.books
+        .hold(pool, ConnectionId(2), desk.now, &mut desk.out);
+    assert_eq!(desk.said(), ["ask 2"], "at once, as somebody waits");
+}
+
+#[test]
+fn an_opener_at_the_cap_is_no_help_and_goes_home_when_it_is_needless() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let thing = desk.lent(pool, 1);
+    desk.books
+        .hold(pool, ConnectionId(1), desk.now, &mut desk.out);
+    let ticket = desk.wait(pool, 2);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    desk.books.opener_queued(pool, desk.now, &mut desk.out);
+    assert_eq!(desk.said(), ["ask 1"]);
+    assert!(!desk.books.may_withdraw(pool, desk.now, &mut desk.out));
+    desk.check_in(pool, thing, &[]);
+    let withdraw = format!("withdraw {}", pool.0);
+    assert_eq!(desk.said(), [format!("1 to {}", ticket.0), withdraw]);
+    assert!(desk.books.may_withdraw(pool, desk.now, &mut desk.out));
+    assert!(
+        !desk.books.may_withdraw(pool, desk.now, &mut desk.out),
+        "it has gone"
+    );
+}
+
+#[test]
+fn unusual_startup_parameters_share_the_size() {
+    let mut desk = Desk::new();
+    let usual = desk.pool("d", plan(2));
+    let unusual = desk.pool("d", plan(2));
+    let other_plan = desk.pool("d", plan(1));
+    let (first, second) = (desk.lent(usual, 1), desk.lent(usual, 2));
+    desk.check_in(usual, first, &[]);
+    desk.wait(unusual, 3);
+    assert_eq!(desk.said(), ["close 1 evicted"]);
+    desk.closed(usual);
+    assert_eq!(desk.said(), [format!("open {}", unusual.0)]);
+    desk.wait(unusual, 4);
+    assert_eq!(desk.said(), [""; 0]);
+    // Its own client waits as well: after a while the share is due.
+    desk.wait(usual, 5);
+    desk.opened(unusual);
+    desk.said();
+    desk.now += Duration::from_secs(2);
+    desk.check_in(usual, second, &[]);
+    assert_eq!(desk.said(), ["2 to 5"], "one each is fair");
+    desk.wait(other_plan, 6);
+    assert_eq!(desk.said(), [format!("open {}", other_plan.0)]);
+}
+
+#[test]
+fn nobody_gets_a_connection_that_shows_the_settings_of_others() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(1));
+    let mut thing = desk.lent(pool, 1);
+    thing.marked_by = Some(1);
+    desk.check_in(pool, thing, &[]);
+    desk.wait(pool, 2);
+    assert_eq!(desk.said(), ["close 1 evicted"]);
+    desk.closed(pool);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+}
+
+#[test]
+fn a_failed_login_fails_those_who_have_nothing_else_to_wait_for() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let ticket = desk.wait(pool, 1);
+    desk.said();
+    let first = desk.books.open_failed(pool, true, desk.now, &mut desk.out);
+    desk.closed(pool);
+    assert_eq!(first, desk.now + Duration::from_millis(100));
+    assert_eq!(desk.said(), [""; 0], "it may pass: the wait goes on");
+    desk.now = first;
+    desk.books.pump(pool, desk.now, &mut desk.out);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    let second = desk.books.open_failed(pool, false, desk.now, &mut desk.out);
+    assert_eq!(second, desk.now + Duration::from_millis(200));
+    assert_eq!(desk.said(), [format!("Login to {}", ticket.0)]);
+}
+
+#[test]
+fn a_pool_that_cannot_log_in_keeps_its_last_connection_and_says_when_there_is_none() {
+    let mut desk = Desk::new();
+    let plan = Arc::new(plan(2));
+    let pool = desk.books.enlist(&Key::new("u", "d"), &plan, false);
+    assert!(matches!(
+        desk.lease(pool, 1),
+        Answer::Failed(Failure::NoWay)
+    ));
+    assert!(desk.books.adopt(pool));
+    let thing = desk.thing();
+    let ticket = desk.wait(pool, 2);
+    desk.check_in(pool, thing, &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", ticket.0)]);
+    let thing = desk.thing();
+    let hungry = rival(None, Priority::High, Duration::from_mins(1));
+    desk.check_in(pool, thing, &[hungry]);
+    desk.now += Duration::from_hours(2);
+    desk.books.reap(desk.now, |_| false, &mut desk.out);
+    assert_eq!(desk.said(), [""; 0]);
+    desk.take(pool, 2);
+    let ticket = desk.wait(pool, 3);
+    desk.books
+        .closing(pool, ConnectionId(2), desk.now, &mut desk.out);
+    assert_eq!(desk.said(), [format!("NoWay to {}", ticket.0)]);
+}
+
+#[test]
+fn room_is_made_at_the_cap_one_place_for_each_who_waits() {
+    let mut desk = Desk::new();
+    let kept = desk.pool(
+        "kept",
+        PoolPlan {
+            min_size: 1,
+            ..plan(2)
+        },
+    );
+    let pool = desk.pool("d", plan(3));
+    for pool in [kept, pool, pool] {
+        let thing = desk.lent(pool, 1);
+        desk.now += Duration::from_millis(1);
+        desk.check_in(pool, thing, &[]);
+        desk.take(pool, 1);
+    }
+    for (id, pool) in [(1, kept), (2, pool), (3, pool)] {
+        let mut thing = desk.thing();
+        thing.id = id;
+        desk.now += Duration::from_millis(1);
+        desk.check_in(pool, thing, &[]);
+    }
+    desk.said();
+    let mut one = rival(None, Priority::Low, Duration::ZERO);
+    one.has = 1;
+    desk.books.relieve(&[one.clone()], &mut desk.out);
+    assert_eq!(desk.said(), ["close 2 evicted"], "the plan keeps the other");
+    desk.books.relieve(&[one.clone()], &mut desk.out);
+    assert_eq!(desk.said(), [""; 0], "help is on its way");
+    desk.books
+        .relieve(&[one.clone(), one.clone()], &mut desk.out);
+    assert_eq!(desk.said(), ["close 3 evicted"]);
+    let none = rival(None, Priority::Low, Duration::ZERO);
+    desk.books.relieve(&[one.clone(), one, none], &mut desk.out);
+    assert_eq!(desk.said(), ["close 1 evicted"]);
+}
+
+#[test]
+fn who_gives_way_to_whom() {
+    use Priority::{High, Low, Medium};
+    let side = |priority, has| fairness::Side { priority, has };
+    let long = Duration::from_secs(1);
+    let short = Duration::from_millis(100);
+    let cases = [
+        (side(Medium, 2), side(High, 5), Duration::ZERO, true),
+        (side(Medium, 1), side(High, 5), long, false),
+        (side(Medium, 1), side(High, 0), short, false),
+        (side(Medium, 1), side(High, 0), long, true),
+        (side(Medium, 9), side(Medium, 0), Duration::ZERO, false),
+        (side(Medium, 9), side(Medium, 7), short, true),
+        (side(Medium, 8), side(Medium, 7), long, false),
+        (side(Medium, 1), side(Medium, 0), long, true),
+        (side(High, 9), side(Low, 0), short, false),
+        (side(High, 9), side(Low, 0), long, true),
+        (side(High, 9), side(Low, 1), long, false),
+    ];
+    for (own, other, waited, gives) in cases {
+        let told = fairness::gives_way(own, other, waited);
+        assert_eq!(told, gives, "{own:?} {other:?} {waited:?}");
+    }
+}
+
+#[test]
+fn a_busy_pool_gives_way_where_it_is_due() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let other = desk.pool("e", plan(2));
+    let things = [desk.lent(pool, 1), desk.lent(pool, 2)];
+    let ticket = desk.wait(pool, 3);
+    let hungry = rival(Some(other), Priority::High, Duration::ZERO);
+    let [first, second] = things;
+    desk.check_in(pool, first, std::slice::from_ref(&hungry));
+    assert_eq!(desk.said(), ["close 1 gave_way"]);
+    desk.check_in(pool, second, &[hungry]);
+    assert_eq!(desk.said(), [format!("2 to {}", ticket.0)], "one is enough");
+}
+
+#[test]
+fn a_database_that_has_to_be_free_is_freed() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(3));
+    let (idle, held) = (desk.lent(pool, 1), desk.lent(pool, 2));
+    desk.check_in(pool, idle, &[]);
+    desk.books
+        .hold(pool, ConnectionId(2), desk.now, &mut desk.out);
+    let database: Arc<str> = "d".into();
+    desk.books.vacate(&database, desk.now, &mut desk.out);
+    assert_eq!(desk.said(), ["close 1 vacated", "ask 2"]);
+    assert!(desk.books.is_vacating("d"));
+    desk.check_in(pool, held, &[]);
+    assert_eq!(desk.said(), ["close 2 vacated"]);
+    desk.closed(pool);
+    desk.closed(pool);
+    assert!(!desk.books.is_vacating("d"));
+    let thing = desk.lent(pool, 3);
+    desk.books.end_vacating(&database);
+    desk.check_in(pool, thing, &[]);
+    assert_eq!(desk.said(), [""; 0]);
+}
+
+#[test]
+fn time_closes_what_is_old_or_unused_and_opens_what_is_missing() {
+    let mut desk = Desk::new();
+    let pool = desk.pool(
+        "d",
+        PoolPlan {
+            min_size: 1,
+            ..plan(3)
+        },
+    );
+    let things = [desk.lent(pool, 1), desk.lent(pool, 2)];
+    for thing in things {
+        desk.check_in(pool, thing, &[]);
+    }
+    desk.now += Duration::from_mins(10);
+    desk.books.reap(desk.now, |_| false, &mut desk.out);
+    assert_eq!(desk.said(), ["close 1 idle_timeout"]);
+    desk.closed(pool);
+    desk.now += Duration::from_mins(50);
+    desk.books.reap(desk.now, |_| false, &mut desk.out);
+    assert_eq!(desk.said(), ["close 2 lifetime"]);
+    desk.closed(pool);
+    desk.books.reap(desk.now, |_| false, &mut desk.out);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    desk.opened(pool);
+    desk.books.reap(desk.now, |_| true, &mut desk.out);
+    assert_eq!(desk.said(), ["close 3 lost"]);
+}
