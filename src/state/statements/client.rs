@@ -155,7 +155,8 @@ impl<T> Client<T> {
     /// SQL comes next in which statements are named or listed: PREPARE, EXECUTE,
     /// DEALLOCATE, DISCARD ALL, pg_prepared_statements. Makes the server hold exactly
     /// what this client prepared. If anything was written, and `sync` is set, it ends
-    /// with a Sync: right before a simple Query, unless the client's own batch is open.
+    /// with a Sync: right before a simple Query, unless the client has sent extended
+    /// messages without a Sync of its own behind them (it would end their skipping).
     ///
     /// # Errors
     /// [`Wait`]: hold it back.
