@@ -194,7 +194,7 @@ impl Server {
             .filter(|(name, held)| {
                 // What has no text could not be parsed again.
                 let own = held.tenure == self.tenure;
-                !name.is_empty() && !(own && held.text.is_none()) && !keep(name)
+                !(name.is_empty() || keep(name) || own && held.text.is_none())
             })
             .min_by_key(|(_, held)| (held.tenure == self.tenure, held.used))
             .map(|(name, _)| &**name)
