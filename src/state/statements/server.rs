@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Environment;
+use super::kept::key;
 
 /// The prepared statements of one server connection. The unnamed one is among
 /// them, by its empty name.
@@ -75,7 +76,7 @@ impl Server {
     /// The server refused a plan (0A000, "cached plan must not change result
     /// type"): the next use parses anew.
     pub(crate) fn stale(&mut self, name: &[u8]) {
-        if let Some(held) = self.held.get_mut(name) {
+        if let Some(held) = self.held.get_mut(key(name)) {
             held.text = None;
             held.tenure = 0;
         }
