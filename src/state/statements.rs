@@ -24,6 +24,7 @@
 
 mod client;
 mod flight;
+mod kept;
 mod message;
 mod server;
 

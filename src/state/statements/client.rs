@@ -1,55 +1,19 @@
-//! One client's statements, and the decisions what to inject for them.
+//! The calls of a session about its client's statements.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::flight::{Act, Flight, Latest};
+use super::flight::Act;
+use super::kept::{Kept, key};
 use super::server::{Holds, Server};
 use super::{Environment, Injected, Parse, Wait, message};
-
-/// Bytes of definitions that a client may keep.
-const BUDGET: usize = 4 << 20;
-/// Beyond that names alone are kept, up to here.
-const BUDGET_WITH_NAMES: usize = BUDGET + (1 << 20);
-/// The longest text of an unnamed statement that is kept.
-const MAX_UNNAMED: usize = 64 << 10;
-/// Names that are longer are the same to the server if they begin the same
-/// (NAMEDATALEN less its zero).
-const MAX_NAME: usize = 63;
-/// What an entry costs besides its bytes, roughly.
-const OVERHEAD: usize = 128;
 
 /// One client's prepared statements at protocol level; `T` is what the session
 /// remembers of a statement.
 #[derive(Debug)]
 pub(crate) struct Client<T> {
-    inner: Option<Box<Inner<T>>>,
+    inner: Option<Box<Kept<T>>>,
     /// Simple Queries in flight from before there was anything to keep.
     queries: u32,
-}
-
-#[derive(Debug)]
-struct Inner<T> {
-    /// Confirmed by the server; the unnamed one by its empty name.
-    entries: HashMap<Box<[u8]>, Entry<T>>,
-    flight: Flight<T>,
-    /// Costs of all entries, those in flight included.
-    bytes: usize,
-    /// Confirmed entries without a text.
-    unkept: usize,
-    /// There were more names than could be kept.
-    overflown: bool,
-}
-
-/// A statement as the client prepared it.
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    /// What stands behind the name in its Parse. `None` if it was not kept.
-    text: Option<Arc<[u8]>>,
-    /// At the client's own Parse.
-    env: Environment,
-    note: T,
-    cost: usize,
 }
 
 impl<T> Default for Client<T> {
@@ -57,18 +21,6 @@ impl<T> Default for Client<T> {
         Self {
             inner: None,
             queries: 0,
-        }
-    }
-}
-
-impl<T> Default for Inner<T> {
-    fn default() -> Self {
-        Self {
-            entries: HashMap::new(),
-            flight: Flight::default(),
-            bytes: 0,
-            unkept: 0,
-            overflown: false,
         }
     }
 }
@@ -155,7 +107,8 @@ impl<T> Client<T> {
     /// SQL comes next in which statements are named or listed: PREPARE, EXECUTE,
     /// DEALLOCATE, DISCARD ALL, pg_prepared_statements. Makes the server hold exactly
     /// what this client prepared. If anything was written, and `sync` is set, it ends
-    /// with a Sync: right before a simple Query, unless the client's own batch is open.
+    /// with a Sync: right before a simple Query, unless the client has sent extended
+    /// messages without a Sync of its own behind them (it would end their skipping).
     ///
     /// # Errors
     /// [`Wait`]: hold it back.
@@ -342,165 +295,5 @@ impl<T> Client<T> {
                 .inner
                 .as_ref()
                 .is_none_or(|inner| inner.flight.is_empty())
-    }
-}
-
-/// What the server looks up for a name.
-fn key(name: &[u8]) -> &[u8] {
-    name.get(..MAX_NAME).unwrap_or(name)
-}
-
-/// Where injected messages go: their bytes, and what they are.
-type Sink<'a> = (&'a mut Vec<u8>, &'a mut Vec<Injected>);
-
-impl<T> Inner<T> {
-    /// Makes sure that the server has the client's statement of this name, or none.
-    fn ensure(
-        &mut self,
-        server: &mut Server,
-        name: &[u8],
-        env: Environment,
-        sink: Sink<'_>,
-    ) -> Result<(), Wait> {
-        match self.flight.latest(name) {
-            Some(Latest::Unsure) => return Err(Wait),
-            Some(Latest::Plain(_)) => return Ok(()),
-            // It was closed, to make room or for its owner's absence.
-            Some(Latest::Sure(Act::InjectedClose)) => {
-                self.restore(server, name, env, sink);
-                return Ok(());
-            }
-            Some(Latest::Sure(_)) => return Ok(()),
-            None => {}
-        }
-        if server.use_own(name) {
-            return Ok(());
-        }
-        let kept = self
-            .entries
-            .get_mut(name)
-            .map(|entry| (entry.env, &mut entry.text));
-        match (server.holds(name), kept) {
-            (Holds::Nothing, None) => {}
-            (Holds::Nothing, Some(_)) => self.restore(server, name, env, sink),
-            (_, None) => self.inject_close(name, sink),
-            // It cannot be parsed again: better a foreign error than a lost statement.
-            (_, Some((_, None))) => {}
-            (_, Some((parsed, Some(text)))) => {
-                if let Some(shared) = server.adopt(name, text, parsed, env) {
-                    *text = shared;
-                } else {
-                    let (out, injected) = sink;
-                    // A Parse replaces the unnamed statement.
-                    if !name.is_empty() {
-                        self.inject_close(name, (out, injected));
-                    }
-                    self.restore(server, name, env, (out, injected));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Parses the client's statement of this name again, if it has one. The server
-    /// has none by then.
-    fn restore(&mut self, server: &mut Server, name: &[u8], env: Environment, sink: Sink<'_>) {
-        let entry = self.entries.get(name);
-        let Some(text) = entry.and_then(|entry| entry.text.clone()) else {
-            return;
-        };
-        let (out, injected) = sink;
-        if !name.is_empty() {
-            self.make_room(server, name, (out, injected));
-        }
-        message::parse(name, &text, out);
-        injected.push(Injected::Parse);
-        self.flight.push(name, Act::InjectedParse(text, env), false);
-    }
-
-    fn inject_close(&mut self, name: &[u8], sink: Sink<'_>) {
-        let (out, injected) = sink;
-        message::close(name, out);
-        injected.push(Injected::Close);
-        self.flight.push(name, Act::InjectedClose, false);
-    }
-
-    /// Closes what is too much with one more statement on the server.
-    fn make_room(&mut self, server: &Server, name: &[u8], sink: Sink<'_>) {
-        let (out, injected) = sink;
-        let keep = |flight: &Flight<T>, other: &[u8]| other == name || flight.concerns(other);
-        while let Some(surplus) =
-            server.surplus(self.flight.growth(), |other| keep(&self.flight, other))
-        {
-            self.inject_close(surplus, (out, injected));
-        }
-    }
-
-    /// Neither side has anything of this name.
-    fn is_fresh(&self, server: &Server, name: &[u8]) -> bool {
-        server.holds(name) == Holds::Nothing && !self.entries.contains_key(name)
-    }
-
-    /// What is kept of a Parse; `None` if nothing can be.
-    fn keep(
-        &mut self,
-        server: &mut Server,
-        parse: Parse<'_, T>,
-        env: Environment,
-    ) -> Option<Entry<T>> {
-        let least = parse.name.len() + OVERHEAD;
-        let fits = |rest: &&[u8]| {
-            let short = !parse.name.is_empty() || rest.len() <= MAX_UNNAMED;
-            short && self.bytes + least + rest.len() <= BUDGET
-        };
-        let rest = parse.rest.filter(fits);
-        let cost = least + rest.map_or(0, <[u8]>::len);
-        if self.bytes + cost > BUDGET_WITH_NAMES && !parse.name.is_empty() {
-            self.overflown = true;
-            server.make_murky();
-            return None;
-        }
-        self.bytes += cost;
-        let known = || self.entries.get(parse.name).and_then(|e| e.text.clone());
-        let text = rest.map(|rest| {
-            known()
-                .filter(|known| **known == *rest)
-                .or_else(|| server.shared(parse.name, rest))
-                .unwrap_or_else(|| rest.into())
-        });
-        Some(Entry {
-            text,
-            env,
-            note: parse.note,
-            cost,
-        })
-    }
-
-    fn insert(&mut self, name: Box<[u8]>, entry: Entry<T>) {
-        self.unkept += usize::from(entry.text.is_none());
-        let old = self.entries.insert(name, entry);
-        self.forget(old);
-    }
-
-    fn remove(&mut self, name: &[u8]) {
-        let old = self.entries.remove(name);
-        self.forget(old);
-    }
-
-    fn remove_named(&mut self) {
-        let unnamed = self.entries.remove_entry(&b""[..]);
-        let named = std::mem::take(&mut self.entries);
-        for entry in named.into_values() {
-            self.forget(Some(entry));
-        }
-        self.entries.extend(unnamed);
-        self.overflown = false;
-    }
-
-    fn forget(&mut self, old: Option<Entry<T>>) {
-        if let Some(old) = old {
-            self.bytes -= old.cost;
-            self.unkept -= usize::from(old.text.is_none());
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::Environment;
-use super::client::Entry;
+use super::kept::Entry;
 
 /// One message, and what it does when the server confirms it.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Environment;
+use super::kept::key;
 
 /// The prepared statements of one server connection. The unnamed one is among
 /// them, by its empty name.
@@ -88,7 +89,7 @@ impl Server {
     /// The server refused a plan (0A000, "cached plan must not change result
     /// type"): the next use parses anew.
     pub(crate) fn stale(&mut self, name: &[u8]) {
-        if let Some(held) = self.held.get_mut(name) {
+        if let Some(held) = self.held.get_mut(key(name)) {
             held.text = None;
             held.tenure = 0;
         }
@@ -207,7 +208,7 @@ impl Server {
             .filter(|(name, held)| {
                 // What has no text could not be parsed again.
                 let own = held.tenure == self.tenure;
-                !name.is_empty() && !(own && held.text.is_none()) && !keep(name)
+                !(name.is_empty() || keep(name) || own && held.text.is_none())
             })
             .min_by_key(|(_, held)| (held.tenure == self.tenure, held.used))
             .map(|(name, _)| &**name)

@@ -245,6 +245,8 @@ fn long_names_are_what_the_server_makes_of_them() {
     let mut desk = Desk::new(10);
     desk.parse(&[b'x'; 70], b"one");
     assert_eq!(tags_of(&desk.turn(1).parse(&[b'x'; 80], b"one")), ['C']);
+    desk.server.stale(&[b'x'; 90]);
+    assert_eq!(tags_of(&desk.uses(&[b'x'; 100])), ['C', 'P']);
 }
 
 #[test]
