@@ -56,7 +56,11 @@ async fn held(client: &Client) -> Vec<String> {
     let mut held = Vec::new();
     for row in rows(client, CHECK).await {
         let row = row.map(|column| column.unwrap_or_else(|| "-".to_owned()));
-        let usual = row[0] == "user" && row[2] != "changed" || row[0] == "role" && row[1] == "none";
+        let usual = match row[0].as_str() {
+            "user" => row[2] != "changed",
+            "role" => row[1] == "none" && row[2] == "-",
+            _ => false,
+        };
         if !usual && row[1] != "transaction_isolation" {
             held.push(row.join(" "));
         }
@@ -121,7 +125,11 @@ async fn check_finds_each_thing_that_a_session_holds() {
 async fn check_tells_statements_of_the_protocol_from_those_of_sql() {
     let (client, _) = login(Postgres::shared().await).await;
     let _statement = client.prepare("select 1").await.unwrap();
-    assert_eq!(held(&client).await, ["parsed s0 -"]);
+    let held = held(&client).await;
+    assert!(
+        held.len() == 1 && held[0].starts_with("parsed s"),
+        "{held:?}"
+    );
 }
 
 #[tokio::test]
@@ -266,7 +274,8 @@ async fn settings_that_a_check_names_can_be_set_again() {
     for postgres in servers().await {
         let (client, _) = login(postgres).await;
         let sql = "select name, setting, null from pg_settings
-            where context = 'user' and name <> 'exit_on_error'";
+            where context = 'user' and name not in ('exit_on_error',
+                'transaction_deferrable', 'transaction_isolation', 'transaction_read_only')";
         let all = rows(&client, sql).await;
         assert!(all.len() > 100);
         for setting in &all {
