@@ -77,6 +77,7 @@ pub(super) const TABLE: &[(&str, Hold, Residue)] = &[
     ("set role x", Check(Reason::Role), Scrub),
     ("set session authorization x", Check(Reason::Role), Scrub),
     ("reset role", Free, Scrub),
+    ("reset session authorization", Check(Reason::Role), Scrub),
     ("listen a", Check(Reason::Listen), Scrub),
     (
         "select pg_advisory_lock(1)",
