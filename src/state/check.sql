@@ -8,8 +8,10 @@ UNION ALL SELECT 'user', SESSION_USER, CASE
         pg_catalog.pg_roles AS role
     WHERE role.rolname OPERATOR(pg_catalog.=) SESSION_USER
 UNION ALL SELECT 'role', pg_catalog.current_setting('role'), (SELECT 'login'
-        FROM pg_catalog.pg_db_role_setting AS login
-        WHERE pg_catalog.array_to_string(login.setconfig, ' ') OPERATOR(pg_catalog.~~*) '%role=%'
+        FROM pg_catalog.pg_db_role_setting AS login, pg_catalog.unnest(login.setconfig) AS item
+        WHERE item OPERATOR(pg_catalog.~~*) 'role=%'
+            AND (login.setrole OPERATOR(pg_catalog.=) 0
+                OR pg_catalog.pg_get_userbyid(login.setrole) OPERATOR(pg_catalog.=) SESSION_USER)
         LIMIT 1)
 UNION ALL SELECT 'cursor', cursor.name, NULL
     FROM pg_catalog.pg_cursor() AS cursor

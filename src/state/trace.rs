@@ -226,6 +226,8 @@ impl Trace {
             Some(Pending::Ready) | None => {}
         }
         if quiescent {
+            // What is still here lost its answer: nobody knows what came of it.
+            self.transaction.divided |= !self.pending.is_empty();
             while let Some(pending) = self.pending.pop_front() {
                 match pending {
                     Pending::Query { digest, .. } | Pending::Execute(digest) => self.done(&digest),

@@ -24,6 +24,7 @@ mod listening;
 mod observed;
 mod passthrough;
 mod scripted;
+mod session_state;
 mod support;
 mod upstream_tls;
 mod versions;

@@ -406,6 +406,8 @@ impl Digest {
             return;
         };
         match path.setting() {
+            // It takes the role along.
+            Some(name) if *name == *b"session_authorization" => self.check(Reason::Role),
             Some(name) => rare.changes.push(Change::Reset((&*name).into())),
             None => self.check(Reason::Setting),
         }

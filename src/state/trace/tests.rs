@@ -4,6 +4,7 @@ use super::*;
 use crate::wire::sql::{Backslash, Dialect};
 
 mod outcomes;
+mod table;
 
 const DIALECT: Dialect = Dialect {
     backslash: Backslash::Plain,
@@ -28,117 +29,8 @@ fn after(text: &str) -> (Hold, Residue) {
 
 #[test]
 fn texts_hold_a_connection_for_what_they_leave() {
-    use Hold::{Check, Free, Hard, Soft};
-    use Residue::{Close, Discard, Nothing, Scrub};
-    let table: &[(&str, Hold, Residue)] = &[
-        ("", Free, Nothing),
-        ("select 1", Free, Nothing),
-        ("begin", Free, Nothing),
-        ("commit", Free, Nothing),
-        ("update t set a = 1 where b = 2", Free, Nothing),
-        ("insert into t values (1) returning id", Free, Nothing),
-        ("copy t from stdin", Free, Nothing),
-        ("create table t(a int)", Free, Nothing),
-        ("show all", Free, Nothing),
-        ("notify a", Free, Nothing),
-        ("set constraints all deferred", Free, Nothing),
-        ("select pg_advisory_xact_lock(1)", Free, Nothing),
-        ("set local work_mem = 1", Free, Nothing),
-        (
-            "set transaction isolation level serializable",
-            Free,
-            Nothing,
-        ),
-        ("select set_config('a', 'b', true)", Free, Nothing),
-        ("discard plans", Free, Nothing),
-        ("unlisten *", Free, Nothing),
-        ("close all", Free, Nothing),
-        ("deallocate all", Free, Nothing),
-        ("select pg_advisory_unlock_all()", Free, Nothing),
-        ("drop table pg_temp.x", Free, Nothing),
-        ("fetch 1 from c", Free, Nothing),
-        ("declare c cursor for select 1", Free, Nothing),
-        ("set work_mem = 1", Free, Scrub),
-        ("set work_mem = 1; set time zone 'UTC'", Free, Scrub),
-        ("set work_mem to default", Free, Scrub),
-        ("reset all", Free, Scrub),
-        (
-            "set session characteristics as transaction read only",
-            Free,
-            Scrub,
-        ),
-        ("set transaction_isolation = serializable", Free, Nothing),
-        ("set a.b = 'c'", Free, Scrub),
-        ("set local a.b = 'c'", Free, Scrub),
-        ("select set_config('a.b', 'c', true)", Free, Scrub),
-        ("set work_mem = E'1'", Check(Reason::Setting), Scrub),
-        ("set work_mem from current", Check(Reason::Setting), Scrub),
-        (
-            "select set_config('a', 'b', false)",
-            Check(Reason::Setting),
-            Scrub,
-        ),
-        (
-            "begin; set work_mem = 1; commit",
-            Check(Reason::Setting),
-            Scrub,
-        ),
-        (
-            "select set_config($1, 'b', true)",
-            Hard(Reason::Setting),
-            Scrub,
-        ),
-        (
-            "set search_path = pg_temp, public",
-            Hard(Reason::TempObject),
-            Close,
-        ),
-        (
-            "select set_config('search_path', 'pg_temp', false)",
-            Hard(Reason::TempObject),
-            Close,
-        ),
-        ("set role x", Check(Reason::Role), Scrub),
-        ("set session authorization x", Check(Reason::Role), Scrub),
-        ("reset role", Free, Scrub),
-        ("listen a", Check(Reason::Listen), Scrub),
-        (
-            "select pg_advisory_lock(1)",
-            Check(Reason::AdvisoryLock),
-            Scrub,
-        ),
-        ("create temp table t()", Check(Reason::TempObject), Close),
-        ("create table pg_temp.t()", Check(Reason::TempObject), Close),
-        ("select 1 into temp t", Check(Reason::TempObject), Close),
-        (
-            "declare c cursor with hold for select 1",
-            Check(Reason::HoldCursor),
-            Scrub,
-        ),
-        ("prepare p as select 1", Check(Reason::Prepared), Discard),
-        ("execute p", Check(Reason::Prepared), Discard),
-        ("explain execute p", Check(Reason::Prepared), Scrub),
-        ("select nextval('s')", Soft, Scrub),
-        ("select setval('s', 1)", Soft, Scrub),
-        (
-            "select nextval('s'), lastval()",
-            Hard(Reason::Sequence),
-            Scrub,
-        ),
-        ("select setseed(0)", Hard(Reason::Seed), Close),
-        ("set seed = 0", Hard(Reason::Seed), Close),
-        ("load 'x'", Hard(Reason::Library), Close),
-        ("select dblink_connect('x')", Hard(Reason::Dblink), Close),
-        ("select pg_backend_pid()", Hard(Reason::Identity), Nothing),
-        (
-            "select pg_stat_clear_snapshot()",
-            Hard(Reason::Session),
-            Close,
-        ),
-        ("frobnicate", Hard(Reason::Unknown), Close),
-    ];
     let mut wrong = Vec::new();
-    for (text, hold, residue) in table {
+    for (text, hold, residue) in table::TABLE {
         let found = after(text);
         if found != (*hold, *residue) {
             wrong.push(format!("{text}: {found:?}"));

@@ -314,3 +314,13 @@ fn custom_settings_are_known_by_name_whatever_came_of_them() {
                    pg_catalog.set_config(E'a.b',E'',true)";
     assert_eq!(trace.replays(), created);
 }
+
+#[test]
+fn a_change_whose_answer_was_lost_is_asked_for() {
+    let mut trace = Trace::default();
+    trace.ran(&clean("set work_mem = 1"), Via::Execute);
+    trace.synced();
+    let hold = trace.settle(Idle, true);
+    assert_eq!(hold, Hold::Check(Reason::Setting));
+    assert_eq!(trace.replays(), "");
+}
