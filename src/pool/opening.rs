@@ -102,17 +102,16 @@ impl Opening {
             Err(NotOpened { error, stream }) => (error, closing, stream),
         };
         let retry_at = self.fail(&error);
-        let counted = Counted {
-            pools: pools.clone(),
-            pool: number,
-        };
         match stream {
             // It has said all it will, and is about to close.
-            Some(stream) => pools.spawn(async move {
-                closing.close(stream).await;
-                drop(counted);
-            }),
-            None => drop((closing, counted)),
+            Some(stream) => pools.see_off(number, closing, stream),
+            None => {
+                drop(closing);
+                drop(Counted {
+                    pools,
+                    pool: number,
+                });
+            }
         }
         sleep_until(retry_at).await;
         self.pool.look_again();
