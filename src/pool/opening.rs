@@ -63,7 +63,7 @@ impl Opening {
                 admitted = waiting.turn() => match admitted {
                     Ok(permit) => break permit,
                     Err(_closed) => {
-                        pools.act(|room, _| room.books.opener_admitted(number));
+                        self.leave_queue();
                         self.refuse();
                         return;
                     }
@@ -72,9 +72,16 @@ impl Opening {
             }
         };
         drop(waiting);
-        self.stage = Stage::Admitted;
-        pools.act(|room, _| room.books.opener_admitted(number));
+        self.leave_queue();
         self.run(permit).await;
+    }
+
+    fn leave_queue(&mut self) {
+        self.stage = Stage::Admitted;
+        let number = self.pool.number;
+        self.pool.pools().act(|room, out| {
+            room.books.opener_admitted(number, Instant::now(), out);
+        });
     }
 
     async fn run(mut self, permit: Permit) {
@@ -162,10 +169,11 @@ impl Drop for Opening {
             return;
         }
         self.pool.pools().act(|room, out| {
+            let now = Instant::now();
             if stage == Stage::Queued {
-                room.books.opener_admitted(number);
+                room.books.opener_admitted(number, now, out);
             }
-            room.books.opener_gone(number, Instant::now(), out);
+            room.books.opener_gone(number, now, out);
         });
     }
 }

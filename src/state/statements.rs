@@ -2,4 +2,4 @@
 
 /// What one server connection holds.
 #[derive(Debug, Default)]
-pub(crate) struct Server;
+pub(crate) struct Server {}

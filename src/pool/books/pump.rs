@@ -353,6 +353,7 @@ impl<C: Item> Books<C> {
             };
             let oldest = self
                 .shelves_of(members)
+                .filter(|(_, shelf)| shelf.can_spare())
                 .flat_map(|(_, shelf)| shelf.idle.iter().map(|idle| idle.since))
                 .min();
             let limit = group.plan.server_idle_timeout;
