@@ -30,6 +30,7 @@ use super::plan::{PoolPlan, Want};
 mod fairness;
 mod pump;
 mod shelf;
+mod upkeep;
 
 pub(crate) use fairness::Rival;
 use shelf::{Group, Held, Idle, Shelf, Waiter};
