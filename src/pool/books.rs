@@ -30,6 +30,7 @@ use super::plan::{PoolPlan, Want};
 mod fairness;
 mod pump;
 mod shelf;
+mod upkeep;
 
 pub(crate) use fairness::Rival;
 use shelf::{Group, Held, Idle, Shelf, Waiter};
@@ -327,8 +328,9 @@ impl<C: Item> Books<C> {
     }
 
     /// It has got it.
-    pub(crate) fn opener_admitted(&mut self, pool: PoolNumber) {
+    pub(crate) fn opener_admitted(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.queued = tally.queued.saturating_sub(1));
+        self.pump(pool, now, out);
     }
 
     /// Whether an opener that waits for a slot may go home, and does.

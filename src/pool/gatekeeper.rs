@@ -27,6 +27,9 @@ use crate::wire::sqlstate::SqlState;
 #[cfg(test)]
 mod tests;
 
+/// How far pools look into the queue.
+const LOOKED_AT: usize = 256;
+
 /// Admits to one upstream. Clones are the same door.
 #[derive(Debug, Clone)]
 pub(crate) struct Gatekeeper {
@@ -193,13 +196,17 @@ impl Gatekeeper {
         self.crowd.queued.notified().await;
     }
 
-    /// The first `limit` waiters in order of arrival.
+    /// The first `limit` waiters by priority, then in order of arrival, of those that
+    /// have waited for longest: whoever comes behind them is looked at later.
     pub(super) fn petitioners(&self, limit: usize) -> Vec<Petitioner> {
         let now = Instant::now();
         let room = self.room.lock();
         let of = |waiter| room.pools.get(&waiter).copied();
-        room.accounts
-            .petitions(limit)
+        let mut petitions: Vec<_> = room.accounts.petitions(LOOKED_AT).collect();
+        petitions.sort_by_key(|petition| petition.priority);
+        petitions
+            .into_iter()
+            .take(limit)
             .map(|petition| Petitioner {
                 pool: of(petition.waiter),
                 key: petition.key.clone(),

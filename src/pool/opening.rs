@@ -64,7 +64,7 @@ impl Opening {
                 admitted = waiting.turn() => match admitted {
                     Ok(permit) => break permit,
                     Err(_closed) => {
-                        pools.act(|room, _| room.books.opener_admitted(number));
+                        self.leave_queue();
                         self.refuse();
                         return;
                     }
@@ -73,9 +73,16 @@ impl Opening {
             }
         };
         drop(waiting);
-        self.stage = Stage::Admitted;
-        pools.act(|room, _| room.books.opener_admitted(number));
+        self.leave_queue();
         self.run(permit).await;
+    }
+
+    fn leave_queue(&mut self) {
+        self.stage = Stage::Admitted;
+        let number = self.pool.number;
+        self.pool.pools().act(|room, out| {
+            room.books.opener_admitted(number, Instant::now(), out);
+        });
     }
 
     async fn run(mut self, permit: Permit) {
@@ -102,17 +109,16 @@ impl Opening {
             Err(NotOpened { error, stream }) => (error, closing, stream),
         };
         let retry_at = self.fail(&error);
-        let counted = Counted {
-            pools: pools.clone(),
-            pool: number,
-        };
         match stream {
             // It has said all it will, and is about to close.
-            Some(stream) => pools.spawn(async move {
-                closing.close(stream).await;
-                drop(counted);
-            }),
-            None => drop((closing, counted)),
+            Some(stream) => pools.see_off(number, closing, stream),
+            None => {
+                drop(closing);
+                drop(Counted {
+                    pools,
+                    pool: number,
+                });
+            }
         }
         sleep_until(retry_at).await;
         self.pool.look_again();
@@ -173,10 +179,11 @@ impl Drop for Opening {
             return;
         }
         self.pool.pools().act(|room, out| {
+            let now = Instant::now();
             if stage == Stage::Queued {
-                room.books.opener_admitted(number);
+                room.books.opener_admitted(number, now, out);
             }
-            room.books.opener_gone(number, Instant::now(), out);
+            room.books.opener_gone(number, now, out);
         });
     }
 }

@@ -296,12 +296,14 @@ impl Pools {
     }
 
     /// Closes a connection that the books count as closing.
-    pub(super) fn see_off(&self, pool: PoolNumber, closing: Closing, stream: MaybeTls) {
+    pub(super) fn see_off(&self, pool: PoolNumber, closing: Closing, mut stream: MaybeTls) {
         let counted = Counted {
             pools: self.clone(),
             pool,
         };
         self.spawn(async move {
+            // The thread that it was used on may end before the server has closed.
+            let _ = stream.rehome();
             closing.close(stream).await;
             drop(counted);
         });

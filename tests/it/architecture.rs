@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "pool",
         &[
-            "config", "fault", "metrics", "net", "state", "tls", "upstream", "wire",
+            "config", "fault", "metrics", "net", "secret", "state", "tls", "upstream", "wire",
         ],
     ),
     ("startup", &["config", "fault", "net", "tls", "wire"]),

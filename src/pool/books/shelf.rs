@@ -13,6 +13,8 @@ use crate::pool::plan::{PoolPlan, Want};
 
 /// After that long a waiter goes before those of higher priority.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Openers of one pool that wait for a slot.
+pub(super) const MOST_QUEUED: u32 = 2;
 /// First pause after a failed login; doubled with each.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
@@ -102,9 +104,12 @@ impl<C> Shelf<C> {
         self.can_open || self.tally.lent + self.tally.idle > 1
     }
 
-    /// Whether one more opener would be of use now.
+    /// Whether one more opener would be of use now. Few of them queue for a slot: the
+    /// next comes when one has got it, and others are seen who wait at the cap.
     pub(super) fn wants_opener(&self, now: Instant) -> bool {
-        self.tally.waiting > self.tally.opening && self.may_try(now)
+        self.tally.waiting > self.tally.opening
+            && self.tally.queued < MOST_QUEUED
+            && self.may_try(now)
     }
 
     pub(super) fn may_try(&self, now: Instant) -> bool {

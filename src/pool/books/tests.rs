@@ -269,6 +269,28 @@ fn an_opener_at_the_cap_is_no_help_and_goes_home_when_it_is_needless() {
 }
 
 #[test]
+fn few_openers_stand_in_the_way_of_others_at_the_cap() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(9));
+    let open = format!("open {}", pool.0);
+    for client in 1..=3 {
+        desk.wait(pool, client);
+        desk.said();
+        desk.books.opener_queued(pool, desk.now, &mut desk.out);
+        assert_eq!(desk.said(), [""; 0]);
+        if desk.books.tally(pool).queued == 2 {
+            break;
+        }
+    }
+    for client in 3..=5 {
+        desk.wait(pool, client);
+    }
+    assert_eq!(desk.said(), [""; 0]);
+    desk.books.opener_admitted(pool, desk.now, &mut desk.out);
+    assert_eq!(desk.said()[0], open);
+}
+
+#[test]
 fn unusual_startup_parameters_share_the_size() {
     let mut desk = Desk::new();
     let usual = desk.pool("d", plan(2));

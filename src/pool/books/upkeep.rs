@@ -1,0 +1,137 @@
+//! What is due by the clock, and databases that have to be free.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Books, Effect, Effects, GroupNumber, Idle, Item, PoolNumber, Reason};
+
+impl<C: Item> Books<C> {
+    /// What is due by the clock: connections that have been idle for too long or are
+    /// too old, those that `is_dead` says the server has closed, and new ones where
+    /// fewer are open than the plan keeps.
+    pub(crate) fn reap(
+        &mut self,
+        now: Instant,
+        is_dead: impl Fn(&C) -> bool,
+        out: &mut Effects<C>,
+    ) {
+        let groups: Vec<GroupNumber> = self.groups.keys().copied().collect();
+        for number in groups {
+            let Some(group) = self.groups.get(&number) else {
+                continue;
+            };
+            let (plan, members) = (Arc::clone(&group.plan), group.members.clone());
+            for &pool in &members {
+                self.close_idle(pool, Reason::Lost, |idle| is_dead(&idle.item), out);
+                let old = |idle: &Idle<C>| {
+                    let age = now.saturating_duration_since(idle.item.opened_at());
+                    age >= plan.server_lifetime
+                };
+                if self.shelves.get(&pool).is_some_and(|shelf| shelf.can_open) {
+                    self.close_idle(pool, Reason::Lifetime, old, out);
+                }
+            }
+            self.trim(number, &members, now, out);
+            self.warm_up(number, &members, now, out);
+            if let Some(&pool) = members.first() {
+                self.pump(pool, now, out);
+            }
+        }
+    }
+
+    /// Closes what nobody has needed for `server_idle_timeout`, down to `min_size`.
+    fn trim(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        loop {
+            let Some(group) = self.groups.get(&number) else {
+                return;
+            };
+            let oldest = self
+                .shelves_of(members)
+                .filter(|(_, shelf)| shelf.can_spare())
+                .flat_map(|(_, shelf)| shelf.idle.iter().map(|idle| idle.since))
+                .min();
+            let limit = group.plan.server_idle_timeout;
+            let overdue = |since| now.saturating_duration_since(since) >= limit;
+            if group.tally.has() <= group.plan.min_size
+                || !oldest.is_some_and(overdue)
+                || !self.evict(members, Reason::Idle, out)
+            {
+                return;
+            }
+        }
+    }
+
+    fn warm_up(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        if self.closed || self.vacating.contains_key(&group.key.database) {
+            return;
+        }
+        let missing = group
+            .plan
+            .min_size
+            .min(group.plan.size)
+            .saturating_sub(group.tally.total());
+        let able = self
+            .shelves_of(members)
+            .filter(|(_, shelf)| shelf.may_try(now));
+        // The startup parameters that came last are likely to come again.
+        let Some((pool, _)) = able.last() else {
+            return;
+        };
+        for _ in 0..missing {
+            self.shift(pool, |tally| tally.opening += 1);
+            out.push(Effect::Open(pool));
+        }
+    }
+
+    /// Until [`Books::end_vacating`], connections to a database are closed rather than
+    /// kept idle.
+    pub(crate) fn vacate(&mut self, database: &Arc<str>, now: Instant, out: &mut Effects<C>) {
+        *self.vacating.entry(Arc::clone(database)).or_default() += 1;
+        for pool in self.pools_of(|key| key.database == *database) {
+            self.close_idle(pool, Reason::Vacated, |_| true, out);
+            let held = self.shelves.get(&pool).map(|shelf| &shelf.held);
+            let askable: Vec<_> = held
+                .into_iter()
+                .flatten()
+                .filter(|(_, held)| held.may_be_asked())
+                .map(|(&id, _)| id)
+                .collect();
+            for id in askable {
+                self.ask((pool, id), out);
+            }
+            self.pump(pool, now, out);
+        }
+    }
+
+    pub(crate) fn end_vacating(&mut self, database: &Arc<str>) {
+        match self.vacating.get_mut(database) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.vacating.remove(database)),
+        }
+    }
+
+    /// Whether a connection to the database is about to go.
+    pub(crate) fn is_vacating(&self, database: &str) -> bool {
+        let pools = self.pools_of(|key| &*key.database == database);
+        self.asked(&pools) > 0
+            || self
+                .shelves_of(&pools)
+                .any(|(_, shelf)| shelf.tally.closing > 0)
+    }
+}
