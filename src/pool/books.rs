@@ -308,17 +308,37 @@ impl<C: Item> Books<C> {
     }
 
     /// A connection that a client opened itself: `false` if there is no room for it.
-    /// It is counted as that client's.
-    pub(crate) fn adopt(&mut self, pool: PoolNumber) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
+    /// It is counted as that client's. In a full group it takes the place of an idle
+    /// one; where the client would have no other, the size gives way until somebody
+    /// leaves: the cap has let the connection in, and it cannot be had again.
+    pub(crate) fn adopt(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
+        let Some(shelf) = self.shelves.get(&pool).filter(|_| !self.closed) else {
             return false;
         };
-        let room = |group: &Group| group.tally.total() < group.plan.size;
-        let fits = !self.closed && self.groups.get(&shelf.group).is_some_and(room);
+        let alone = shelf.tally.has() == 0;
+        let number = shelf.group;
+        let Some(group) = self.groups.get(&number) else {
+            return false;
+        };
+        let members = group.members.clone();
+        let full = group.tally.total() >= group.plan.size;
+        let fits = !full
+            || self.evict(&members, Reason::Evicted, out)
+            || self.exchange(pool, out)
+            || alone;
         if fits {
             self.shift(pool, |tally| tally.lent += 1);
         }
         fits
+    }
+
+    /// Closes an idle connection, be it the last: another comes in its place.
+    fn exchange(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
+        let shelf = self.shelves.get(&pool);
+        let Some(id) = shelf.and_then(|shelf| Some(shelf.idle.first()?.item.id())) else {
+            return false;
+        };
+        self.close_idle(pool, Reason::Evicted, |idle| idle.item.id() == id, out) > 0
     }
 
     /// An opener has to wait for a slot.

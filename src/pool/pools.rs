@@ -585,7 +585,7 @@ impl Pool {
                 return None;
             }
         };
-        if self.pools.inner.room.lock().books.adopt(pool) {
+        if self.pools.act(|room, out| room.books.adopt(pool, out)) {
             self.pools
                 .inner
                 .upstream

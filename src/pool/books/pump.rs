@@ -79,6 +79,8 @@ impl<C: Item> Books<C> {
             Some(Reason::Lifetime)
         } else if shelf.tally.waiting == 0 && self.vacating.contains_key(&group.key.database) {
             Some(Reason::Vacated)
+        } else if group.is_oversized() && shelf.tally.waiting == 0 && shelf.can_spare() {
+            Some(Reason::Evicted)
         } else {
             None
         }

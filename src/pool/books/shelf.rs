@@ -28,6 +28,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// It has adopted more than its size.
+    pub(super) fn is_oversized(&self) -> bool {
+        self.tally.total() > self.plan.size.saturating_add(self.plan.reserve_size)
+    }
+
     pub(super) fn new(key: Key, plan: Arc<PoolPlan>) -> Self {
         Self {
             key,

@@ -355,7 +355,7 @@ fn a_pool_that_cannot_log_in_keeps_its_last_connection_and_says_when_there_is_no
         desk.lease(pool, 1),
         Answer::Failed(Failure::NoWay)
     ));
-    assert!(desk.books.adopt(pool));
+    assert!(desk.books.adopt(pool, &mut desk.out));
     let thing = desk.thing();
     let ticket = desk.wait(pool, 2);
     desk.check_in(pool, thing, &[]);

@@ -516,6 +516,7 @@ async fn a_clients_own_login_joins_and_a_pool_without_any_says_so() {
     let first = adopt(1).await.unwrap();
     assert!(adopt(2).await.is_none(), "the pool is full");
     first.check_in();
+    adopt(2).await.unwrap().check_in();
     lease(&pool, 2).await.unwrap().check_in();
     until(|| stand.server.live.load(Ordering::SeqCst) == 1).await;
     assert_ne!(pool.number, PoolNumber(0));

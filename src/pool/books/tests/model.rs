@@ -86,6 +86,8 @@ struct World {
     openers: Vec<(PoolNumber, bool)>,
     closing: Vec<PoolNumber>,
     held: BTreeSet<u64>,
+    /// Adoptions into full groups: so far they may be beyond their size.
+    squeezed: u32,
 }
 
 fn nth<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
@@ -116,6 +118,7 @@ impl World {
             openers: Vec::new(),
             closing: Vec::new(),
             held: BTreeSet::new(),
+            squeezed: 0,
         }
     }
 
@@ -179,7 +182,11 @@ impl World {
             }
             Step::Adopt { pool } => {
                 let pool = self.pools[pool];
-                if self.desk.books.adopt(pool) {
+                let group = self.desk.books.shelves[&pool].group;
+                let group = &self.desk.books.groups[&group];
+                let full = group.tally.total() >= group.plan.size;
+                if self.desk.books.adopt(pool, &mut self.desk.out) {
+                    self.squeezed += u32::from(full);
                     let thing = self.desk.thing();
                     self.lent.push((pool, thing));
                 }
@@ -338,7 +345,7 @@ impl World {
                 assert!(!shelf.has_no_way(), "it would wait for ever");
             }
             let group = &self.desk.books.groups[&shelf.group];
-            let most = group.plan.size + group.plan.reserve_size;
+            let most = group.plan.size + group.plan.reserve_size + self.squeezed;
             assert!(group.tally.total() <= most, "beyond its size: {at}");
             let sum: u32 = group
                 .members
