@@ -13,6 +13,7 @@ const CENSUS: &str = include_str!("../../src/state/proof/census.sql");
 /// What most tests begin with: a function that leaves a setting behind and one
 /// that leaves nothing, neither of which says so by its name.
 const BEGINNING: &str = "
+    create sequence s;
     create function leaks() returns int language plpgsql as
         $$ begin perform set_config('a.b', 'c', false); return 1; end $$;
     create function keeps() returns int language plpgsql as
@@ -155,7 +156,7 @@ async fn a_function_is_unproven_by_what_its_body_says() {
         .map(|(name, body, _)| {
             format!(
                 "create function {name}() returns void language plpgsql as \
-                 $body$ begin {body} end $body$;"
+                 $body$ begin {body}\n end $body$;"
             )
         })
         .collect();
@@ -192,7 +193,7 @@ async fn a_function_in_a_language_nobody_can_read_is_unproven() {
         "create function same(text) returns text language internal as 'textin';
          create function library(text) returns text language c as 'plpgsql', 'plpgsql_call_handler';
          create aggregate sums(int) (sfunc = int4pl, stype = int);
-         create function adds(int, int) returns int language sql as 'select leaks()';
+         create function adds(int, int) returns int language sql as 'select public.leaks()';
          create aggregate leaking_sums(int) (sfunc = adds, stype = int);",
     );
     census.await.says(&[
@@ -245,7 +246,7 @@ async fn an_event_trigger_makes_definitions_unproven() {
 async fn views_and_rules_are_unproven_by_what_they_reach() {
     let census = Census::of(
         "create view v1 as select leaks() as a; create view v2 as select a from v1;
-         create view v3 as select pg_advisory_lock(1); create view fine as select 1 as a, keeps();
+         create view v3 as select pg_try_advisory_lock(1) as a; create view fine as select 1 as a, keeps();
          create view settings as select * from pg_settings;
          create table ruled (a int); create rule r as on insert to ruled do also select leaks();
          create table log (id serial, a int); create table logged (a int);
@@ -272,7 +273,7 @@ async fn views_and_rules_are_unproven_by_what_they_reach() {
 #[tokio::test]
 async fn defaults_and_generated_columns_are_evaluated_where_rows_are_made() {
     let census = Census::of(
-        "create function leaks_of(int) returns int immutable language sql as 'select leaks()';
+        "create function leaks_of(int) returns int immutable language sql as 'select public.leaks()';
          create table by_default (a int default leaks());
          create table by_built_in (a text default set_config('a.b', 'c', false));
          create table generated (a int, b int generated always as (leaks_of(a)) stored);
@@ -300,12 +301,12 @@ async fn a_virtual_column_is_evaluated_where_it_is_read() {
 #[tokio::test]
 async fn constraints_indexes_and_statistics_are_unproven_by_what_they_call() {
     let census = Census::of(
-        "create function leaks_of(int) returns int immutable language sql as 'select leaks()';
+        "create function leaks_of(int) returns int immutable language sql as 'select public.leaks()';
          create function keeps_of(int) returns int immutable language sql as 'select 1';
          create table checked (a int check (leaks_of(a) > 0)); create table fine (a int check (keeps_of(a) > 0));
          create table indexed (a int); create index on indexed (leaks_of(a));
          create table in_part (a int); create index on in_part (a) where leaks_of(a) > 0;
-         create table measured (a int, b int); create statistics on (leaks_of(a)), b from measured;
+         create table measured (a int, b int); create statistics st on (leaks_of(a)), b from measured;
          create table divided (a int) partition by hash (leaks_of(a));",
     );
     census.await.says(&[
@@ -321,7 +322,7 @@ async fn constraints_indexes_and_statistics_are_unproven_by_what_they_call() {
 #[tokio::test]
 async fn domains_and_types_are_unproven_with_all_that_is_made_of_them() {
     let census = Census::of(
-        "create function leaks_of(int) returns int immutable language sql as 'select leaks()';
+        "create function leaks_of(int) returns int immutable language sql as 'select public.leaks()';
          create domain dom as int check (leaks_of(value) > 0);
          create domain built_in as text check (set_config('a.b', value, false) = value);
          create domain fine as int check (value > 0);
@@ -357,7 +358,7 @@ async fn an_operator_that_leaks_makes_everything_unproven() {
     );
     census.await.says(&[("everything", NOTHING)]);
     let census = Census::of(
-        "create function adds(int, text) returns int language sql as 'select leaks()';
+        "create function adds(int, text) returns int language sql as 'select public.leaks()';
          create operator + (function = adds, leftarg = int, rightarg = text);",
     );
     census.await.says(&[("everything", USED)]);
@@ -367,7 +368,7 @@ async fn an_operator_that_leaks_makes_everything_unproven() {
 async fn a_cast_that_leaks_makes_everything_unproven() {
     let census = Census::of(
         "create type pair as (a int, b int);
-         create function makes(pair) returns int language sql as 'select leaks()';
+         create function makes(pair) returns int language sql as 'select public.leaks()';
          create cast (pair as int) with function makes(pair) as implicit;",
     );
     census.await.says(&[("everything", USED)]);
@@ -376,7 +377,7 @@ async fn a_cast_that_leaks_makes_everything_unproven() {
 #[tokio::test]
 async fn an_operator_class_that_leaks_makes_everything_unproven() {
     let census = Census::of(
-        "create function compares(int, int) returns int immutable language sql as 'select leaks()';
+        "create function compares(int, int) returns int immutable language sql as 'select public.leaks()';
          create operator class odd for type int using btree as operator 1 <, operator 3 =,
              function 1 compares(int, int);",
     );
@@ -467,7 +468,7 @@ async fn functions_do_what_the_tables_in_their_bodies_make_them_do() {
 #[tokio::test]
 async fn a_function_that_shadows_a_built_in_is_in_the_census() {
     let census = Census::of(
-        "create function lower(int) returns int language sql as 'select leaks()';
+        "create function lower(int) returns int language sql as 'select public.leaks()';
          create function upper(int) returns int language sql as 'select 1';",
     );
     census.await.says(&[("lower", USED), ("upper", NOTHING)]);

@@ -6,6 +6,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL statement_timeout = '5s';
 SET LOCAL jit = off;
 SET LOCAL enable_nestloop = off;
+SET LOCAL enable_mergejoin = off;
 SET LOCAL enable_hashjoin = on;
 SET LOCAL max_parallel_workers_per_gather = 0;
 WITH RECURSIVE
@@ -52,9 +53,6 @@ believed(extension) AS (
 except_for(word) AS (
   SELECT unnest(string_to_array('checkauthtrigger connectby crosstab crosstab2 crosstab3 crosstab4 crosstabn isn_weak set_limit xpath_table', ' '))
 ),
-separators(these) AS (
-  SELECT $$!"#$%&'()*+,-./:;<=>?@[]^`{|}~$$ || chr(92) || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)
-),
 hidden(namespace) AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
 ),
@@ -89,13 +87,14 @@ named AS MATERIALIZED (
 cleaned AS MATERIALIZED (
   SELECT node, CASE WHEN body ~ $$\\'|[$]([^0-9[:space:]$][^[:space:]$]*)?[$]$$
       THEN regexp_replace(body, $$--[^\n\r]*$$, $$\&;$$, 'g')
+      WHEN strpos(body, '"') = 0 THEN regexp_replace(body, $$'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, ' ', 'g')
       ELSE regexp_replace(body, $$("[^"]*")|'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, $$ \1 $$, 'g')
     END AS body
   FROM fn WHERE body <> ''
 ),
 -- The first of a name's words stands for it.
 term AS MATERIALIZED (
-  SELECT split_part(btrim(translate(lower(name), these, repeat(' ', length(these)))), ' ', 1) AS word, node AS target FROM named, separators
+  SELECT coalesce(substring(lower(name) FROM '[a-z0-9_]+'), '') AS word, node AS target FROM named
   UNION ALL SELECT word, '!bad' FROM watched
   UNION ALL SELECT word, '!bad' FROM commands
   UNION ALL SELECT word, '!draws' FROM draws
@@ -104,7 +103,7 @@ term AS MATERIALIZED (
 ),
 mention AS MATERIALIZED (
   SELECT DISTINCT w.node, t.target
-  FROM (SELECT node, unnest(string_to_array(translate(body, these, repeat(' ', length(these))), ' ')) COLLATE "C" AS word FROM cleaned, separators) w
+  FROM (SELECT node, unnest(regexp_split_to_array(body, '[^a-z0-9_]+')) COLLATE "C" AS word FROM cleaned) w
   JOIN term t ON t.word = w.word
 ),
 -- How much a function of that body may do: 0 reads, 1 changes rows, 2 makes rows.
@@ -154,11 +153,10 @@ direct(node, taint, level) AS (
   UNION ALL
   SELECT node, CASE target WHEN '!bad' THEN 'unproven' ELSE 'sequence' END, 0 FROM mention WHERE target IN ('!bad', '!draws')
   UNION ALL
-  -- A SET of its own, a DO, and what hides names.
+  -- A SET that begins a statement, a DO, and what hides names.
   SELECT node, 'unproven', 0 FROM cleaned
-  WHERE body ~ $$\mdo\M(?!\s+(nothing|update)\M)|u&"|pg_(toast_)?temp_$$
-     OR (body ~ $$\mset\M$$
-     AND regexp_replace(body, $$\mupdate\s+((only\s+)?(?!(then|else|loop|begin)\M)[a-z_0-9".]+(\s*[*])?(\s+(as\s+)?(?!(then|else|loop|begin)\M)[a-z_0-9"]+)?\s+)?set\M|\mset\s+local\s+(?=[a-z])$$, ' ', 'g') ~ $$\mset\M$$)
+  WHERE body ~ $$(^|;|>>|[*]/|\m(begin|then|else|loop))\s*set\M(?!\s+local\s+[a-z])$$
+     OR body ~ $$\mdo\M(?!\s+(nothing|update)\M)|u&\s*"|pg_(toast_)?temp_$$
   UNION ALL
   SELECT t.node, 'unproven', t.level FROM tree t, pattern WHERE t.tree ~ bad
   UNION ALL
