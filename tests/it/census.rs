@@ -92,66 +92,73 @@ const DRAWS_WRITTEN: &[&str] = &["sequence 1"];
 const DRAWS_INSERTED: &[&str] = &["sequence 2"];
 const NOTHING: &[&str] = &[];
 
+/// Names and bodies of functions, and whether these leave a trace.
+const BODIES: &[(&str, &str, bool)] = &[
+    ("f01", "perform set_config('a.b', 'c', true);", true),
+    ("f02", "set a.b = 'c';", true),
+    ("f03", "if true then set a.b = 'c'; end if;", true),
+    ("f04", "-- update\n set a.b = 'c';", true),
+    ("f05", "/* update t */ set a.b = 'c';", true),
+    ("f06", "reset all;", true),
+    ("f07", "execute 'select 1';", true),
+    ("f08", "create temp table x (a int);", true),
+    ("f09", "perform pg_advisory_lock(1);", true),
+    ("f10", "perform setseed(0.5);", true),
+    ("f11", "perform \"pg_backend_pid\"();", true),
+    ("f12", "perform LEAKS();", true),
+    ("f13", "perform x from \"leaks\"() x;", true),
+    ("f14", "do 'begin listen x; end';", true),
+    (
+        "f15",
+        "perform '-- ' || E'it\\'s -- '; set a.b = 'c';",
+        true,
+    ),
+    ("f16", "perform 'it''s -- '; set a.b = 'c'; -- '", true),
+    ("f17", "perform $q$it's$q$; set a.b = '--'; -- '", true),
+    ("f18", "update pg_settings set setting = 'x';", true),
+    ("f19", "perform u&\"\\006ceaks\"();", true),
+    ("f20", "perform pg_temp.g();", true),
+    ("f21", "perform query_to_xml('x', true, true, '');", true),
+    ("f22", "/* /* */ don't */ set a.b = 'c'; -- '", true),
+    ("f23", "/* a */ perform '/*'; set a.b = '*/';", true),
+    ("f24", "truncate t cascade;", true),
+    ("f25", "<<here>> begin set a.b = 'c'; end;", true),
+    ("f26", "perform \"a -- b\" from t; set a.b = 'c';", true),
+    (
+        "g01",
+        "update t set a = 1; update only t as x set a = 2;",
+        false,
+    ),
+    ("g02", "update \"A b\".t set a = 1;", false),
+    (
+        "g03",
+        "insert into t values (1) on conflict do update set a = 1;",
+        false,
+    ),
+    ("g04", "set local a.b = 'c';", false),
+    ("g05", "-- we listen and execute\n null;", false),
+    ("g06", "raise notice 'set % listen', 'it''s load';", false),
+    (
+        "g07",
+        "/* temp */ perform now(), pg_notify('a', 'b');",
+        false,
+    ),
+    (
+        "g08",
+        "insert into t values (1) on conflict do nothing;",
+        false,
+    ),
+    (
+        "g09",
+        "perform current_setting('a.b'), txid_current();",
+        false,
+    ),
+    ("g10", "perform pg_advisory_xact_lock(1); notify x;", false),
+];
+
 #[tokio::test]
 async fn a_function_is_unproven_by_what_its_body_says() {
-    let bodies = [
-        ("f01", "perform set_config('a.b', 'c', true);", true),
-        ("f02", "set a.b = 'c';", true),
-        ("f03", "if true then set a.b = 'c'; end if;", true),
-        ("f04", "-- update\n set a.b = 'c';", true),
-        ("f05", "/* update t */ set a.b = 'c';", true),
-        ("f06", "reset all;", true),
-        ("f07", "execute 'select 1';", true),
-        ("f08", "create temp table x (a int);", true),
-        ("f09", "perform pg_advisory_lock(1);", true),
-        ("f10", "perform setseed(0.5);", true),
-        ("f11", "perform \"pg_backend_pid\"();", true),
-        ("f12", "perform LEAKS();", true),
-        ("f13", "perform x from \"leaks\"() x;", true),
-        ("f14", "do 'begin listen x; end';", true),
-        (
-            "f15",
-            "perform '-- ' || E'it\\'s -- '; set a.b = 'c';",
-            true,
-        ),
-        ("f16", "perform 'it''s -- '; set a.b = 'c'; -- '", true),
-        ("f17", "perform $q$it's$q$; set a.b = '--'; -- '", true),
-        ("f18", "update pg_settings set setting = 'x';", true),
-        ("f19", "perform u&\"\\006ceaks\"();", true),
-        ("f20", "perform pg_temp.g();", true),
-        ("f21", "perform query_to_xml('x', true, true, '');", true),
-        (
-            "g01",
-            "update t set a = 1; update only t as x set a = 2;",
-            false,
-        ),
-        ("g02", "update \"A b\".t set a = 1;", false),
-        (
-            "g03",
-            "insert into t values (1) on conflict do update set a = 1;",
-            false,
-        ),
-        ("g04", "set local a.b = 'c';", false),
-        ("g05", "-- we listen and execute\n null;", false),
-        ("g06", "raise notice 'set % listen', 'it''s load';", false),
-        (
-            "g07",
-            "/* temp */ perform now(), pg_notify('a', 'b');",
-            false,
-        ),
-        (
-            "g08",
-            "insert into t values (1) on conflict do nothing;",
-            false,
-        ),
-        (
-            "g09",
-            "perform current_setting('a.b'), txid_current();",
-            false,
-        ),
-        ("g10", "perform pg_advisory_xact_lock(1); notify x;", false),
-    ];
-    let objects: String = bodies
+    let objects: String = BODIES
         .iter()
         .map(|(name, body, _)| {
             format!(
@@ -161,8 +168,8 @@ async fn a_function_is_unproven_by_what_its_body_says() {
         })
         .collect();
     let census = Census::of(&objects).await;
-    for (name, body, unproven) in bodies {
-        let expected = if unproven { USED } else { NOTHING };
+    for (name, body, unproven) in BODIES {
+        let expected = if *unproven { USED } else { NOTHING };
         assert_eq!(census.of_name(name), expected, "{body}");
         assert!(census.0.contains(&format!("function 0 {name}")));
     }

@@ -126,30 +126,32 @@ impl Catalog {
         if statement.effects.marks.has(Marks::SEQUENCE_SET) {
             verdict = verdict.max(Verdict::Sequence);
         }
-        let level = level(statement);
-        for token in statement.tokens() {
-            if verdict == Verdict::Unproven {
-                break;
-            }
-            verdict = verdict.max(self.of_token(&token, level));
+        match self.of_names(statement) {
+            Some((names, level)) => verdict.max(names.verdict(level)),
+            None => Verdict::Unproven,
         }
-        verdict
     }
 
-    fn of_token(&self, token: &Token<'_>, level: Level) -> Verdict {
-        if !is_name(token) {
-            return Verdict::Clean;
+    /// What all names of the text lead to together, and the statement's level.
+    fn of_names(&self, statement: &Statement<'_>) -> Option<(Entry, Level)> {
+        let mut names = Entry::NOTHING;
+        let mut words = Words::default();
+        for token in statement.tokens() {
+            words.add(&token);
+            if !is_name(&token) {
+                continue;
+            }
+            let mut buffer = [0; MAX_NAME];
+            let name = folded(&token, &mut buffer)?;
+            if *name == *b"pg_settings" {
+                // An update of that view is a SET.
+                names.unproven = names.unproven.min(1);
+            } else if let Some(entry) = self.entry(&name) {
+                names.unproven = names.unproven.min(entry.unproven);
+                names.sequence = names.sequence.min(entry.sequence);
+            }
         }
-        let mut buffer = [0; MAX_NAME];
-        let Some(name) = folded(token, &mut buffer) else {
-            return Verdict::Unproven;
-        };
-        // An update of that view is a SET.
-        if level > 0 && *name == *b"pg_settings" {
-            return Verdict::Unproven;
-        }
-        self.entry(&name)
-            .map_or(Verdict::Clean, |entry| entry.verdict(level))
+        Some((names, level(statement.kind, words.level)))
     }
 
     fn entry(&self, name: &[u8]) -> Option<&Entry> {
@@ -261,38 +263,42 @@ const fn is_definition(statement: &Statement<'_>) -> bool {
     )
 }
 
-fn level(statement: &Statement<'_>) -> Level {
-    match statement.kind {
+/// The level of a statement with words of that level.
+fn level(kind: Kind<'_>, of_words: Level) -> Level {
+    match kind {
         // The mark WRITES does not see a WITH before the verb within a WITH.
-        Kind::Select | Kind::Values | Kind::Table | Kind::Declare { .. } => words_level(statement),
+        Kind::Select | Kind::Values | Kind::Table | Kind::Declare { .. } => of_words,
         Kind::Copy {
             direction: Direction::To,
             ..
-        } => words_level(statement),
-        Kind::Update | Kind::Delete | Kind::Truncate => words_level(statement).max(1),
+        } => of_words,
+        Kind::Update | Kind::Delete | Kind::Truncate => of_words.max(1),
         _ => 2,
     }
 }
 
 /// The level of the words that change or make rows, or ask for a default.
-fn words_level(statement: &Statement<'_>) -> Level {
-    let mut level = 0;
-    let mut locks = false;
-    for token in statement.tokens() {
-        let is = |word: &str| is_word(&token, word);
-        let of_word = match token.text.len() {
+#[derive(Default)]
+struct Words {
+    level: Level,
+    /// FOR, or FOR NO KEY, came last: an UPDATE behind it only locks.
+    locks: bool,
+}
+
+impl Words {
+    fn add(&mut self, token: &Token<'_>) {
+        let is = |word: &str| is_word(token, word);
+        let level = match token.text.len() {
             5 if is("merge") => 2,
             6 if is("insert") => 2,
             7 if is("default") => 2,
             6 if is("delete") => 1,
-            // FOR UPDATE and FOR NO KEY UPDATE only lock.
-            6 if is("update") && !locks => 1,
+            6 if is("update") && !self.locks => 1,
             _ => 0,
         };
-        level = level.max(of_word);
-        locks = is("for") || locks && (is("no") || is("key"));
+        self.level = self.level.max(level);
+        self.locks = is("for") || self.locks && (is("no") || is("key"));
     }
-    level
 }
 
 fn is_word(token: &Token<'_>, word: &str) -> bool {

@@ -44,7 +44,7 @@ $$, $$[[:space:]]+$$, ' ', 'g')), ' '))
 draws(word) AS (VALUES ('nextval'), ('setval')),
 -- Commands in the body of a function, by their words. DDL is among them because it makes this census stale.
 commands(word) AS (
-  SELECT unnest(string_to_array('alter create deallocate discard drop execute hold import listen load pg_settings pg_temp prepare reassign reset temp temporary unlisten', ' '))
+  SELECT unnest(string_to_array('alter analyse analyze cascade cluster create deallocate discard drop execute hold import listen load pg_settings pg_temp prepare reassign reindex reset temp temporary unlisten', ' '))
 ),
 -- Extensions whose C code is believed to keep to itself, and functions of theirs that do not.
 believed(extension) AS (
@@ -82,10 +82,11 @@ named AS MATERIALIZED (
   UNION ALL
   SELECT node, name FROM typ WHERE namespace NOT IN (SELECT namespace FROM hidden)
 ),
--- Bodies without comments and strings where those can be told with certainty; else a barrier ends each line with
+-- Bodies without comments and strings where those can be told with certainty (no escapes, no dollar quotes, no
+-- nested comments); else a barrier ends each line with
 -- `--` in it, so that nothing reaches over it.
 cleaned AS MATERIALIZED (
-  SELECT node, CASE WHEN body ~ $$\\'|[$]([^0-9[:space:]$][^[:space:]$]*)?[$]$$
+  SELECT node, CASE WHEN body ~ $$\\'|[$]([^0-9[:space:]$][^[:space:]$]*)?[$]|/[*].*/[*]$$
       THEN regexp_replace(body, $$--[^\n\r]*$$, $$\&;$$, 'g')
       WHEN strpos(body, '"') = 0 THEN regexp_replace(body, $$'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, ' ', 'g')
       ELSE regexp_replace(body, $$("[^"]*")|'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, $$ \1 $$, 'g')

@@ -80,7 +80,7 @@ fn proof_of_queries_is_by_the_names_in_them() {
             "begin",
             "commit",
             "lock table audited",
-            "create table x (a int)",
+            "create table x as select 1 as a",
             "explain select 1",
             "fetch 10 from c",
         ],
