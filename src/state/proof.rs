@@ -22,6 +22,10 @@
 //! * A COMMIT runs deferred triggers and a FETCH its cursor's query: they are as
 //!   clean as the statements before them in the same transaction.
 //!
+//! Only text is judged. A parameter's type that a Parse gives by a number from 16384
+//! up may be a domain, whose constraints then run though no name shows it; the
+//! protocol's FunctionCall has no text at all. Neither is to be asked about here.
+//!
 //! A catalog is as old as its census. Who sees DDL has to stop asking it until the
 //! next one, the rest of that transaction included; DDL made elsewhere, between the
 //! census and a statement, is not seen. Temporary objects are left out: who has any

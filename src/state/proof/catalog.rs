@@ -213,10 +213,9 @@ impl Catalog {
     }
 
     fn knows_function(&self, name: Ident<'_>) -> bool {
-        let Some(name) = name.bytes() else {
-            return false;
-        };
-        self.entry(&name).is_some_and(|entry| entry.is_function)
+        let name = name.bytes().filter(|name| name.is_ascii());
+        let entry = name.and_then(|name| self.names.get(&*name));
+        entry.is_some_and(|entry| entry.is_function)
     }
 }
 

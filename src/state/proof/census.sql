@@ -46,9 +46,10 @@ draws(word) AS (VALUES ('nextval'), ('setval')),
 commands(word) AS (
   SELECT unnest(string_to_array('alter analyse analyze cascade cluster create deallocate discard drop execute hold import listen load pg_settings pg_temp prepare reassign reindex reset temp temporary unlisten', ' '))
 ),
--- Extensions whose C code is believed to keep to itself, and functions of theirs that do not.
+-- Extensions whose C code is believed to keep to itself, and functions of theirs that do not. Not here: what runs
+-- code by the name of a table or an index (amcheck), keeps connections (dblink) or settings of its own (hll).
 believed(extension) AS (
-  SELECT unnest(string_to_array('amcheck bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance fuzzystrmatch hstore insert_username intagg intarray ip4r isn lo ltree moddatetime pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_surgery pg_trgm pg_uuidv7 pg_visibility pg_walinspect pgaudit pgcrypto pgrowlocks pgstattuple plpgsql postgis postgis_sfcgal seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp vector xml2', ' '))
+  SELECT unnest(string_to_array('bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance fuzzystrmatch hstore insert_username intagg intarray ip4r isn lo ltree moddatetime pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_surgery pg_trgm pg_uuidv7 pg_visibility pg_walinspect pgaudit pgcrypto pgrowlocks pgstattuple plpgsql postgis postgis_sfcgal seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp vector xml2', ' '))
 ),
 except_for(word) AS (
   SELECT unnest(string_to_array('checkauthtrigger connectby crosstab crosstab2 crosstab3 crosstab4 crosstabn isn_weak set_limit xpath_table', ' '))

@@ -141,7 +141,8 @@ fn proof_asks_for_the_name_as_the_server_reads_it() {
     let long = "x".repeat(64);
     judges(&catalog, Verdict::Unproven, &[&format!("select {long}")]);
     judges(&catalog, Verdict::Clean, &["select größe from \"größe\""]);
-    let catalog = catalog_with(&[("unproven", "2", "")]);
+    let catalog = catalog_with(&[("unproven", "2", ""), ("function", "0", "")]);
+    judges(&catalog, Verdict::Unproven, &["select größe()"]);
     judges(&catalog, Verdict::Clean, &["select größe"]);
     judges(
         &catalog,
