@@ -35,6 +35,7 @@ use effects::{Certainty, Effects, Marks};
 use functions::Class;
 use kind::Kind;
 use split::Segments;
+use token::{Lexer, Token};
 
 /// What a backslash means in a plain string, by `standard_conforming_strings`. It
 /// counts as it was when the server begins to read the text: a SET in the same
@@ -102,6 +103,11 @@ impl<'a> Statement<'a> {
     /// text this says nothing.
     pub(crate) fn calls(&self) -> impl Iterator<Item = Call<'a>> + use<'a> {
         Calls::new(self.text, self.escapes)
+    }
+
+    /// Its tokens, without space and comments.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = Token<'a>> + use<'a> {
+        Lexer::new(self.text, self.escapes).filter(Token::is_significant)
     }
 
     /// Its calls of set_config.

@@ -14,6 +14,7 @@ mod behind_pgbouncer;
 mod cancel;
 mod caps;
 mod carrying;
+mod census;
 mod client_tls;
 mod docs;
 mod drivers;

@@ -19,7 +19,7 @@ pub(crate) struct Ident<'a> {
 }
 
 impl<'a> Ident<'a> {
-    pub(super) fn of(token: &Token<'a>) -> Option<Self> {
+    pub(crate) fn of(token: &Token<'a>) -> Option<Self> {
         let whole = !token.unterminated && (token.is_name() || token.is_text());
         whole.then_some(Self {
             kind: token.kind,

@@ -1,0 +1,250 @@
+-- What of this database can leave something behind in a session that does not show in a statement's text.
+-- Sent as one simple Query, so that SET LOCAL ends with it. No backslash stands in a plain string, because
+-- standard_conforming_strings may be off. Objects made by initdb (below 16384) are trusted, except for the
+-- functions listed in `watched`.
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL statement_timeout = '5s';
+SET LOCAL jit = off;
+SET LOCAL enable_nestloop = off;
+SET LOCAL enable_mergejoin = off;
+SET LOCAL enable_hashjoin = on;
+SET LOCAL max_parallel_workers_per_gather = 0;
+WITH RECURSIVE
+-- Functions of pg_catalog that leave something behind, show the session or run what they are given.
+watched(word) AS (
+  SELECT unnest(string_to_array(btrim(regexp_replace($$
+binary_upgrade_add_sub_rel_state binary_upgrade_create_empty_extension
+binary_upgrade_logical_slot_has_caught_up binary_upgrade_replorigin_advance binary_upgrade_set_missing_value
+binary_upgrade_set_next_array_pg_type_oid binary_upgrade_set_next_heap_pg_class_oid
+binary_upgrade_set_next_heap_relfilenode binary_upgrade_set_next_index_pg_class_oid
+binary_upgrade_set_next_index_relfilenode binary_upgrade_set_next_multirange_array_pg_type_oid
+binary_upgrade_set_next_multirange_pg_type_oid binary_upgrade_set_next_pg_authid_oid
+binary_upgrade_set_next_pg_enum_oid binary_upgrade_set_next_pg_tablespace_oid
+binary_upgrade_set_next_pg_type_oid binary_upgrade_set_next_toast_pg_class_oid
+binary_upgrade_set_next_toast_relfilenode binary_upgrade_set_record_init_privs brin_summarize_new_values
+brin_summarize_range currval cursor_to_xml cursor_to_xmlschema database_to_xml database_to_xml_and_xmlschema
+database_to_xmlschema domain_in domain_recv gin_clean_pending_list inet_client_addr inet_client_port
+inet_server_addr inet_server_port lastval lo_close lo_creat lo_lseek lo_lseek64 lo_open lo_tell lo_tell64
+lo_truncate lo_truncate64 loread lowrite pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock
+pg_advisory_unlock_all pg_advisory_unlock_shared pg_backend_pid pg_backup_start pg_backup_start_time
+pg_backup_stop pg_cancel_backend pg_copy_logical_replication_slot pg_copy_physical_replication_slot
+pg_create_logical_replication_slot pg_create_physical_replication_slot pg_create_restore_point
+pg_extension_config_dump pg_import_system_collations pg_is_in_backup pg_log_backend_memory_contexts
+pg_logical_slot_get_binary_changes pg_logical_slot_get_changes pg_logical_slot_peek_binary_changes
+pg_logical_slot_peek_changes pg_my_temp_schema pg_promote pg_reload_conf pg_replication_origin_session_reset
+pg_replication_origin_session_setup pg_replication_origin_xact_reset pg_replication_origin_xact_setup
+pg_replication_slot_advance pg_rotate_logfile pg_rotate_logfile_old pg_start_backup pg_stat_clear_snapshot
+pg_stat_force_next_flush pg_stat_get_backend_idset pg_stop_backup pg_stop_making_pinned_objects pg_switch_wal
+pg_sync_replication_slots pg_terminate_backend pg_try_advisory_lock pg_try_advisory_lock_shared
+pg_wal_replay_pause pg_wal_replay_resume query_to_xml query_to_xml_and_xmlschema query_to_xmlschema
+schema_to_xml schema_to_xml_and_xmlschema schema_to_xmlschema set_config setseed table_to_xml
+table_to_xml_and_xmlschema table_to_xmlschema ts_rewrite ts_stat
+$$, $$[[:space:]]+$$, ' ', 'g')), ' '))
+),
+draws(word) AS (VALUES ('nextval'), ('setval')),
+-- Commands in the body of a function, by their words. DDL is among them because it makes this census stale.
+commands(word) AS (
+  SELECT unnest(string_to_array('alter analyse analyze cascade cluster create deallocate discard drop execute hold import listen load pg_settings pg_temp prepare reassign reindex reset temp temporary unlisten', ' '))
+),
+-- Extensions whose C code is believed to keep to itself, and functions of theirs that do not. Not here: what runs
+-- code by the name of a table or an index (amcheck), keeps connections (dblink) or settings of its own (hll).
+believed(extension) AS (
+  SELECT unnest(string_to_array('bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance fuzzystrmatch hstore insert_username intagg intarray ip4r isn lo ltree moddatetime pageinspect pg_buffercache pg_freespacemap pg_prewarm pg_stat_statements pg_surgery pg_trgm pg_uuidv7 pg_visibility pg_walinspect pgaudit pgcrypto pgrowlocks pgstattuple plpgsql postgis postgis_sfcgal seg tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp vector xml2', ' '))
+),
+except_for(word) AS (
+  SELECT unnest(string_to_array('checkauthtrigger connectby crosstab crosstab2 crosstab3 crosstab4 crosstabn isn_weak set_limit xpath_table', ' '))
+),
+hidden(namespace) AS MATERIALIZED (
+  SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
+),
+fn AS MATERIALIZED (
+  SELECT p.oid, 'f' || p.oid AS node, p.proname::text COLLATE "C" AS name, p.pronamespace AS namespace, l.lanname AS language, p.prokind AS kind,
+         p.prosqlbody::text COLLATE "C" AS tree, p.proargdefaults::text COLLATE "C" AS arguments,
+         CASE WHEN l.lanname IN ('sql', 'plpgsql') THEN lower(p.prosrc COLLATE "C") END AS body,
+         x.extname IS NOT NULL AS is_believed
+  FROM pg_proc p
+  JOIN pg_language l ON l.oid = p.prolang
+  LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass
+  LEFT JOIN pg_extension x ON x.oid = d.refobjid AND x.extname::text IN (SELECT extension FROM believed)
+  WHERE p.oid >= 16384
+),
+rel AS MATERIALIZED (
+  SELECT c.oid, 'r' || c.oid AS node, c.relname::text COLLATE "C" AS name, c.relnamespace AS namespace, c.relkind AS kind, c.relispartition AS is_partition
+  FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+),
+typ AS MATERIALIZED (
+  SELECT t.oid, 't' || t.oid AS node, t.typname::text COLLATE "C" AS name, t.typnamespace AS namespace, t.typrelid AS relation, t.typdefaultbin::text COLLATE "C" AS tree
+  FROM pg_type t WHERE t.oid >= 16384
+),
+named AS MATERIALIZED (
+  SELECT node, name FROM fn WHERE namespace NOT IN (SELECT namespace FROM hidden)
+  UNION ALL
+  SELECT node, name FROM rel WHERE namespace NOT IN (SELECT namespace FROM hidden) AND kind <> 'c'
+  UNION ALL
+  SELECT node, name FROM typ WHERE namespace NOT IN (SELECT namespace FROM hidden)
+),
+-- Bodies without comments and strings where those can be told with certainty (no escapes, no dollar quotes, no
+-- nested comments); else a barrier ends each line with
+-- `--` in it, so that nothing reaches over it.
+cleaned AS MATERIALIZED (
+  SELECT node, CASE WHEN body ~ $$\\'|[$]([^0-9[:space:]$][^[:space:]$]*)?[$]|/[*].*/[*]$$
+      THEN regexp_replace(body, $$--[^\n\r]*$$, $$\&;$$, 'g')
+      WHEN strpos(body, '"') = 0 THEN regexp_replace(body, $$'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, ' ', 'g')
+      ELSE regexp_replace(body, $$("[^"]*")|'[^']*'|--[^\n\r]*|/[*]([^*]|[*]+[^*/])*[*]+/$$, $$ \1 $$, 'g')
+    END AS body
+  FROM fn WHERE body <> ''
+),
+-- The first of a name's words stands for it.
+term AS MATERIALIZED (
+  SELECT coalesce(substring(lower(name) FROM '[a-z0-9_]+'), '') AS word, node AS target FROM named
+  UNION ALL SELECT word, '!bad' FROM watched
+  UNION ALL SELECT word, '!bad' FROM commands
+  UNION ALL SELECT word, '!draws' FROM draws
+  UNION ALL SELECT word, '!insert' FROM unnest(ARRAY['insert', 'merge', 'copy', 'default']) AS word
+  UNION ALL SELECT word, '!write' FROM unnest(ARRAY['update', 'delete', 'truncate']) AS word
+),
+mention AS MATERIALIZED (
+  SELECT DISTINCT w.node, t.target
+  FROM (SELECT node, unnest(regexp_split_to_array(body, '[^a-z0-9_]+')) COLLATE "C" AS word FROM cleaned) w
+  JOIN term t ON t.word = w.word
+),
+-- How much a function of that body may do: 0 reads, 1 changes rows, 2 makes rows.
+reach_of AS MATERIALIZED (
+  SELECT node, max(CASE target WHEN '!insert' THEN 2 WHEN '!write' THEN 1 ELSE 0 END) AS cap FROM mention GROUP BY node
+  UNION ALL
+  SELECT node, CASE WHEN tree ~ ':commandType [35] ' THEN 2 WHEN tree ~ ':commandType [24] ' THEN 1 ELSE 0 END FROM fn WHERE tree IS NOT NULL
+),
+depend AS MATERIALIZED (
+  SELECT classid, objid, refclassid, refobjid,
+         CASE refclassid WHEN 'pg_proc'::regclass THEN 'f' WHEN 'pg_class'::regclass THEN 'r' ELSE 't' END || refobjid AS target
+  FROM pg_depend
+  WHERE refobjid >= 16384 AND objid >= 16384 AND deptype IN ('n', 'a', 'i')
+    AND refclassid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_type'::regclass)
+),
+default_of AS MATERIALIZED (
+  SELECT d.oid, 'r' || d.adrelid AS node, d.adbin::text COLLATE "C" AS tree, CASE a.attgenerated WHEN '' THEN 2 WHEN 's' THEN 1 ELSE 0 END AS level
+  FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+),
+check_of AS MATERIALIZED (
+  SELECT oid, CASE WHEN contypid <> 0 THEN 't' || contypid ELSE 'r' || conrelid END AS node, conbin::text COLLATE "C" AS tree
+  FROM pg_constraint WHERE contype = 'c' AND oid >= 16384
+),
+-- Expressions, and at which level using their owner evaluates them.
+tree AS MATERIALIZED (
+  SELECT 'q' || oid AS node, 0 AS level, concat(ev_action::text, ' ', ev_qual::text) COLLATE "C" AS tree FROM pg_rewrite WHERE oid >= 16384
+  UNION ALL SELECT node, level, tree FROM default_of
+  UNION ALL SELECT node, 0, tree FROM check_of
+  UNION ALL SELECT 'r' || indrelid, 0, concat(indexprs::text, ' ', indpred::text) FROM pg_index WHERE indexrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+  UNION ALL SELECT 'r' || polrelid, 0, concat(polqual::text, ' ', polwithcheck::text) FROM pg_policy
+  UNION ALL SELECT 'r' || tgrelid, 1, tgqual::text FROM pg_trigger WHERE tgqual IS NOT NULL
+  UNION ALL SELECT node, 0, concat(tree, ' ', arguments) FROM fn WHERE tree IS NOT NULL OR arguments IS NOT NULL
+  UNION ALL SELECT node, 0, tree FROM typ WHERE tree IS NOT NULL
+  UNION ALL SELECT 'r' || stxrelid, 0, stxexprs::text FROM pg_statistic_ext WHERE stxexprs IS NOT NULL
+  UNION ALL SELECT 'r' || partrelid, 0, partexprs::text FROM pg_partitioned_table WHERE partexprs IS NOT NULL
+),
+pattern AS MATERIALIZED (
+  SELECT (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM watched)) AS bad,
+         (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM draws)) AS draws,
+         (SELECT ':relid ' || oid || ' ' FROM pg_class WHERE relname = 'pg_settings' AND relnamespace = 'pg_catalog'::regnamespace) AS settings
+),
+-- What an object does by itself. Levels: 0 whenever it is used, 1 when rows are changed, 2 when rows are made.
+direct(node, taint, level) AS (
+  SELECT node, 'unproven', 0 FROM fn
+  WHERE kind <> 'a' AND language NOT IN ('sql', 'plpgsql')
+    AND (language NOT IN ('c', 'internal') OR NOT is_believed OR name IN (SELECT word FROM except_for))
+  UNION ALL
+  SELECT node, CASE target WHEN '!bad' THEN 'unproven' ELSE 'sequence' END, 0 FROM mention WHERE target IN ('!bad', '!draws')
+  UNION ALL
+  -- A SET that begins a statement, a DO, and what hides names.
+  SELECT node, 'unproven', 0 FROM cleaned
+  WHERE body ~ $$(^|;|>>|[*]/|\m(begin|then|else|loop))\s*set\M(?!\s+local\s+[a-z])$$
+     OR body ~ $$\mdo\M(?!\s+(nothing|update)\M)|u&\s*"|pg_(toast_)?temp_$$
+  UNION ALL
+  SELECT t.node, 'unproven', t.level FROM tree t, pattern WHERE t.tree ~ bad
+  UNION ALL
+  SELECT t.node, 'sequence', t.level FROM tree t, pattern WHERE t.tree ~ pattern.draws
+  UNION ALL
+  SELECT t.node, 'unproven', CASE WHEN t.node LIKE 'q%' THEN 1 ELSE 0 END FROM tree t, pattern WHERE t.tree ~ settings
+  UNION ALL
+  SELECT node, 'unproven', 0 FROM rel WHERE kind = 'f'
+  UNION ALL
+  SELECT DISTINCT 'r' || attrelid, 'sequence', 2 FROM pg_attribute WHERE attidentity <> ''
+),
+-- Who reaches whom. What the target does above `cap` does not matter; what `absorbs` does it whenever it is used.
+edge(source, target, level, cap, absorbs) AS MATERIALIZED (
+  SELECT m.node, m.target, 0, r.cap, true FROM mention m JOIN reach_of r ON r.node = m.node WHERE m.target NOT LIKE '!%' AND m.target <> m.node
+  UNION ALL
+  SELECT f.node, d.target, 0, coalesce(r.cap, 0), true FROM depend d JOIN fn f ON f.oid = d.objid LEFT JOIN reach_of r ON r.node = f.node AND f.tree IS NOT NULL
+  WHERE d.classid = 'pg_proc'::regclass
+  UNION ALL
+  SELECT 'r' || ev_class, 'q' || oid, CASE ev_type WHEN '1' THEN 0 WHEN '3' THEN 2 ELSE 1 END, 2, false FROM pg_rewrite WHERE oid >= 16384
+  UNION ALL
+  SELECT 'q' || w.oid, d.target, 0, 2, w.ev_type <> '1' FROM depend d JOIN pg_rewrite w ON w.oid = d.objid
+  WHERE d.classid = 'pg_rewrite'::regclass AND NOT (d.refclassid = 'pg_class'::regclass AND d.refobjid = w.ev_class)
+  UNION ALL
+  -- A row that moves between partitions is made anew.
+  SELECT 'r' || g.tgrelid, 'f' || g.tgfoid, CASE WHEN (g.tgtype & 60) = 4 AND NOT c.is_partition THEN 2 ELSE 1 END, 2, false
+  FROM pg_trigger g JOIN rel c ON c.oid = g.tgrelid WHERE g.tgenabled <> 'D'
+  UNION ALL
+  SELECT o.node, d.target, o.level, 2, false FROM depend d JOIN default_of o ON o.oid = d.objid
+  WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid <> 'pg_class'::regclass
+  UNION ALL
+  SELECT o.node, d.target, 0, 2, false FROM depend d JOIN check_of o ON o.oid = d.objid
+  WHERE d.classid = 'pg_constraint'::regclass AND d.refclassid <> 'pg_class'::regclass
+  UNION ALL
+  SELECT 'r' || confrelid, 'r' || conrelid, 1, CASE WHEN 'd' IN (confdeltype, confupdtype) THEN 2 ELSE 1 END, false
+  FROM pg_constraint WHERE contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
+  UNION ALL
+  SELECT 'r' || i.indrelid, d.target, 0, 2, false FROM depend d JOIN pg_index i ON i.indexrelid = d.objid
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_proc'::regclass
+  UNION ALL
+  SELECT 'r' || p.polrelid, d.target, 0, CASE d.refclassid WHEN 'pg_class'::regclass THEN 0 ELSE 2 END, false FROM depend d JOIN pg_policy p ON p.oid = d.objid
+  WHERE d.classid = 'pg_policy'::regclass AND NOT (d.refclassid = 'pg_class'::regclass AND d.refobjid = p.polrelid)
+  UNION ALL
+  SELECT 'r' || s.stxrelid, d.target, 0, 2, false FROM depend d JOIN pg_statistic_ext s ON s.oid = d.objid
+  WHERE d.classid = 'pg_statistic_ext'::regclass AND d.refclassid = 'pg_proc'::regclass
+  UNION ALL
+  SELECT 'r' || d.objid, d.target, 0, 2, false FROM depend d
+  WHERE d.classid = 'pg_class'::regclass AND d.refclassid <> 'pg_class'::regclass
+  UNION ALL
+  SELECT 't' || d.objid, d.target, 0, 2, false FROM depend d
+  WHERE d.classid = 'pg_type'::regclass AND d.refclassid <> 'pg_class'::regclass
+  UNION ALL
+  SELECT t.node, r.node, 0, 2, false FROM typ t JOIN rel r ON r.oid = t.relation AND r.kind = 'c'
+  UNION ALL
+  SELECT 'r' || inhparent, 'r' || inhrelid, 0, 2, false FROM pg_inherits
+  UNION ALL
+  SELECT 'r' || i.inhrelid, 'r' || i.inhparent, 0, 2, false FROM pg_inherits i JOIN rel c ON c.oid = i.inhrelid AND c.is_partition
+  UNION ALL
+  -- No name in a text shows that one of these is used.
+  SELECT 'everything', d.target, 0, 2, false FROM depend d
+  WHERE d.refclassid = 'pg_proc'::regclass
+    AND d.classid IN ('pg_operator'::regclass, 'pg_cast'::regclass, 'pg_amproc'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass,
+                      'pg_conversion'::regclass, 'pg_ts_parser'::regclass, 'pg_ts_template'::regclass, 'pg_am'::regclass)
+  UNION ALL
+  SELECT 'definitions', 'f' || evtfoid, 0, 2, false FROM pg_event_trigger WHERE evtenabled <> 'D' AND evtevent <> 'login'
+),
+reach(node, taint, level) AS (
+  SELECT node, taint, level FROM direct
+  UNION
+  SELECT e.source, r.taint, CASE WHEN e.absorbs THEN 0 ELSE greatest(e.level, r.level) END
+  FROM reach r JOIN edge e ON e.target = r.node WHERE r.level <= e.cap
+),
+tainted AS MATERIALIZED (
+  SELECT node, taint, min(level) AS level FROM reach GROUP BY node, taint
+),
+line(kind, level, name) AS MATERIALIZED (
+  -- Names in other characters than ASCII are sent as none: they depend on the client's encoding.
+  SELECT DISTINCT kind, level, CASE WHEN name ~ $$[^\x01-\x7f]$$ THEN '' ELSE name END
+  FROM (
+    SELECT t.taint, t.level, n.name FROM tainted t JOIN named n ON n.node = t.node
+    UNION ALL
+    SELECT 'function', 0, n.name FROM named n WHERE n.node LIKE 'f%'
+    UNION ALL
+    SELECT taint, 0, node FROM tainted WHERE node IN ('everything', 'definitions')
+  ) AS found(kind, level, name)
+  LIMIT 50001
+)
+SELECT kind, level::text, name FROM line
+UNION ALL
+SELECT 'end', '0', count(*)::text FROM line

@@ -1,0 +1,224 @@
+//! Tests of the catalog over rows as the server sends them.
+
+use super::*;
+use crate::wire::sql::effects::Marks;
+use crate::wire::sql::functions::{self, Class};
+use crate::wire::sql::{Backslash, Dialect, Statement, statements};
+
+const FUNCTIONS: &str = include_str!("../../wire/sql/functions.txt");
+
+const ROWS: &[(&str, &str, &str)] = &[
+    ("unproven", "0", "leaks"),
+    ("function", "0", "leaks"),
+    ("function", "0", "keeps"),
+    ("function", "0", "draws"),
+    ("sequence", "0", "draws"),
+    ("unproven", "0", "Bad View"),
+    ("unproven", "1", "audited"),
+    ("unproven", "2", "tricky"),
+    ("sequence", "2", "users"),
+    ("sequence", "1", "logged"),
+    ("unproven", "0", "lower"),
+    ("function", "0", "lower"),
+];
+
+fn row(columns: &[&str]) -> Vec<u8> {
+    let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
+    for column in columns {
+        body.extend(i32::try_from(column.len()).unwrap().to_be_bytes());
+        body.extend(column.as_bytes());
+    }
+    body
+}
+
+fn read(rows: &[(&str, &str, &str)], end: usize) -> Option<Catalog> {
+    let mut reader = Reader::default();
+    for (kind, level, name) in rows {
+        reader.row(&row(&[kind, level, name]));
+    }
+    reader.row(&row(&["end", "0", &end.to_string()]));
+    reader.finish()
+}
+
+fn catalog_with(more: &[(&str, &str, &str)]) -> Catalog {
+    let rows = [ROWS, more].concat();
+    read(&rows, rows.len()).unwrap()
+}
+
+fn only(text: &str) -> Statement<'_> {
+    let dialect = Dialect::new(Backslash::Plain, b"UTF8");
+    let found: Vec<_> = statements(text.as_bytes(), dialect).collect();
+    assert_eq!(found.len(), 1, "{text}");
+    found[0]
+}
+
+#[track_caller]
+fn judges(catalog: &Catalog, expected: Verdict, texts: &[&str]) {
+    for text in texts {
+        assert_eq!(catalog.judge(&only(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn proof_of_queries_is_by_the_names_in_them() {
+    let catalog = catalog_with(&[]);
+    judges(
+        &catalog,
+        Verdict::Clean,
+        &[
+            "select 1",
+            "SELECT upper(name) FROM users WHERE id = $1 FOR UPDATE",
+            "select * from users for no key update",
+            "update users set name = $1 where id = $2",
+            "delete from users",
+            "select * from audited for update",
+            "select keeps(1), s.keeps(2)",
+            "update tricky set a = 1",
+            "select * from \"bad view\"",
+            "copy users to stdout",
+            "truncate users",
+            "begin",
+            "commit",
+            "lock table audited",
+            "create table x as select 1 as a",
+            "explain select 1",
+            "fetch 10 from c",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "select leaks()",
+            "select LEAKS (1)",
+            "select \"leaks\"()",
+            "select (t).leaks from t",
+            "select * from \"Bad View\"",
+            "select * from x.\"Bad View\"",
+            "update audited set a = 1",
+            "with x as (update audited set a = 1 returning a) select * from x",
+            "with x as (with y as (select 1) update audited set a = 1) select 1",
+            "with x as (with y as (select substring(a for 1)) update audited set a = 1) select 1",
+            "insert into tricky values (1)",
+            "update tricky set a = default",
+            "merge into tricky using x on true when matched then update set a = 1",
+            "select lower('A')",
+            "select unknown_function(1)",
+            "update pg_settings set setting = 1",
+            "prepare p as select 1",
+            "execute p",
+            "do $$ begin end $$",
+            "truncate users cascade",
+            "analyze",
+            "select query_to_xml('select 1', true, true, '')",
+            "explain analyze update audited set a = 1",
+        ],
+    );
+}
+
+#[test]
+fn proof_allows_for_values_of_sequences() {
+    judges(
+        &catalog_with(&[]),
+        Verdict::Sequence,
+        &[
+            "insert into users (name) values ($1) returning id",
+            "copy users from stdin",
+            "with x as (insert into users default values) select 1",
+            "merge into users using x on true when not matched then insert values (1)",
+            "update logged set a = 1",
+            "select draws()",
+            "call draws()",
+            "select nextval('s')",
+            "alter table users add column x serial",
+        ],
+    );
+}
+
+#[test]
+fn proof_asks_for_the_name_as_the_server_reads_it() {
+    let catalog = catalog_with(&[]);
+    let long = "x".repeat(64);
+    judges(&catalog, Verdict::Unproven, &[&format!("select {long}")]);
+    judges(&catalog, Verdict::Clean, &["select größe from \"größe\""]);
+    let catalog = catalog_with(&[("unproven", "2", ""), ("function", "0", "")]);
+    judges(&catalog, Verdict::Unproven, &["select größe()"]);
+    judges(&catalog, Verdict::Clean, &["select größe"]);
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "insert into größe values (1)",
+            "insert into \"größe\" values (1)",
+        ],
+    );
+}
+
+#[test]
+fn proof_of_everything_and_of_definitions() {
+    let catalog = catalog_with(&[("unproven", "0", "everything")]);
+    judges(&catalog, Verdict::Unproven, &["select 1"]);
+    judges(&catalog, Verdict::Clean, &["begin", "set a.b = 1"]);
+    let catalog = catalog_with(&[("sequence", "0", "everything")]);
+    judges(&catalog, Verdict::Sequence, &["select 1"]);
+    let catalog = catalog_with(&[("unproven", "0", "definitions")]);
+    judges(&catalog, Verdict::Clean, &["select 1"]);
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "create table x (a int)",
+            "comment on table x is 'y'",
+            "grant select on x to y",
+            "select 1 as a into x",
+            "drop table x",
+        ],
+    );
+}
+
+#[test]
+fn proof_needs_a_census_that_was_read_to_its_end() {
+    assert!(read(ROWS, ROWS.len()).is_some());
+    assert!(read(ROWS, ROWS.len() + 1).is_none());
+    assert!(read(&[("unproven", "7", "a")], 1).is_none());
+    assert!(read(&[("other", "0", "a")], 1).is_none());
+    assert!(Reader::default().finish().is_none());
+    for body in [
+        &b""[..],
+        b"\0\x03",
+        b"\0\x03\xff\xff\xff\xff",
+        &row(&["end", "0"]),
+    ] {
+        let mut reader = Reader::default();
+        reader.row(&row(&["end", "0", "0"]));
+        reader.row(body);
+        assert!(reader.finish().is_none());
+    }
+}
+
+/// The list in the census is the one of `wire::sql`.
+#[test]
+fn proof_watches_the_functions_that_the_reader_of_sql_watches() {
+    let census = str::from_utf8(census()).unwrap();
+    let (_, after) = census.split_once("watched(word) AS").unwrap();
+    let list = after.split("$$").nth(1).unwrap();
+    let watched: Vec<_> = list.split_whitespace().collect();
+    let harmless = [
+        Marks::NOTIFY,
+        Marks::ADVISORY_XACT,
+        Marks::XACT_ID,
+        Marks::READS_SESSION,
+        // Another taint.
+        Marks::SEQUENCE_SET,
+    ];
+    let names = FUNCTIONS.lines().filter(|line| !line.starts_with('#'));
+    let expected: Vec<_> = names
+        .map(|line| line.split(' ').next().unwrap())
+        .filter(|name| match functions::class(name.as_bytes()).unwrap() {
+            Class::Pure => false,
+            Class::Marked(marks) => !harmless.contains(&marks),
+            Class::Opaque(_) => true,
+        })
+        .collect();
+    assert_eq!(watched, expected);
+}
