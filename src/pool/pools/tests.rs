@@ -16,7 +16,7 @@ use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
 use crate::config::values::{UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
 use crate::pool::books::PoolNumber;
-use crate::pool::{Caps, OpenerPlan, keep};
+use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
 use crate::wire::startup::{self, First};
 
 const LONG: Duration = Duration::from_secs(20);
