@@ -28,6 +28,7 @@ use super::accounts::Key;
 use super::plan::{PoolPlan, Want};
 
 mod fairness;
+mod openers;
 mod pump;
 mod shelf;
 mod upkeep;
@@ -339,109 +340,6 @@ impl<C: Item> Books<C> {
             return false;
         };
         self.close_idle(pool, Reason::Evicted, |idle| idle.item.id() == id, out) > 0
-    }
-
-    /// An opener has to wait for a slot.
-    pub(crate) fn opener_queued(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        self.shift(pool, |tally| tally.queued += 1);
-        self.pump(pool, now, out);
-    }
-
-    /// It has got it.
-    pub(crate) fn opener_admitted(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        self.shift(pool, |tally| tally.queued = tally.queued.saturating_sub(1));
-        self.pump(pool, now, out);
-    }
-
-    /// Whether an opener that waits for a slot may go home, and does.
-    pub(crate) fn may_withdraw(
-        &mut self,
-        pool: PoolNumber,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
-            return true;
-        };
-        let tally = shelf.tally;
-        let needless = tally.queued > 0 && (self.closed || tally.queued > tally.starved());
-        if needless {
-            self.shift(pool, |tally| {
-                tally.queued -= 1;
-                tally.opening -= 1;
-            });
-            self.pump(pool, now, out);
-        }
-        needless
-    }
-
-    /// An opener is no more, and nothing came of it; it had its slot. The next try
-    /// waits as after a failure, or whatever ended this one would end it at once.
-    pub(crate) fn opener_gone(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        self.shift(pool, |tally| tally.opening -= 1);
-        self.back_off(pool, now);
-        self.pump(pool, now, out);
-        self.forget(pool);
-    }
-
-    /// An opener was refused, as all others will be: the proxy is going down.
-    pub(crate) fn opener_refused(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        self.shift(pool, |tally| tally.opening -= 1);
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
-            shelf.can_open = false;
-        }
-        self.pump(pool, now, out);
-        self.forget(pool);
-    }
-
-    /// An opener has succeeded.
-    pub(crate) fn opened(
-        &mut self,
-        (pool, item): (PoolNumber, C),
-        now: Instant,
-        out: &mut Effects<C>,
-    ) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
-            (shelf.failures, shelf.retry_at) = (0, None);
-        }
-        self.shift(pool, |tally| tally.opening -= 1);
-        let reason = self.reason_to_close(pool, &item, now);
-        self.place(pool, item, (now, reason), out);
-        self.pump(pool, now, out);
-    }
-
-    /// An opener has failed; its connection, if there was one, is closing: what it
-    /// counted for is given back by [`Books::closed`]. If it is no use to try again
-    /// and nothing else can serve them, all who wait have failed with it. Returns
-    /// when the next attempt may be made.
-    pub(crate) fn open_failed(
-        &mut self,
-        pool: PoolNumber,
-        may_pass: bool,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) -> Instant {
-        self.shift(pool, |tally| {
-            tally.opening -= 1;
-            tally.closing += 1;
-        });
-        let retry_at = self.back_off(pool, now);
-        let tally = self.tally(pool);
-        if tally.lent + tally.idle == 0 && !may_pass {
-            self.fail_waiters(pool, (Failure::Login, now), out);
-        }
-        retry_at
-    }
-
-    fn back_off(&mut self, pool: PoolNumber, now: Instant) -> Instant {
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
-            return now;
-        };
-        let longest = self
-            .groups
-            .get(&shelf.group)
-            .map_or_else(Default::default, |group| group.plan.login_retry);
-        shelf.back_off(longest, now)
     }
 
     /// A client closes the connection that it had.

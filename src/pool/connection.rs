@@ -128,9 +128,9 @@ impl Connection {
         timeout(HEARING, self.hear()).await.map_err(|_| Stale)?
     }
 
-    /// Whether the server has closed it, as far as the kernel knows.
-    pub(super) fn has_ended(&self) -> bool {
-        self.stream.socket().glance() == Glance::Ended
+    /// What the kernel knows of the server: nothing new, news, or that it has closed.
+    pub(super) fn glance(&self) -> Glance {
+        self.stream.socket().glance()
     }
 
     async fn hear(&mut self) -> Result<(), Stale> {

@@ -1,16 +1,24 @@
 //! What pools do by the clock, and what others' need makes them do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::books::Reason;
+use super::closing::UpstreamState;
+use super::connection::Connection;
+use super::lease::Lease;
 use super::pools::Pools;
 use crate::metrics::PoolFigures;
+use crate::net::Glance;
 
 /// How often the pools are looked over.
 const ROUND: Duration = Duration::from_secs(1);
+/// No client has this number.
+const NOBODY: u64 = u64::MAX;
 
 /// Looks after the pools until `stop`: closes what is old, unused or dead, keeps
 /// the connections that plans ask for, and makes room when somebody waits at the cap.
@@ -42,10 +50,29 @@ impl Pools {
 
     pub(super) fn look_over(&self) {
         self.retire_unused();
-        self.act(|room, out| {
-            let is_dead = |connection: &Box<_>| has_ended(connection);
-            room.books.reap(Instant::now(), is_dead, out);
+        let speaking = self.act(|room, out| {
+            let is_dead = |connection: &Connection| connection.glance() == Glance::Ended;
+            let now = Instant::now();
+            room.books.reap(now, |connection| is_dead(connection), out);
+            let speaks = |connection: &Connection| connection.glance() == Glance::Bytes;
+            let speaking = room.books.inspect(|connection| speaks(connection));
+            let speaking = speaking.into_iter();
+            speaking
+                .filter_map(|(pool, connection)| {
+                    let pool = room.by_number.get(&pool)?;
+                    Some(Lease::new(connection, Arc::clone(pool), NOBODY))
+                })
+                .collect::<Vec<_>>()
         });
+        // Most servers say why before they close: it is heard, and the place is free.
+        for mut lease in speaking {
+            self.spawn(async move {
+                match lease.freshen().await {
+                    Ok(()) => lease.check_in(),
+                    Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+                }
+            });
+        }
     }
 
     /// Sets the gauges; those of pools that are gone to zero, once.
@@ -73,8 +100,4 @@ impl Pools {
             known.insert(label);
         }
     }
-}
-
-fn has_ended(connection: &super::connection::Connection) -> bool {
-    connection.has_ended()
 }

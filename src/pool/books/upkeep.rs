@@ -40,6 +40,30 @@ impl<C: Item> Books<C> {
         }
     }
 
+    /// Takes idle connections off the shelf to be looked at; they come back by
+    /// [`Books::check_in`] or [`Books::closing`].
+    pub(crate) fn inspect(&mut self, which: impl Fn(&C) -> bool) -> Vec<(PoolNumber, C)> {
+        let mut taken = Vec::new();
+        let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
+        for pool in pools {
+            let Some(shelf) = self.shelves.get_mut(&pool) else {
+                continue;
+            };
+            let some: Vec<_> = shelf
+                .idle
+                .extract_if(.., |idle| which(&idle.item))
+                .collect();
+            for idle in some {
+                self.shift(pool, |tally| {
+                    tally.idle -= 1;
+                    tally.lent += 1;
+                });
+                taken.push((pool, idle.item));
+            }
+        }
+        taken
+    }
+
     /// Closes what nobody has needed for `server_idle_timeout`, down to `min_size`.
     fn trim(
         &mut self,

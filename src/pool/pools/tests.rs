@@ -16,7 +16,7 @@ use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
 use crate::config::values::{UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
 use crate::pool::books::PoolNumber;
-use crate::pool::{Caps, OpenerPlan, keep};
+use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
 use crate::wire::startup::{self, First};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -38,6 +38,7 @@ enum News {
     #[default]
     Nothing,
     Say(Bytes),
+    Farewell(Bytes),
     Close,
 }
 
@@ -105,6 +106,10 @@ impl Server {
                     match said {
                         News::Nothing => {}
                         News::Say(bytes) => drop(stream.write_all(&bytes).await),
+                        News::Farewell(bytes) => {
+                            let _ = stream.write_all(&bytes).await;
+                            return stream;
+                        }
                         News::Close => return stream,
                     }
                 }
@@ -388,6 +393,36 @@ async fn connections_that_the_server_has_closed_are_replaced() {
     let mut lease = lease(&pool, 3).await.unwrap();
     use_it(&mut lease).await;
     assert_eq!(stand.logins(), 3);
+}
+
+#[tokio::test]
+async fn the_places_of_connections_that_the_server_has_ended_are_given_back() {
+    let stand = Stand::new(2);
+    let pool = stand.pool("d", 2);
+    lease(&pool, 1).await.unwrap().check_in();
+    let farewell = News::Farewell(error("57P01"));
+    stand.server.news.send_replace(farewell);
+    while stand.pools.inner.gatekeeper.snapshot().in_use > 0 {
+        stand.pools.look_over();
+        tokio::task::yield_now().await;
+    }
+    let notice = frame(b'N', b"SNOTICE\0\0");
+    let second = lease(&pool, 1).await.unwrap();
+    let connection = second.id();
+    second.check_in();
+    stand.server.news.send_replace(News::Say(notice));
+    let idle = || {
+        let room = stand.pools.inner.room.lock();
+        let tally = room.books.tally(pool.number);
+        (tally.idle, tally.lent)
+    };
+    let mut inspected = false;
+    while !inspected || idle() != (1, 0) {
+        stand.pools.look_over();
+        inspected |= idle() == (0, 1);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lease(&pool, 1).await.unwrap().id(), connection);
 }
 
 #[tokio::test]

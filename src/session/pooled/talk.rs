@@ -442,7 +442,12 @@ impl<'a> Talk<'a> {
         }
         match &mut self.errand {
             Errand::Check(reader) => reader.on_backend(frame),
-            Errand::Census(_, reader) => reader.on_backend(frame),
+            Errand::Census(_, reader) if frame.tag == backend::DATA_ROW => {
+                // One that is streamed cannot be read.
+                let whole = frame.body.len() == frame.len;
+                reader.row(if whole { frame.body } else { &[] });
+            }
+            Errand::Census(..) => {}
             Errand::Rollback | Errand::None => {}
         }
     }

@@ -1,0 +1,294 @@
+//! What clients ask of one pool: to wait for a connection, to give it back, to bring one.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Introduction, Outcome, Pool, Pools};
+use crate::pool::accounts::Key;
+use crate::pool::books::{Answer, Reason, Ticket};
+use crate::pool::closing::{Closing, UpstreamState};
+use crate::pool::connection::Connection;
+use crate::pool::lease::{Lease, LeaseError};
+use crate::pool::plan::{PoolId, Want};
+use crate::upstream::Opened;
+use crate::wire::startup::CancelKey;
+
+/// A place in the queue, left on drop.
+struct Waiting<'a> {
+    pool: &'a Arc<Pool>,
+    ticket: Ticket,
+    mailbox: oneshot::Receiver<Outcome>,
+    over: bool,
+}
+
+impl Pool {
+    pub(in crate::pool) const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    pub(crate) const fn id(&self) -> &PoolId {
+        &self.id
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::new(Arc::clone(&self.id.user), Arc::clone(&self.id.database))
+    }
+
+    /// How metrics and logs call it.
+    pub(crate) fn label(&self) -> String {
+        format!("{}/{}", self.id.database, self.id.user)
+    }
+
+    /// Whether the proxy can make connections itself.
+    pub(crate) const fn can_open(&self) -> bool {
+        self.opener.is_some()
+    }
+
+    /// Waits for a connection until `deadline`, in line with the other clients of this
+    /// pool. Which one it gets is told in `books`; whether it has another client's
+    /// state on it, by its `owner`, which is for the caller to update. Dropping the
+    /// future at any point leaves nothing behind.
+    ///
+    /// # Errors
+    /// See [`LeaseError`]. While the upstream is away or on its way up, the wait goes
+    /// on; what it refuses for good fails at once, unless other connections of the
+    /// pool are there to wait for.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
+        loop {
+            let client = want.client;
+            let connection = self.obtain(want.clone(), deadline).await?;
+            let mut lease = Lease::new(connection, Arc::clone(self), client);
+            match lease.freshen().await {
+                Ok(()) => return Ok(lease),
+                Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+            }
+        }
+    }
+
+    /// What a client is told at its login, where it needs no login of its own: from
+    /// a connection which is that client's for now if it was nobody's.
+    ///
+    /// # Errors
+    /// See [`LeaseError`].
+    pub(crate) async fn introduce(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Introduction, LeaseError> {
+        let client = want.client;
+        let mut lease = self.lease(want, deadline).await?;
+        let connection = &mut *lease;
+        if connection.is_pristine() {
+            connection.owner = Some(client);
+        }
+        let introduction = Introduction {
+            connection: connection.id(),
+            pid: connection.key.key().map_or(0, CancelKey::pid),
+            parameters: connection.base.clone(),
+        };
+        lease.check_in();
+        Ok(introduction)
+    }
+
+    async fn obtain(
+        self: &Arc<Self>,
+        want: Want,
+        deadline: Instant,
+    ) -> Result<Box<Connection>, LeaseError> {
+        let began = Instant::now();
+        let mut waiting = match self.ask(want, began)? {
+            Ok(connection) => return Ok(connection),
+            Err(waiting) => waiting,
+        };
+        let metrics = self.pools.inner.upstream.metrics();
+        let _counted = metrics.waiting();
+        let reserve = (self.plan.reserve_size > 0).then(|| began + self.plan.reserve_timeout);
+        if let Some(at) = reserve.filter(|at| *at < deadline)
+            && let Ok(outcome) = timeout_at(at, &mut waiting.mailbox).await
+        {
+            metrics.waited(began.elapsed());
+            return waiting.settle(outcome.ok());
+        } else if reserve.is_some() {
+            self.look_again();
+        }
+        let outcome = timeout_at(deadline, &mut waiting.mailbox).await;
+        metrics.waited(began.elapsed());
+        match outcome {
+            Ok(outcome) => waiting.settle(outcome.ok()),
+            Err(_elapsed) => waiting.give_up(began),
+        }
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        want: Want,
+        now: Instant,
+    ) -> Result<Result<Box<Connection>, Waiting<'_>>, LeaseError> {
+        let (mut out, mut jobs) = (Vec::new(), Vec::new());
+        let answer = {
+            let mut room = self.pools.inner.room.lock();
+            let answer = match room.books.lease(self.number, want, now, &mut out) {
+                Answer::Taken(connection) => Ok(Ok(connection)),
+                Answer::Failed(failure) => Err(failure.into()),
+                Answer::Queued(ticket) => {
+                    let (sender, mailbox) = oneshot::channel();
+                    room.mailboxes.insert(ticket, sender);
+                    Ok(Err(Waiting {
+                        pool: self,
+                        ticket,
+                        mailbox,
+                        over: false,
+                    }))
+                }
+            };
+            room.dispatch(out, &mut jobs);
+            answer
+        };
+        self.pools.perform(jobs);
+        answer
+    }
+
+    /// The clock may allow what it did not before.
+    pub(in crate::pool) fn look_again(&self) {
+        let pool = self.number;
+        self.pools
+            .act(|room, out| room.books.pump(pool, Instant::now(), out));
+    }
+
+    /// A connection that the client's own login has opened joins, and is that client's
+    /// for now. Without room in the pool it is closed.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        client: u64,
+        opened: Opened,
+        closing: Closing,
+    ) -> Option<Lease> {
+        let pool = self.number;
+        let id = self.pools.next_connection();
+        let connection = match Connection::new(
+            (id, pool),
+            opened,
+            closing,
+            self.plan.max_prepared_statements,
+        ) {
+            Ok(connection) => connection,
+            Err(parts) => {
+                let (closing, stream) = *parts;
+                self.pools.spawn(closing.close(stream));
+                return None;
+            }
+        };
+        if self.pools.act(|room, out| room.books.adopt(pool, out)) {
+            self.pools
+                .inner
+                .upstream
+                .metrics()
+                .pool_opened(&self.label());
+            return Some(Lease::new(connection, Arc::clone(self), client));
+        }
+        let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
+        self.pools.spawn(closing.close(stream));
+        None
+    }
+
+    pub(in crate::pool) fn check_in(&self, connection: Box<Connection>, held: bool) {
+        let rivals = self.pools.rivals();
+        let (pool, id) = (connection.pool, connection.id);
+        self.pools.act(|room, out| {
+            if held {
+                room.holders.remove(&id);
+            }
+            let now = Instant::now();
+            room.books.check_in((pool, connection), now, &rivals, out);
+        });
+        if held {
+            self.pools.gone();
+        }
+    }
+
+    pub(in crate::pool) fn close(
+        &self,
+        (connection, held): (Box<Connection>, bool),
+        state: UpstreamState,
+        reason: Reason,
+    ) {
+        let (pool, id) = (connection.pool, connection.id);
+        self.pools.count_closed(pool, reason);
+        self.pools.act(|room, out| {
+            if held {
+                room.holders.remove(&id);
+            }
+            room.books.closing(pool, id, Instant::now(), out);
+        });
+        let (closing, stream) = connection.into_closing(state);
+        self.pools.see_off(pool, closing, stream);
+    }
+}
+
+impl Waiting<'_> {
+    /// What came, `None` if the mailbox was dropped.
+    fn settle(&mut self, outcome: Option<Outcome>) -> Result<Box<Connection>, LeaseError> {
+        self.over = true;
+        match outcome {
+            // A login that failed is what stands behind it, if there was one.
+            Some(Err(LeaseError::NoWay)) => Err(self
+                .pool
+                .last_error
+                .lock()
+                .clone()
+                .unwrap_or(LeaseError::NoWay)),
+            Some(outcome) => outcome,
+            None => Err(LeaseError::Closed),
+        }
+    }
+
+    /// The time is over. If a connection came at this very moment, it counts.
+    fn give_up(&mut self, began: Instant) -> Result<Box<Connection>, LeaseError> {
+        if let Some(outcome) = self.leave() {
+            return self.settle(Some(outcome));
+        }
+        let failed = self.pool.last_error.lock().clone();
+        Err(failed.unwrap_or_else(|| LeaseError::TimedOut {
+            waited: began.elapsed(),
+            tally: self
+                .pool
+                .pools
+                .inner
+                .room
+                .lock()
+                .books
+                .tally(self.pool.number),
+        }))
+    }
+
+    /// Gives the place up; what had come already is handed back instead.
+    fn leave(&mut self) -> Option<Outcome> {
+        self.over = true;
+        let (pool, ticket) = (self.pool.number, self.ticket);
+        let waited = self.pool.pools.act(|room, out| {
+            room.mailboxes.remove(&ticket);
+            room.books.leave(pool, ticket, Instant::now(), out)
+        });
+        match waited {
+            true => None,
+            false => self.mailbox.try_recv().ok(),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        if let Some(Ok(connection)) = self.leave() {
+            self.pool.check_in(connection, false);
+        }
+    }
+}
