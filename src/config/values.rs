@@ -11,10 +11,6 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "resolved and checked; served by the pools later")
-)]
 mod pooling;
 
 pub(crate) use pooling::{Overrides, Pool, PoolPlan, Pooling, Rules, Timeouts, unless_zero};
@@ -34,12 +30,12 @@ pub(crate) struct Config {
     pub(crate) users: BTreeMap<String, Arc<User>>,
     /// Database names that clients ask for, mapped to what the upstream is asked for.
     pub(crate) databases: BTreeMap<String, Database>,
-    pub(crate) pools: Vec<Pool>,
-    /// Which pool a client uses, and what applies there.
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "resolved and checked; served by the pools later")
+        expect(dead_code, reason = "for the console; `pooling` is made from it")
     )]
+    pub(crate) pools: Vec<Pool>,
+    /// Which pool a client uses, and what applies there.
     pub(crate) pooling: Arc<Pooling>,
     pub(crate) admin: Admin,
     pub(crate) log: Log,

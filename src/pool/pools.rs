@@ -328,6 +328,13 @@ impl Pools {
     fn count_closed(&self, pool: PoolNumber, reason: Reason) {
         let room = self.inner.room.lock();
         if let Some(pool) = room.by_number.get(&pool) {
+            let generation = pool.id.generation;
+            tracing::debug!(
+                pool = pool.label(),
+                generation,
+                reason = reason.label(),
+                "connection leaves its pool"
+            );
             let metrics = self.inner.upstream.metrics();
             metrics.pool_closed(&pool.label(), reason.label());
         }

@@ -3,7 +3,6 @@
 
 mod close;
 mod commit;
-#[allow(dead_code, reason = "transaction pooling is being built")]
 mod flow;
 mod handle;
 mod login;
@@ -30,7 +29,7 @@ use crate::upstream::Upstream;
 
 pub(crate) use handle::Order;
 pub(crate) use pooled::Library;
-pub(crate) use registry::{CancelTarget, Entry, Registry};
+pub(crate) use registry::{Entry, Registry};
 
 use handle::Activity;
 use login::{LoginFailure, Plan, Taken, log_client_in};

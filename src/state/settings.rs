@@ -200,6 +200,11 @@ impl Settings {
         self.changed.is_none()
     }
 
+    /// Whether the client has changed `name` (in lower case).
+    pub(crate) fn changes(&self, name: &[u8]) -> bool {
+        self.entries().iter().any(|entry| *entry.name == *name)
+    }
+
     /// Custom settings that this client ever created, as it spelled them first.
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = &[u8]> {
         let changed = self.changed.iter();

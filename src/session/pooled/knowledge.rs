@@ -117,11 +117,6 @@ impl Knowledge {
         self.asked.store(now, Ordering::Relaxed);
         self.asking.store(false, Ordering::Release);
     }
-
-    /// The question could not be asked after all.
-    pub(super) fn not_answered(&self) {
-        self.asking.store(false, Ordering::Release);
-    }
 }
 
 /// The right to ask the catalog.

@@ -27,7 +27,6 @@ use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Residue};
 use crate::wire::frontend;
-use crate::wire::sqlstate::SqlState;
 
 use guest::Guest;
 use idle::{Refusal, Stir};
@@ -174,19 +173,17 @@ impl<'a> Session<'a> {
         }
         let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
         let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
-        // Kept until the statement that needs it is over.
-        let mut vacancy = None;
         let leave = loop {
             match relay.run().await {
                 Leave::Needs(Need::Vacant(database)) => {
                     let database = String::from_utf8_lossy(&database).into_owned();
-                    vacancy = Some(self.route.pools.vacate(&database).await);
-                    relay.satisfied();
+                    relay.busy();
+                    let vacancy = self.route.pools.vacate(&database).await;
+                    relay.satisfied(vacancy);
                 }
                 other => break other,
             }
         };
-        drop(vacancy);
         let health = relay.talk.health;
         let owes = !relay.talk.ledger.owes_nothing();
         let lease = relay.into_lease();

@@ -18,7 +18,7 @@ use crate::buffers::BUFFER;
 use crate::config::values::PoolMode;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Left, Pools};
+use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
 use crate::state::check::{self, Verdict};
 use crate::state::proof;
 use crate::state::trace::{Hold, Reason, Residue};
@@ -94,6 +94,7 @@ pub(super) struct Relay<'a> {
     /// As of the last time the connection was at rest; `None` while it is not.
     hold: Option<Hold>,
     activity: Activity,
+    vacancy: Option<Vacancy>,
     unwritable: bool,
 }
 
@@ -115,6 +116,7 @@ impl<'a> Relay<'a> {
             pools,
             hold: None,
             activity: Activity::Active,
+            vacancy: None,
             unwritable: false,
         }
     }
@@ -125,8 +127,16 @@ impl<'a> Relay<'a> {
         leave
     }
 
-    /// The frame that waited may go on.
-    pub(super) fn satisfied(&mut self) {
+    /// The client is about to use the connection: it cannot be asked for it.
+    pub(super) fn busy(&mut self) {
+        if self.hold.take().is_some() {
+            self.lease.resume();
+        }
+    }
+
+    /// The frame that waited may go on; the database stays free until it is done.
+    pub(super) fn satisfied(&mut self, vacancy: Vacancy) {
+        self.vacancy = Some(vacancy);
         self.talk.satisfied = true;
         self.line.to_upstream.resume();
     }
@@ -182,9 +192,7 @@ impl<'a> Relay<'a> {
     }
 
     fn unrest(&mut self) -> Next {
-        if self.hold.take().is_some() {
-            self.lease.resume();
-        }
+        self.busy();
         let talk = &mut self.talk;
         let may_end = talk.client == ClientSide::Gone
             && talk.ledger.owes_nothing()
@@ -226,6 +234,7 @@ impl<'a> Relay<'a> {
 
     /// A transaction has ended: does the connection go back?
     fn settle(&mut self) -> Next {
+        self.vacancy = None;
         let talk = &mut self.talk;
         if std::mem::take(&mut talk.changes.definitions) {
             talk.guest.knowledge.changed();
@@ -234,7 +243,12 @@ impl<'a> Relay<'a> {
             self.pools.bump_generation();
         }
         let hold = talk.guest.trace.hold();
-        let stays = talk.rules.mode == PoolMode::Session || talk.guest.statements.must_stay();
+        // The server is to end this client when it idles, not a connection that
+        // it has used.
+        let settings = talk.guest.trace.settings();
+        let stays = talk.rules.mode == PoolMode::Session
+            || settings.changes(b"idle_session_timeout")
+            || talk.guest.statements.must_stay();
         if hold == Hold::Free && !stays {
             return Next::Leave(self.release(Left::Nothing));
         }
