@@ -297,7 +297,7 @@ impl<C: Item> Books<C> {
         let suits = shelf
             .waiters
             .next(now)
-            .is_some_and(|waiter| item.suits(&waiter.want));
+            .is_some_and(|waiter| shelf.fits(&item, &waiter.want));
         let reason = reason.or_else(|| {
             let due = suits && shelf.can_spare() && self.has_to_give_way(pool, now, rivals);
             due.then_some(Reason::GaveWay)
@@ -331,6 +331,11 @@ impl<C: Item> Books<C> {
             self.shift(pool, |tally| tally.lent += 1);
         }
         fits
+    }
+
+    /// Whether the clients of a pool can do without one of its connections.
+    pub(crate) fn can_spare(&self, pool: PoolNumber) -> bool {
+        self.shelves.get(&pool).is_none_or(Shelf::can_spare)
     }
 
     /// Closes an idle connection, be it the last: another comes in its place.

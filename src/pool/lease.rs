@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::books::{Reason, Tally};
 use super::closing::UpstreamState;
-use super::connection::Connection;
+use super::connection::{Connection, Left};
 use super::pools::Pool;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -147,6 +147,24 @@ impl Lease {
                 self.pool.check_in(connection, self.held);
             }
         });
+    }
+
+    /// Ends a connection on which something is left that cannot be undone, unless it
+    /// is the last one of clients who have no way to get another.
+    pub(crate) fn retire(mut self) {
+        let pool = Arc::clone(&self.pool);
+        if pool
+            .pools()
+            .act(|room, _| room.books.can_spare(pool.number))
+        {
+            self.end(UpstreamState::AtRest, Reason::Client);
+        } else {
+            if let Some(connection) = &mut self.connection {
+                connection.left = Left::Full;
+                connection.owner = None;
+            }
+            self.check_in();
+        }
     }
 
     /// Ends the connection.

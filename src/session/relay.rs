@@ -44,6 +44,8 @@ pub(super) enum Departure {
     Ordered,
     /// Something lasted too long.
     TimedOut(Limit),
+    /// Its pool has no connection for it, and never will.
+    Stranded(Fault),
 }
 
 impl Departure {
@@ -58,6 +60,7 @@ impl Departure {
             Self::BadUpstream(_) => "upstream_protocol",
             Self::Ordered => "shutdown",
             Self::TimedOut(limit) => limit.name(),
+            Self::Stranded(fault) => fault.label,
         }
     }
 
@@ -78,6 +81,7 @@ impl Departure {
         let (state, text) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
             Self::TimedOut(limit) => return Some(limit.fault()),
+            Self::Stranded(fault) => return Some(fault.clone()),
             Self::UpstreamLost {
                 commit_in_flight: true,
                 ..

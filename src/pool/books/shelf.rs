@@ -131,16 +131,23 @@ impl<C> Shelf<C> {
 }
 
 impl<C: Item> Shelf<C> {
+    /// Whether a connection may go to who wants it. Where the proxy cannot log in there
+    /// may never be a better one.
+    pub(super) fn fits(&self, item: &C, want: &Want) -> bool {
+        !self.can_open || item.suits(want)
+    }
+
     /// The connection on which the client has most of its own and least of others:
     /// that it used last, another of its own, one with nobody's state, and of the
     /// others that which has been idle for longest. Of equal ones that of its thread.
     pub(super) fn take(&mut self, want: &Want) -> Option<C> {
         let mut best: Option<(usize, u8, &Idle<C>)> = None;
         for (at, idle) in self.idle.iter().enumerate() {
-            if !idle.item.suits(want) {
+            let suits = idle.item.suits(want);
+            if self.can_open && !suits {
                 continue;
             }
-            let rank = rank(&idle.item, want);
+            let rank = rank(&idle.item, want) + if suits { 0 } else { UNSUITED };
             let better = best.is_none_or(|(_, known, other)| match rank.cmp(&known) {
                 // Nobody's: the one used last, so that others can be closed.
                 std::cmp::Ordering::Equal if rank / 2 == 2 => idle.since >= other.since,
@@ -155,6 +162,9 @@ impl<C: Item> Shelf<C> {
         Some(self.idle.swap_remove(at).item)
     }
 }
+
+/// Added to the rank of what shows other clients' custom settings.
+const UNSUITED: u8 = 16;
 
 /// Small is good; odd ones are another thread's.
 fn rank<C: Item>(item: &C, want: &Want) -> u8 {

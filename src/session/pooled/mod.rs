@@ -22,7 +22,7 @@ use super::registry::{Entry, Seat};
 use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
-use crate::fault::{ClientFacing as _, Fault};
+use crate::fault::ClientFacing as _;
 use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Residue};
@@ -112,7 +112,11 @@ impl<'a> Session<'a> {
             // Boxed: an idle client is not to pay for what a lease needs.
             let departure = match Box::pin(self.lease()).await {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
-                Err(fault) => {
+                // As if its own connection had been lost, which it has.
+                Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
+                Err(LeaseError::Closed) => Some(Departure::Ordered),
+                Err(error) => {
+                    let fault = error.fault();
                     self.service.metrics.refused(fault.label);
                     self.refusal = Refusal::Answer(fault.error());
                     None
@@ -125,7 +129,7 @@ impl<'a> Session<'a> {
     }
 
     /// A connection that this client may use.
-    async fn lease(&mut self) -> Result<Lease, Fault> {
+    async fn lease(&mut self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let mut want = Want::new(self.guest.id);
@@ -135,8 +139,8 @@ impl<'a> Session<'a> {
         let handle = Arc::clone(self.entry.handle());
         tokio::select! {
             biased;
-            lease = self.pool.lease(want, deadline) => lease.map_err(|error| error.fault()),
-            _ = handle.ordered() => Err(LeaseError::Closed.fault()),
+            lease = self.pool.lease(want, deadline) => lease,
+            _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }
 
@@ -202,7 +206,7 @@ impl<'a> Session<'a> {
                 Some(Departure::ClientLeft)
             }
             Leave::Discarded => {
-                lease.close(UpstreamState::AtRest);
+                lease.retire();
                 None
             }
             Leave::Released | Leave::Needs(_) => {
@@ -255,10 +259,7 @@ impl<'a> Session<'a> {
 
     /// The client has left at rest: the connection is for others.
     fn take_leave(&mut self, mut lease: Lease) {
-        if self.guest.trace.residue() == Residue::Close {
-            lease.close(UpstreamState::AtRest);
-            return;
-        }
+        let closes = self.guest.trace.residue() == Residue::Close;
         // What was only suspected was not looked into.
         let left = match self.guest.trace.hold() {
             Hold::Free => Left::Nothing,
@@ -268,7 +269,11 @@ impl<'a> Session<'a> {
         let connection = &mut *lease;
         note_left(connection, &self.guest, left);
         connection.owner = None;
-        lease.check_in();
+        if closes {
+            lease.retire();
+        } else {
+            lease.check_in();
+        }
     }
 }
 
