@@ -62,7 +62,7 @@ SELECT set_config('my.local', 'poison', false);
 \else
 SELECT 'CREATE TEMP TABLE ' || name || ' (poison text)'
 FROM unnest('{onek,onek2,tenk1,tenk2,int4_tbl,int8_tbl,text_tbl,char_tbl,point_tbl,person,emp,t,t1,t2,t3,tt1,foo,temptest,
-    fktable,pktable,parent,child,a,b,users,x,y,base_tbl,partitioned,atacc1,list_parted,range_parted,q2,tmp,tbl}'::text[]) name
+    fktable,pktable,parent,child,a,b,users,x,y,base_tbl,atacc1,list_parted,range_parted,q2,tmp,tbl}'::text[]) name
 ORDER BY random() LIMIT 12 \gexec
 CREATE TEMP VIEW ro_view1 AS SELECT 'poison' AS poison;
 CREATE TEMP SEQUENCE sequence_test START 666;
