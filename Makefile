@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers conformance matrix endurance bench bench-quick clean
+.PHONY: build demo check test drivers conformance regress matrix endurance bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -37,6 +37,15 @@ conformance:
 	scripts/install-deps base drivers
 	$(CARGO) build --release --locked
 	tests/conformance/through-proxy tests/conformance/all
+
+# PostgreSQL's own regression suite, through a pool of eight connections in
+# transaction mode, alone and beside clients that set all they can on it;
+# REGRESS="--held --size 3" for other options.
+regress:
+	scripts/install-deps base regress
+	$(CARGO) build --release --locked
+	tests/regress/run $(REGRESS)
+	tests/regress/run --poison 6 $(REGRESS)
 
 # Postgres's own tools and two drivers, through the proxy, for each version of
 # the server: make matrix VERSIONS="15 18"
