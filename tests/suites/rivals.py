@@ -25,7 +25,7 @@ SETTINGS = {
     "intervalstyle": ["sql_standard", "iso_8601"],
     "bytea_output": ["escape"],
     "extra_float_digits": ["-5"],
-    "search_path": ["pg_catalog", "test_schema_2"],
+    "search_path": ["pg_catalog", "pg_toast"],
     "statement_timeout": ["41234ms", "51234ms"],
     "lock_timeout": ["31234ms"],
     "default_transaction_isolation": ["serializable", "repeatable read"],
@@ -144,9 +144,6 @@ def client_of(suite):
         os.environ["PGDATABASE"] = "test_default"
         return psycopg_client(client_encoding="UTF8")
     driver = suite.removeprefix("sqlalchemy-").removesuffix("-green")
-    if driver == "pg8000" and suite == "pg8000":
-        # Its tests name no database: the server takes the user's name.
-        os.environ["PGDATABASE"] = os.environ["PGUSER"]
     return {"psycopg2": psycopg2_client, "psycopg": psycopg_client, "asyncpg": asyncpg_client, "pg8000": pg8000_client}[
         driver
     ]()
