@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers conformance regress matrix endurance bench bench-quick clean
+.PHONY: build demo check test drivers suites conformance regress matrix endurance bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -31,6 +31,13 @@ drivers:
 	scripts/install-deps base drivers
 	$(CARGO) build --release --locked
 	tests/drivers/through-proxy tests/drivers/run
+
+# Drivers' and ORMs' own test suites, directly and through the proxy: no test worse.
+# SUITES="asyncpg --mode transaction" for fewer, and other options.
+suites:
+	scripts/install-deps base drivers
+	$(CARGO) build --release --locked
+	tests/suites/run $(SUITES)
 
 # SQL scripts and pipelines, through the proxy and directly: the same, to the byte.
 conformance:
