@@ -243,7 +243,7 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
     match (failure.told(), stream) {
         (Some(fault), Some(stream)) => {
             tracing::warn!(client = %peer, reason, error = %failure, "client refused");
-            refuse(stream, &fault).await;
+            refuse(stream, &fault.fatal()).await;
         }
         // A probe, a scan, or somebody who changed their mind.
         _ if failure.is_departure() => {

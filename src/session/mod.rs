@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::config::values::{Database, Keepalive, Pooling, Priority, SaslPlus};
@@ -182,6 +182,12 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
             let parting = Parting::of(stream, Some(fault.clone()));
             (Ending::NotServed(fault), parting)
         }
+        Unopened::Refused { response, text } => {
+            let mut parting = Parting::of(stream, None);
+            parting.words = Some(response);
+            let label = "upstream_refused";
+            (Ending::LoginFailed { label, text }, parting)
+        }
         Unopened::Login {
             failure,
             upstream,
@@ -204,6 +210,8 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
 pub(crate) struct Parting {
     client: MaybeTls,
     told: Option<Fault>,
+    /// What the upstream said, in place of `told`.
+    words: Option<Bytes>,
     upstream: Option<(Closing, MaybeTls)>,
 }
 
@@ -212,6 +220,7 @@ impl Parting {
         Self {
             client,
             told,
+            words: None,
             upstream: None,
         }
     }
@@ -219,9 +228,10 @@ impl Parting {
     /// Returns when both sides have let go.
     pub(crate) async fn say(self) {
         let to_client = async {
-            match &self.told {
-                Some(fault) => refuse(self.client, fault).await,
-                None => close::client(self.client).await,
+            match (&self.words, &self.told) {
+                (Some(words), _) => refuse(self.client, words).await,
+                (None, Some(fault)) => refuse(self.client, &fault.fatal()).await,
+                (None, None) => close::client(self.client).await,
             }
         };
         let to_upstream = async {
@@ -268,6 +278,11 @@ async fn carry(
 enum Unopened {
     Left,
     Fault(Fault),
+    /// In the upstream's own words.
+    Refused {
+        response: Bytes,
+        text: String,
+    },
     Login {
         failure: LoginFailure,
         upstream: MaybeTls,

@@ -303,6 +303,11 @@ impl Trace {
         self.left.asks
     }
 
+    /// Others like it have used them: it is taken to do the same.
+    pub(crate) const fn expect_sequences(&mut self) {
+        self.left.asks = true;
+    }
+
     /// What has to be done before others may use the connection.
     pub(crate) fn residue(&self) -> Residue {
         let settings = if self.settings.is_empty() {

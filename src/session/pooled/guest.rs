@@ -26,6 +26,8 @@ pub(super) struct Guest {
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
     pub(super) knowledge: Arc<Knowledge>,
+    /// How often it has left values of sequences behind, up to a few.
+    pub(super) draws: u8,
 }
 
 /// What is remembered of a prepared statement.
@@ -51,6 +53,7 @@ impl Guest {
             dialect: Dialect::new(Backslash::Plain, b""),
             last,
             knowledge,
+            draws: 0,
         };
         guest.know(known);
         guest
@@ -61,6 +64,16 @@ impl Guest {
         let mut names = self.trace.settings().placeholders().peekable();
         names.peek()?;
         Some(Arc::new(names.map(Into::into).collect()))
+    }
+
+    /// Shares what is known of the use of currval and lastval: with the first one
+    /// that is seen, values of sequences count as state for all.
+    pub(super) fn share_habits(&mut self) {
+        if self.trace.asks_for_sequences() {
+            self.knowledge.sequences_asked_for();
+        } else if self.knowledge.sequences_matter() {
+            self.trace.expect_sequences();
+        }
     }
 
     /// Notes that the client has been told of these parameters.

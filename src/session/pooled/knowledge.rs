@@ -37,6 +37,10 @@ impl Library {
     }
 }
 
+/// Chances to ask for a sequence's value that were not taken, until it is believed
+/// that nobody of this database does.
+const ENOUGH: u32 = 64;
+
 /// Of one database of one upstream; shared by the sessions of its pools.
 #[derive(Debug)]
 pub(super) struct Knowledge {
@@ -45,6 +49,10 @@ pub(super) struct Knowledge {
     epoch: AtomicU32,
     /// Somebody is asking the catalog.
     asking: AtomicBool,
+    /// Some client has asked for what sequences gave its session.
+    sequences: AtomicBool,
+    /// How often one had time to, and did not.
+    unasked: AtomicU32,
     began: Instant,
     /// Milliseconds since `began` at which the catalog was asked last.
     asked: AtomicU64,
@@ -71,6 +79,8 @@ impl Knowledge {
             // Nothing is known: the first answer is of the next epoch.
             epoch: AtomicU32::new(1),
             asking: AtomicBool::new(false),
+            sequences: AtomicBool::new(false),
+            unasked: AtomicU32::new(0),
             began: Instant::now(),
             asked: AtomicU64::new(0),
         }
@@ -78,6 +88,24 @@ impl Knowledge {
 
     pub(super) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether clients of this database are known to use currval and lastval.
+    pub(super) fn sequences_matter(&self) -> bool {
+        self.sequences.load(Ordering::Relaxed)
+    }
+
+    /// Whether enough clients have been given time to ask, and none did.
+    pub(super) fn sequences_are_unasked_for(&self) -> bool {
+        self.unasked.load(Ordering::Relaxed) >= ENOUGH
+    }
+
+    pub(super) fn sequence_left(&self) {
+        self.unasked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn sequences_asked_for(&self) {
+        self.sequences.store(true, Ordering::Relaxed);
     }
 
     /// A definition has changed, or is about to.

@@ -16,7 +16,9 @@ use super::super::registry::{CancelTarget, Entry, Seat};
 use super::super::{Ahead, Route, Unopened, while_client_stays};
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
-use crate::pool::{self, Closing, ConnectionId, Key, Opener, OpenerPlan, Pool, PoolId, Want};
+use crate::pool::{
+    self, Closing, ConnectionId, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want,
+};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -132,7 +134,10 @@ pub(in super::super) async fn welcome(
     let waiting = pool.introduce(want, deadline);
     let introduction = while_client_stays(&mut client.stream, waiting)
         .await?
-        .map_err(|error| Unopened::Fault(error.fault()))?;
+        .map_err(|error| match error {
+            LeaseError::Refused { response, text } => Unopened::Refused { response, text },
+            error => Unopened::Fault(error.fault()),
+        })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
     let secret: Vec<u8> = (0..if newest { SECRET.1 } else { SECRET.0 })

@@ -3,10 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::super::close::CLIENT_PATIENCE;
 use super::super::flow::{Flow, FlowError, Turn};
@@ -48,6 +50,11 @@ pub(super) struct Line {
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
 }
+
+/// How often, and for how long, a new client that may have used sequences keeps its
+/// connection though others wait; while nobody is known to ask for their values.
+const DRAWS: u8 = 5;
+const GRACE: Duration = Duration::from_millis(100);
 
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
@@ -95,6 +102,7 @@ pub(super) struct Relay<'a> {
     hold: Option<Hold>,
     activity: Activity,
     vacancy: Option<Vacancy>,
+    grace: Option<Pin<Box<Sleep>>>,
     unwritable: bool,
 }
 
@@ -117,6 +125,7 @@ impl<'a> Relay<'a> {
             hold: None,
             activity: Activity::Active,
             vacancy: None,
+            grace: None,
             unwritable: false,
         }
     }
@@ -221,9 +230,12 @@ impl<'a> Relay<'a> {
             self.talk.stirred = false;
             return self.settle();
         }
-        match &self.hold {
+        match self.hold {
             Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
-            Some(Hold::Soft) => Next::Leave(self.release(Left::Light)),
+            Some(Hold::Soft) => match self.has_bethought(cx) {
+                true => Next::Leave(self.release(Left::Light)),
+                false => Next::Wait,
+            },
             Some(Hold::Check(_)) => {
                 self.ask();
                 Next::Again
@@ -235,6 +247,7 @@ impl<'a> Relay<'a> {
     /// A transaction has ended: does the connection go back?
     fn settle(&mut self) -> Next {
         self.vacancy = None;
+        self.grace = None;
         let talk = &mut self.talk;
         if std::mem::take(&mut talk.changes.definitions) {
             talk.guest.knowledge.changed();
@@ -242,6 +255,7 @@ impl<'a> Relay<'a> {
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }
+        talk.guest.share_habits();
         let hold = talk.guest.trace.hold();
         // The server is to end this client when it idles, not a connection that
         // it has used.
@@ -262,6 +276,22 @@ impl<'a> Relay<'a> {
             hold
         });
         Next::Again
+    }
+
+    /// Whether a client that may ask what its sequences gave has had time to do so:
+    /// most that do ask at once, and then it is known of all.
+    fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
+        let guest = &mut *self.talk.guest;
+        if guest.draws >= DRAWS || guest.knowledge.sequences_are_unasked_for() {
+            return true;
+        }
+        let grace = self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE)));
+        let over = grace.as_mut().poll(cx).is_ready();
+        if over {
+            guest.draws += 1;
+            guest.knowledge.sequence_left();
+        }
+        over
     }
 
     /// Asks the server what the client has left.
