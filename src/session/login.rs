@@ -16,7 +16,7 @@ use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, TlsFault, explain_late_alert};
-use crate::upstream::{Credentials, LoginError, Upstream, explain, log_in};
+use crate::upstream::{Credentials, LoginError, Reported, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
 use crate::wire::scram::SCRAM_SHA_256_PLUS;
@@ -144,7 +144,7 @@ struct Login<'a> {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) key: Option<CancelKey>,
-    pub(super) reported: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) reported: Reported,
     pub(super) seat: Arc<Seat>,
 }
 

@@ -168,7 +168,7 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
         }
         Ok(Opened::Pooled(welcomed)) => {
             let ahead = client.stream.into_parts();
-            return pooled::Session::new(ahead, entry, welcomed, service)
+            return pooled::Session::new(ahead, entry, *welcomed, service)
                 .run()
                 .await;
         }

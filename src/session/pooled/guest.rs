@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::knowledge::Knowledge;
 use crate::pool::{ConnectionId, Placeholders};
 use crate::state::parameters::Parameters;
@@ -26,6 +28,8 @@ pub(super) struct Guest {
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
     pub(super) knowledge: Arc<Knowledge>,
+    /// Its place among those who may keep a connection.
+    pub(super) pin: Option<OwnedSemaphorePermit>,
     /// How often it has left values of sequences behind, up to a few.
     pub(super) draws: u8,
 }
@@ -53,6 +57,7 @@ impl Guest {
             dialect: Dialect::new(Backslash::Plain, b""),
             last,
             knowledge,
+            pin: None,
             draws: 0,
         };
         guest.know(known);

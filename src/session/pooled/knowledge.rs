@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::wire::sql::Statement;
 
@@ -21,9 +23,22 @@ const FRESH: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Library {
     by_database: Mutex<HashMap<Arc<str>, Arc<Knowledge>>>,
+    pins: Mutex<HashMap<Key, Arc<Semaphore>>>,
 }
 
 impl Library {
+    /// The places for clients of these pools that keep a connection.
+    pub(super) fn pins(&self, key: &Key, max: u32) -> Arc<Semaphore> {
+        let mut pins = self.pins.lock();
+        if let Some(places) = pins.get(key) {
+            return Arc::clone(places);
+        }
+        pins.retain(|_, places| Arc::strong_count(places) > 1);
+        let places = Arc::new(Semaphore::new(max as usize));
+        pins.insert(key.clone(), Arc::clone(&places));
+        places
+    }
+
     pub(super) fn of(&self, database: &Arc<str>) -> Arc<Knowledge> {
         let mut by_database = self.by_database.lock();
         if let Some(knowledge) = by_database.get(database) {

@@ -9,13 +9,15 @@ mod guest;
 mod idle;
 mod knowledge;
 mod login;
+mod policy;
 mod relay;
 mod talk;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
 use super::handle::{Activity, Order};
 use super::registry::{Entry, Seat};
@@ -31,7 +33,7 @@ use crate::wire::frontend;
 use guest::Guest;
 use idle::{Refusal, Stir};
 use relay::{Leave, Line, Relay, note_left};
-use talk::{Health, Held, Need, Rules, Talk};
+use talk::{Health, Need, Rules, Talk};
 
 pub(crate) use knowledge::Library;
 pub(super) use login::{Welcomed, Wish, adopt, welcome};
@@ -47,6 +49,8 @@ pub(super) struct Session<'a> {
     plan: Arc<PoolPlan>,
     route: Arc<Route>,
     seat: Arc<Seat>,
+    /// Places for clients that keep a connection.
+    pins: Arc<Semaphore>,
     refusal: Refusal,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
@@ -56,12 +60,15 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         (client, ahead): Ahead,
         entry: Entry,
-        welcomed: Box<Welcomed>,
+        welcomed: Welcomed,
         service: &'a Service,
     ) -> Self {
-        let welcomed = *welcomed;
         let knowledge = welcomed.route.library.of(&welcomed.pool.key().database);
         let id = entry.handle().id;
+        let pins = welcomed
+            .route
+            .library
+            .pins(&welcomed.pool.key(), welcomed.plan.max_pinned);
         Self {
             service,
             entry,
@@ -71,6 +78,7 @@ impl<'a> Session<'a> {
             plan: welcomed.plan,
             route: welcomed.route,
             seat: welcomed.seat,
+            pins,
             refusal: Refusal::Over,
             tls: "none",
         }
@@ -129,7 +137,7 @@ impl<'a> Session<'a> {
     }
 
     /// A connection that this client may use.
-    async fn lease(&mut self) -> Result<Lease, LeaseError> {
+    async fn lease(&self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let mut want = Want::new(self.guest.id);
@@ -147,34 +155,23 @@ impl<'a> Session<'a> {
     /// Carries over `lease` until the client has left; `None` when it goes on
     /// without a connection.
     async fn carry(&mut self, mut lease: Lease) -> Option<Departure> {
-        let handle = Arc::clone(self.entry.handle());
         self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
         self.tls = lease.stream.tls_version();
-        let mut text = Vec::new();
-        let batches = self.introduce(&mut lease, &mut text);
-        self.line.to_upstream.append(&text);
+        let mut first = Vec::new();
+        let batches = self.introduce(&mut lease, &mut first);
+        self.line.to_upstream.append(&first);
         self.line.to_upstream.resume();
 
+        let handle = Arc::clone(self.entry.handle());
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
         };
         let mut talk = Talk::new(&mut self.guest, rules);
-        for _ in 0..batches {
-            talk.own_query(&mut lease.statements);
-        }
-        talk.introducing = batches;
-        if batches == 0 {
-            let connection = &mut *lease;
-            let held = Held {
-                statements: &mut connection.statements,
-                reported: &mut connection.reported,
-            };
-            let mut told = Vec::new();
-            talk.tell(&held, &mut told);
-            self.line.to_client.append(&told);
-        }
+        let mut told = Vec::new();
+        talk.begin(batches, &mut lease, &mut told);
+        self.line.to_client.append(&told);
         let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
         let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
         let leave = loop {
@@ -183,27 +180,52 @@ impl<'a> Session<'a> {
                     let database = String::from_utf8_lossy(&database).into_owned();
                     relay.busy();
                     let vacancy = self.route.pools.vacate(&database).await;
-                    relay.satisfied(vacancy);
+                    relay.satisfied(Some(vacancy));
+                }
+                Leave::Needs(Need::Pin(reason)) => {
+                    relay.busy();
+                    let place = Arc::clone(&self.pins).acquire_owned();
+                    match timeout(self.plan.query_wait_timeout, place).await {
+                        Ok(Ok(place)) => {
+                            relay.talk.guest.pin = Some(place);
+                            relay.satisfied(None);
+                        }
+                        _ => relay.refused(reason),
+                    }
                 }
                 other => break other,
             }
         };
-        let health = relay.talk.health;
+        let doubtful = relay.talk.health != Health::Good;
         let owes = !relay.talk.ledger.owes_nothing();
         let lease = relay.into_lease();
         self.seat.leave();
+        self.put_away(lease, leave, (doubtful, owes))
+    }
+
+    /// What becomes of the connection, and whether that was the end of the session.
+    fn put_away(
+        &self,
+        lease: Lease,
+        leave: Leave,
+        (doubtful, owes): (bool, bool),
+    ) -> Option<Departure> {
         match leave {
             Leave::Over(departure) => {
                 lease.close(state_after(&departure, owes));
                 Some(departure)
             }
-            _ if health != Health::Good => {
-                lease.close(UpstreamState::AtRest);
-                matches!(leave, Leave::ClientLeft).then_some(Departure::ClientLeft)
-            }
             Leave::ClientLeft => {
-                self.take_leave(lease);
+                if doubtful {
+                    lease.close(UpstreamState::AtRest);
+                } else {
+                    self.take_leave(lease);
+                }
                 Some(Departure::ClientLeft)
+            }
+            Leave::Released | Leave::Discarded | Leave::Needs(_) if doubtful => {
+                lease.close(UpstreamState::AtRest);
+                None
             }
             Leave::Discarded => {
                 lease.retire();
@@ -218,7 +240,7 @@ impl<'a> Session<'a> {
 
     /// What has to be sent first for the connection to be this client's; says how
     /// many batches that is.
-    fn introduce(&mut self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
+    fn introduce(&self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
         let id = self.guest.id;
         let connection = &mut **lease;
         if connection.owner == Some(id) {
@@ -258,7 +280,7 @@ impl<'a> Session<'a> {
     }
 
     /// The client has left at rest: the connection is for others.
-    fn take_leave(&mut self, mut lease: Lease) {
+    fn take_leave(&self, mut lease: Lease) {
         let closes = self.guest.trace.residue() == Residue::Close;
         // What was only suspected was not looked into.
         let left = match self.guest.trace.hold() {

@@ -15,9 +15,9 @@ use super::super::flow::{Flow, FlowError, Turn};
 use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
 use super::guest::Guest;
-use super::talk::{ClientSide, Errand, Health, Held, Need, Talk};
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
 use crate::buffers::BUFFER;
-use crate::config::values::PoolMode;
+use crate::config::values::{OnSessionState, PoolMode};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
@@ -144,9 +144,15 @@ impl<'a> Relay<'a> {
     }
 
     /// The frame that waited may go on; the database stays free until it is done.
-    pub(super) fn satisfied(&mut self, vacancy: Vacancy) {
-        self.vacancy = Some(vacancy);
-        self.talk.satisfied = true;
+    pub(super) fn satisfied(&mut self, vacancy: Option<Vacancy>) {
+        self.vacancy = vacancy;
+        self.talk.gate = Gate::Satisfied;
+        self.line.to_upstream.resume();
+    }
+
+    /// The frame that waited gets an error.
+    pub(super) fn refused(&mut self, reason: Reason) {
+        self.talk.gate = Gate::Refused(reason);
         self.line.to_upstream.resume();
     }
 
@@ -160,12 +166,12 @@ impl<'a> Relay<'a> {
             if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
-            let waited = self.talk.waits;
+            let waited = self.talk.gate == Gate::Closed;
             if let Poll::Ready(departure) = self.poll_to_client(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
             self.count();
-            if waited && !self.talk.waits {
+            if waited && self.talk.gate != Gate::Closed {
                 self.line.to_upstream.resume();
                 continue;
             }
@@ -263,7 +269,8 @@ impl<'a> Relay<'a> {
         let stays = talk.rules.mode == PoolMode::Session
             || settings.changes(b"idle_session_timeout")
             || talk.guest.statements.must_stay();
-        if hold == Hold::Free && !stays {
+        let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
+        if (hold == Hold::Free || ignores) && !stays {
             return Next::Leave(self.release(Left::Nothing));
         }
         let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
@@ -357,11 +364,13 @@ impl<'a> Relay<'a> {
     /// Gives the connection back as the client leaves it.
     fn release(&mut self, left: Left) -> Leave {
         let guest = &mut *self.talk.guest;
+        let ignores = self.talk.rules.on_session_state == OnSessionState::Ignore;
         let residue = guest.trace.residue_beside_settings();
         let connection = &mut *self.lease;
         note_left(connection, guest, left);
         guest.trace.reset();
-        if residue == Residue::Close {
+        guest.pin = None;
+        if residue == Residue::Close && !ignores {
             Leave::Discarded
         } else {
             Leave::Released

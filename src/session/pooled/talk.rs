@@ -5,10 +5,12 @@ use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
+use super::policy;
 use crate::config::values::{OnSessionState, PoolMode};
+use crate::pool::Connection;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
-use crate::state::trace::{Alignment, Digest, Via};
+use crate::state::trace::{Alignment, Digest, Reason, Via};
 use crate::state::{check, proof};
 use crate::wire::backend;
 use crate::wire::frame::Frame;
@@ -60,6 +62,20 @@ pub(super) enum Health {
 pub(super) enum Need {
     /// Nobody may be connected to this database.
     Vacant(Vec<u8>),
+    /// A place among those who may keep a connection.
+    Pin(Reason),
+}
+
+/// How the client's next frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// It waits for replies.
+    Closed,
+    /// What it needs has been seen to.
+    Satisfied,
+    /// What it needs cannot be had: it gets an error, for this reason.
+    Refused(Reason),
 }
 
 /// What a conversation may do; from the pool's settings.
@@ -80,10 +96,7 @@ pub(super) struct Talk<'a> {
     pub(super) health: Health,
     /// Why the client's next frame waits.
     pub(super) need: Option<Need>,
-    /// The client's next frame waits for replies.
-    pub(super) waits: bool,
-    /// What the next frame needs has been seen to.
-    pub(super) satisfied: bool,
+    pub(super) gate: Gate,
     /// ReadyForQuery messages until the connection is this client's.
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
@@ -114,13 +127,24 @@ impl<'a> Talk<'a> {
             client: ClientSide::Speaking,
             health: Health::Good,
             need: None,
-            waits: false,
-            satisfied: false,
+            gate: Gate::Open,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
             portals: Vec::new(),
             rules,
+        }
+    }
+
+    /// Begins on a connection that is the client's once so many batches of the
+    /// proxy's own are answered; appends to `told` what it has to know first.
+    pub(super) fn begin(&mut self, batches: u8, connection: &mut Connection, told: &mut Vec<u8>) {
+        for _ in 0..batches {
+            self.own_query(&mut connection.statements);
+        }
+        self.introducing = batches;
+        if batches == 0 {
+            self.tell(&connection.reported, told);
         }
     }
 
@@ -157,8 +181,14 @@ impl<'a> Talk<'a> {
                 }
                 // Replies will come, and then it goes on.
                 Err(Hitch::Wait) => {
-                    self.waits = true;
+                    self.gate = Gate::Closed;
                     return Step::Stop;
+                }
+                Err(Hitch::Refused(reason)) => {
+                    policy::refusal(self.rules.on_session_state, reason, frame, before);
+                    self.gate = Gate::Open;
+                    self.substituted(held, frame);
+                    return Step::Drop;
                 }
             }
         }
@@ -166,7 +196,7 @@ impl<'a> Talk<'a> {
             self.guest.statements.sync();
             self.guest.trace.synced();
         }
-        self.satisfied = false;
+        self.gate = Gate::Open;
         self.stirred = true;
         self.commit.on_frontend(frame);
         self.ledger.on_frontend(frame);
@@ -313,11 +343,36 @@ impl<'a> Talk<'a> {
         self.guest.trace.ran(digest, via);
     }
 
+    /// A message that does nothing but fail went in place of the client's.
+    fn substituted(&mut self, held: &Held<'_>, frame: Frame<'_>) {
+        self.stirred = true;
+        if frame.tag == frontend::QUERY {
+            self.guest.statements.query(held.statements);
+            self.guest.trace.ran(&Digest::default(), Via::Query);
+        }
+        self.ledger.on_frontend(frame);
+    }
+
     /// Whether something has to happen first.
     fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
-        match digest.alone() {
-            Some(database) if !self.satisfied => Err(Hitch::Need(Need::Vacant(database.to_vec()))),
-            _ => Ok(()),
+        match self.gate {
+            Gate::Satisfied => return Ok(()),
+            Gate::Refused(reason) => return Err(Hitch::Refused(reason)),
+            Gate::Open | Gate::Closed => {}
+        }
+        if let Some(database) = digest.alone() {
+            return Err(Hitch::Need(Need::Vacant(database.to_vec())));
+        }
+        let Some(reason) = digest.pins() else {
+            return Ok(());
+        };
+        match self.rules.on_session_state {
+            OnSessionState::Error => Err(Hitch::Refused(reason)),
+            // Who waits in a transaction may hold what others wait for.
+            OnSessionState::Pin if self.ledger.is_quiescent() && self.guest.pin.is_none() => {
+                Err(Hitch::Need(Need::Pin(reason)))
+            }
+            OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
     }
 
@@ -340,7 +395,9 @@ impl<'a> Talk<'a> {
             }
         });
         let statements = &mut self.guest.statements;
-        self.waits = false;
+        if self.gate == Gate::Closed {
+            self.gate = Gate::Open;
+        }
         match reply.settled {
             Settled::Parse => statements.parsed(held.statements),
             Settled::Close => statements.closed(held.statements),
@@ -418,7 +475,7 @@ impl<'a> Talk<'a> {
         Step::Pass
     }
 
-    fn own_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
+    fn own_reply(&mut self, held: &Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
         if self.introducing > 0 {
             match frame.tag {
                 backend::ERROR_RESPONSE => {
@@ -433,7 +490,7 @@ impl<'a> Talk<'a> {
                 backend::READY_FOR_QUERY => {
                     self.introducing -= 1;
                     if self.introducing == 0 {
-                        self.tell(held, before);
+                        self.tell(held.reported, before);
                     }
                 }
                 _ => {}
@@ -453,15 +510,14 @@ impl<'a> Talk<'a> {
     }
 
     /// Tells the client what is different on this connection from what it knows.
-    pub(super) fn tell(&mut self, held: &Held<'_>, out: &mut Vec<u8>) {
-        let known = &self.guest.known;
-        if known.is_shared_with(held.reported) {
+    fn tell(&mut self, reported: &Parameters, out: &mut Vec<u8>) {
+        if self.guest.known.is_shared_with(reported) {
             return;
         }
-        for (name, value) in known.differences(held.reported) {
+        for (name, value) in self.guest.known.differences(reported) {
             out.extend_from_slice(&backend::parameter_status(name, value));
         }
-        self.guest.know(held.reported.clone());
+        self.guest.know(reported.clone());
     }
 }
 
@@ -471,6 +527,7 @@ enum Hitch {
     Need(Need),
     /// What the server holds depends on replies that have not come.
     Wait,
+    Refused(Reason),
 }
 
 impl From<Wait> for Hitch {

@@ -155,6 +155,23 @@ impl Digest {
         self.marks.has(Marks::DDL) || self.leaves.hard == Some(Reason::Unknown)
     }
 
+    /// Why its client will have to keep its connection, as far as the text shows.
+    pub(crate) fn pins(&self) -> Option<Reason> {
+        let leaves = &self.leaves;
+        let is_state = |reason: &Reason| {
+            !matches!(
+                reason,
+                Reason::Function | Reason::Setting | Reason::Role | Reason::Sequence
+            )
+        };
+        // What is only suspected of a text that cannot be read may be nothing.
+        let known = |reason: &Reason| is_state(reason) && *reason != Reason::Unknown;
+        leaves
+            .hard
+            .filter(known)
+            .or_else(|| leaves.check.filter(known))
+    }
+
     /// The database that it needs for itself.
     pub(crate) fn alone(&self) -> Option<&[u8]> {
         self.rare.as_ref()?.alone.as_deref()
