@@ -131,6 +131,11 @@ impl Flow {
         self.walker.at_boundary() && self.start == self.ready && !self.unflushed
     }
 
+    /// Whether the source ended in the middle of a frame of which a part is written.
+    pub(super) const fn is_torn(&self) -> bool {
+        self.source_ended && !self.walker.at_boundary()
+    }
+
     /// Whether what was read so far is whole frames, all of them looked at.
     pub(super) const fn is_between_frames(&self) -> bool {
         self.walker.at_boundary() && self.ready == self.end

@@ -59,6 +59,8 @@ pub(crate) struct Findings {
     held: Option<Reason>,
     /// Whether lastval has a value, if that was asked.
     sequences: Option<bool>,
+    /// A temporary schema was made, be it empty now.
+    temporary: bool,
 }
 
 /// What that means.
@@ -105,6 +107,12 @@ impl Findings {
     /// Names of the prepared statements that the protocol made.
     pub(crate) fn parsed(&self) -> impl Iterator<Item = &[u8]> {
         self.parsed.iter().map(|name| &**name)
+    }
+
+    /// Whether there is a temporary schema. It stays, and shows, until the end of
+    /// the connection.
+    pub(crate) const fn temporary(&self) -> bool {
+        self.temporary
     }
 
     /// Whether lastval has a value; `None` if that was not asked.
@@ -222,6 +230,10 @@ impl Reader {
             }
             b"sequence" => {
                 self.findings.sequences = Some(true);
+                None
+            }
+            b"schema" => {
+                self.findings.temporary = true;
                 None
             }
             b"listen" => Some(Reason::Listen),

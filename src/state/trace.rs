@@ -265,6 +265,9 @@ impl Trace {
     pub(crate) fn checked(&mut self, findings: &Findings) -> Verdict {
         let verdict = findings.verdict();
         let leaves = &mut self.left.leaves;
+        if findings.temporary() {
+            leaves.residue = Residue::Close;
+        }
         if let Verdict::Pinned(reason) = verdict {
             leaves.check = None;
             leaves.lasting = None;

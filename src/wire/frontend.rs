@@ -20,6 +20,9 @@ pub(crate) const TERMINATE: u8 = b'X';
 /// The whole Terminate message.
 pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
 
+/// The whole Sync message.
+pub(crate) const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
+
 /// A simple Query with this text.
 pub(crate) fn query(text: &[u8]) -> BytesMut {
     let mut out = BytesMut::with_capacity(6 + text.len());

@@ -97,6 +97,14 @@ pub(crate) struct Skipped {
     pub(crate) begun: bool,
 }
 
+/// What only the client can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    Sync,
+    /// The rest of COPY data.
+    Copy,
+}
+
 /// A message from the server that fits nothing the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unexpected message of type 0x{0:02x} from the upstream")]
@@ -137,6 +145,15 @@ impl Ledger {
     /// Whether the server discards what comes, up to the next Sync.
     pub(crate) fn is_discarding(&self) -> bool {
         self.batch == Batch::Failed
+    }
+
+    /// What the server waits for before it goes on, or says that it has.
+    pub(crate) fn awaits(&self) -> Option<Awaited> {
+        match self.batch {
+            _ if self.copying_in => Some(Awaited::Copy),
+            Batch::Open | Batch::Failed => Some(Awaited::Sync),
+            Batch::Closed => None,
+        }
     }
 
     pub(crate) const fn status(&self) -> TransactionStatus {

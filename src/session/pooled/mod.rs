@@ -167,6 +167,7 @@ impl<'a> Session<'a> {
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
+            scrub: self.plan.scrub,
         };
         let mut talk = Talk::new(&mut self.guest, rules);
         let mut told = Vec::new();
@@ -261,9 +262,11 @@ impl<'a> Session<'a> {
         let mut batches = 1;
         let mut text = Vec::new();
         if connection.left == Left::Full {
-            out.extend_from_slice(&frontend::query(scrub::FULL.as_bytes()));
+            for full in scrub::FULL {
+                out.extend_from_slice(&frontend::query(full.as_bytes()));
+                batches += 1;
+            }
             connection.statements.clear();
-            batches += 1;
         } else {
             text.extend_from_slice(scrub::LIGHT.as_bytes());
         }

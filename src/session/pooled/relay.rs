@@ -15,18 +15,18 @@ use super::super::flow::{Flow, FlowError, Turn};
 use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
 use super::guest::Guest;
-use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Scrubbed, Talk};
 use crate::buffers::BUFFER;
-use crate::config::values::{OnSessionState, PoolMode};
+use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
 use crate::state::check::{self, Verdict};
-use crate::state::proof;
-use crate::state::trace::{Hold, Reason, Residue};
+use crate::state::trace::{Hold, Reason, Residue, Trace};
+use crate::state::{proof, scrub};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
-use crate::wire::ledger::TransactionStatus;
+use crate::wire::ledger::Awaited;
 
 /// Why carrying stopped.
 #[derive(Debug)]
@@ -208,17 +208,62 @@ impl<'a> Relay<'a> {
 
     fn unrest(&mut self) -> Next {
         self.busy();
-        let talk = &mut self.talk;
-        let may_end = talk.client == ClientSide::Gone
-            && talk.ledger.owes_nothing()
-            && talk.ledger.status() != TransactionStatus::Idle
-            && self.line.to_upstream.is_clear()
-            && matches!(talk.errand, Errand::None);
-        if !may_end {
+        if self.talk.client != ClientSide::Gone {
             return Next::Wait;
         }
-        self.send(b"ROLLBACK", Errand::Rollback);
-        Next::Again
+        let over = Next::Leave(Leave::Over(Departure::ClientLeft));
+        if self.line.to_upstream.is_torn() {
+            return over;
+        }
+        let talk = &mut self.talk;
+        if !(self.line.to_upstream.is_clear() && matches!(talk.errand, Errand::None)) {
+            return Next::Wait;
+        }
+        match talk.ledger.awaits() {
+            Some(Awaited::Copy) => over,
+            Some(Awaited::Sync) => {
+                self.line.to_upstream.append(&frontend::SYNC_MESSAGE);
+                talk.synced_for_gone();
+                Next::Again
+            }
+            None if talk.ledger.owes_nothing() => {
+                self.send(b"ROLLBACK", Errand::Rollback);
+                Next::Again
+            }
+            None => Next::Wait,
+        }
+    }
+
+    /// A client that has left leaves nothing that others could notice, be its
+    /// connection idle afterwards: locks, temporary tables. Says whether there is
+    /// something to wait for.
+    fn undo(&mut self) -> bool {
+        let guest = &self.talk.guest;
+        let held = matches!(guest.trace.hold(), Hold::Check(_) | Hold::Hard(_));
+        let held = held || self.lease.statements.must_be_cleared();
+        let undoable = guest.trace.residue() != Residue::Close
+            && self.talk.health == Health::Good
+            && self.talk.rules.scrub != Scrub::Never;
+        if !(held && undoable) {
+            return false;
+        }
+        for text in scrub::FULL.into_iter().chain([scrub::TEMPORARY]) {
+            self.send(text.as_bytes(), Errand::Scrub(Scrubbed::Yes));
+        }
+        true
+    }
+
+    fn undone(&mut self, scrubbed: Scrubbed) {
+        if scrubbed == Scrubbed::No {
+            self.talk.health = self.talk.health.max(Health::Doubtful);
+            return;
+        }
+        let guest = &mut *self.talk.guest;
+        let connection = &mut *self.lease;
+        note_left(connection, guest, Left::Nothing);
+        connection.left = Left::Nothing;
+        connection.statements.clear();
+        guest.trace = Trace::default();
     }
 
     /// What to do with a connection that is at rest.
@@ -227,7 +272,11 @@ impl<'a> Relay<'a> {
             return next;
         }
         if self.talk.client == ClientSide::Gone {
-            return Next::Leave(Leave::ClientLeft);
+            return if self.undo() {
+                Next::Again
+            } else {
+                Next::Leave(Leave::ClientLeft)
+            };
         }
         if order.is_some() && self.line.to_client.is_empty() {
             return Next::Leave(Leave::Over(Departure::Ordered));
@@ -329,6 +378,10 @@ impl<'a> Relay<'a> {
         let guest = &mut *self.talk.guest;
         match errand {
             Errand::None | Errand::Rollback => return None,
+            Errand::Scrub(scrubbed) => {
+                self.undone(scrubbed);
+                return Some(Next::Leave(Leave::ClientLeft));
+            }
             Errand::Census(question, reader) => {
                 guest.knowledge.answered(question, reader.finish());
             }

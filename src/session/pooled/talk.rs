@@ -6,7 +6,7 @@ use super::super::flow::Step;
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
-use crate::config::values::{OnSessionState, PoolMode};
+use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::pool::Connection;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
@@ -35,6 +35,15 @@ pub(super) enum Errand {
     Census(Question, proof::Reader),
     /// Ending the transaction of a client that has left.
     Rollback,
+    /// Undoing what a client that has left may have left.
+    Scrub(Scrubbed),
+}
+
+/// Whether all could be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scrubbed {
+    Yes,
+    No,
 }
 
 /// What is still to be expected of the client.
@@ -83,6 +92,7 @@ pub(super) enum Gate {
 pub(super) struct Rules {
     pub(super) mode: PoolMode,
     pub(super) on_session_state: OnSessionState,
+    pub(super) scrub: Scrub,
 }
 
 /// One lease's conversation.
@@ -353,6 +363,20 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(frame);
     }
 
+    /// A Sync went to the server for a client that has left without one.
+    pub(super) fn synced_for_gone(&mut self) {
+        self.guest.statements.sync();
+        self.guest.trace.synced();
+        self.stirred = true;
+        let sync = Frame {
+            tag: frontend::SYNC,
+            len: 0,
+            body: &[],
+        };
+        self.commit.on_frontend(sync);
+        self.ledger.on_frontend(sync);
+    }
+
     /// Whether something has to happen first.
     fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
         match self.gate {
@@ -505,6 +529,11 @@ impl<'a> Talk<'a> {
                 reader.row(if whole { frame.body } else { &[] });
             }
             Errand::Census(..) => {}
+            Errand::Scrub(scrubbed) => match frame.tag {
+                backend::ERROR_RESPONSE => *scrubbed = Scrubbed::No,
+                backend::DATA_ROW if frame.body.last() == Some(&b't') => *scrubbed = Scrubbed::No,
+                _ => {}
+            },
             Errand::Rollback | Errand::None => {}
         }
     }
