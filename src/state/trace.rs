@@ -294,6 +294,11 @@ impl Trace {
         verdict
     }
 
+    /// Something was found that no scrub undoes.
+    pub(crate) fn cannot_be_undone(&mut self) {
+        self.left.leaves.residue = Residue::Close;
+    }
+
     /// Names for `check::query`: the custom settings that may exist.
     pub(crate) fn custom(&self) -> impl Iterator<Item = &[u8]> {
         let suspects = self.suspects.iter().map(|name| &**name);

@@ -254,11 +254,15 @@ impl<'a> Relay<'a> {
     }
 
     fn undone(&mut self, scrubbed: Scrubbed) {
-        if scrubbed == Scrubbed::No {
-            self.talk.health = self.talk.health.max(Health::Doubtful);
-            return;
-        }
         let guest = &mut *self.talk.guest;
+        match scrubbed {
+            Scrubbed::Yes => {}
+            Scrubbed::AllBut => return guest.trace.cannot_be_undone(),
+            Scrubbed::No => {
+                self.talk.health = self.talk.health.max(Health::Doubtful);
+                return;
+            }
+        }
         let connection = &mut *self.lease;
         note_left(connection, guest, Left::Nothing);
         connection.left = Left::Nothing;

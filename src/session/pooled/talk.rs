@@ -43,6 +43,8 @@ pub(super) enum Errand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scrubbed {
     Yes,
+    /// All but a temporary schema.
+    AllBut,
     No,
 }
 
@@ -531,7 +533,11 @@ impl<'a> Talk<'a> {
             Errand::Census(..) => {}
             Errand::Scrub(scrubbed) => match frame.tag {
                 backend::ERROR_RESPONSE => *scrubbed = Scrubbed::No,
-                backend::DATA_ROW if frame.body.last() == Some(&b't') => *scrubbed = Scrubbed::No,
+                backend::DATA_ROW
+                    if frame.body.last() == Some(&b't') && *scrubbed == Scrubbed::Yes =>
+                {
+                    *scrubbed = Scrubbed::AllBut;
+                }
                 _ => {}
             },
             Errand::Rollback | Errand::None => {}
