@@ -8,6 +8,7 @@ pub(crate) const COPY_DATA: u8 = b'd';
 pub(crate) const COPY_DONE: u8 = b'c';
 pub(crate) const COPY_FAIL: u8 = b'f';
 pub(crate) const DESCRIBE: u8 = b'D';
+pub(crate) const FLUSH: u8 = b'H';
 pub(crate) const EXECUTE: u8 = b'E';
 pub(crate) const FUNCTION_CALL: u8 = b'F';
 pub(crate) const PARSE: u8 = b'P';

@@ -19,6 +19,10 @@ use crate::wire::sql::Statement;
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// Where definitions change all the time, the catalog is asked no sooner again than
+/// this, or so many times what the last answer took.
+const PAUSE: (Duration, u32) = (Duration::from_millis(200), 10);
+
 /// What is known of the databases of one upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Library {
@@ -69,8 +73,10 @@ pub(super) struct Knowledge {
     /// How often one had time to, and did not.
     unasked: AtomicU32,
     began: Instant,
-    /// Milliseconds since `began` at which the catalog was asked last.
+    /// Milliseconds since `began` at which the catalog answered last, and until
+    /// which it is left in peace.
     asked: AtomicU64,
+    peace: AtomicU64,
 }
 
 /// One answer of the catalog.
@@ -98,6 +104,7 @@ impl Knowledge {
             unasked: AtomicU32::new(0),
             began: Instant::now(),
             asked: AtomicU64::new(0),
+            peace: AtomicU64::new(0),
         }
     }
 
@@ -141,7 +148,15 @@ impl Knowledge {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
-        (stale && !self.asking.swap(true, Ordering::AcqRel)).then_some(Question { epoch })
+        let due = stale && self.now() >= self.peace.load(Ordering::Relaxed);
+        (due && !self.asking.swap(true, Ordering::AcqRel)).then(|| Question {
+            epoch,
+            at: Instant::now(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
     }
 
     fn age(&self) -> Duration {
@@ -156,8 +171,11 @@ impl Knowledge {
             epoch: question.epoch,
             edition,
         }));
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (least, times) = PAUSE;
+        let pause = least.max(question.at.elapsed() * times);
+        let now = self.now();
         self.asked.store(now, Ordering::Relaxed);
+        self.peace.store(now + millis(pause), Ordering::Relaxed);
         self.asking.store(false, Ordering::Release);
     }
 }
@@ -166,6 +184,11 @@ impl Knowledge {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
     epoch: u32,
+    at: Instant,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Known {

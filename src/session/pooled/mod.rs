@@ -5,6 +5,7 @@
 //! between transactions, and only when it is known what the client leaves on it:
 //! see `state::trace`.
 
+mod description;
 mod guest;
 mod idle;
 mod knowledge;

@@ -3,6 +3,7 @@
 
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
+use super::description::{self, Descriptions};
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
@@ -15,7 +16,7 @@ use crate::state::{check, proof};
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
-use crate::wire::ledger::{Ledger, Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::ledger::{Ledger, Origin, Reply, Settled, TransactionStatus};
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -116,6 +117,7 @@ pub(super) struct Talk<'a> {
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
     portals: Vec<(Box<[u8]>, Digest)>,
+    descriptions: Descriptions,
     pub(super) rules: Rules,
 }
 
@@ -144,6 +146,7 @@ impl<'a> Talk<'a> {
             stirred: false,
             changes: Changes::default(),
             portals: Vec::new(),
+            descriptions: Descriptions::default(),
             rules,
         }
     }
@@ -186,7 +189,16 @@ impl<'a> Talk<'a> {
         }
         if !self.ledger.is_discarding() {
             match self.prepare(held, frame, before) {
-                Ok(injected) => self.inject(&injected),
+                Ok(injected) => {
+                    self.inject(&injected);
+                    if injected.contains(&Injected::Describe) {
+                        self.gate = Gate::Closed;
+                        return Step::Stop;
+                    }
+                    if let Some(name) = described_by(frame) {
+                        self.descriptions.ask(name);
+                    }
+                }
                 Err(Hitch::Need(need)) => {
                     self.need = Some(need);
                     return Step::Stop;
@@ -198,6 +210,12 @@ impl<'a> Talk<'a> {
                 }
                 Err(Hitch::Refused(reason)) => {
                     policy::refusal(self.rules.on_session_state, reason, frame, before);
+                    self.gate = Gate::Open;
+                    self.substituted(held, frame);
+                    return Step::Drop;
+                }
+                Err(Hitch::Stale) => {
+                    description::refuse_stale(before);
                     self.gate = Gate::Open;
                     self.substituted(held, frame);
                     return Step::Drop;
@@ -239,6 +257,7 @@ impl<'a> Talk<'a> {
             }
             frontend::DESCRIBE => {
                 if let Some(name) = statement_named(frame.body) {
+                    self.ask_whether_stale(name)?;
                     let environment = self.guest.environment();
                     let statements = &mut self.guest.statements;
                     return Ok(statements.uses(held.statements, name, environment, before)?);
@@ -309,6 +328,7 @@ impl<'a> Talk<'a> {
         (portal, name): (&[u8], &[u8]),
         before: &mut Vec<u8>,
     ) -> Result<Vec<Injected>, Hitch> {
+        self.ask_whether_stale(name)?;
         let digest = self.guest.recall(name);
         self.ask_for(&digest)?;
         let environment = self.guest.environment();
@@ -329,6 +349,15 @@ impl<'a> Talk<'a> {
         Ok(injected)
     }
 
+    /// A failed transaction says so first.
+    fn ask_whether_stale(&self, name: &[u8]) -> Result<(), Hitch> {
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        if !failed && self.guest.statements.is_refused(name) {
+            return Err(Hitch::Stale);
+        }
+        Ok(())
+    }
+
     /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
     fn execute(&mut self, portal: &[u8]) {
         let known = self.portals.iter().find(|(known, _)| **known == *portal);
@@ -341,6 +370,7 @@ impl<'a> Talk<'a> {
             self.ledger.on_own(match one {
                 Injected::Parse => frontend::PARSE,
                 Injected::Close => frontend::CLOSE,
+                Injected::Describe => frontend::DESCRIBE,
                 Injected::Sync => frontend::SYNC,
             });
         }
@@ -361,6 +391,9 @@ impl<'a> Talk<'a> {
         if frame.tag == frontend::QUERY {
             self.guest.statements.query(held.statements);
             self.guest.trace.ran(&Digest::default(), Via::Query);
+        }
+        if let Some(name) = described_by(frame) {
+            self.descriptions.ask(name);
         }
         self.ledger.on_frontend(frame);
     }
@@ -428,9 +461,10 @@ impl<'a> Talk<'a> {
             Settled::Parse => statements.parsed(held.statements),
             Settled::Close => statements.closed(held.statements),
             Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
-            Settled::Failed(Skipped { count, begun }) if count > 0 => {
-                let begun = begun && !is_malformed(frame.body);
-                statements.failed(held.statements, count, begun);
+            Settled::Failed(skipped) => {
+                let begun = skipped.begun && !is_malformed(frame.body);
+                statements.failed(held.statements, skipped.count, begun);
+                self.descriptions.skip(skipped.describes);
             }
             _ => {}
         }
@@ -445,6 +479,9 @@ impl<'a> Talk<'a> {
             }
             _ => {
                 self.client_reply(held, frame);
+                if frame.tag == backend::ERROR_RESPONSE {
+                    return description::translate(frame, before);
+                }
                 Step::Pass
             }
         }
@@ -459,6 +496,13 @@ impl<'a> Talk<'a> {
                     guest.statements.all_deallocated(held.statements);
                 }
                 guest.trace.tag(tag);
+            }
+            backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
+                if let Some(told) = self.descriptions.on_backend(frame)
+                    && let Some(name) = self.descriptions.answered()
+                {
+                    guest.statements.described(&name, told);
+                }
             }
             backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
             backend::ERROR_RESPONSE => {
@@ -540,7 +584,12 @@ impl<'a> Talk<'a> {
                 }
                 _ => {}
             },
-            Errand::Rollback | Errand::None => {}
+            Errand::Rollback => {}
+            Errand::None => {
+                if let Some(found) = self.descriptions.on_backend(frame) {
+                    self.guest.statements.verified(&found);
+                }
+            }
         }
     }
 
@@ -563,6 +612,8 @@ enum Hitch {
     /// What the server holds depends on replies that have not come.
     Wait,
     Refused(Reason),
+    /// It uses a statement whose result is another now.
+    Stale,
 }
 
 impl From<Wait> for Hitch {
@@ -583,6 +634,13 @@ fn statement_named(body: &[u8]) -> Option<&[u8]> {
         return None;
     };
     Some(split_cstr(rest)?.0)
+}
+
+/// The statement that is described.
+fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
+    (frame.tag == frontend::DESCRIBE)
+        .then(|| statement_named(frame.body))
+        .flatten()
 }
 
 /// Whether a prepared statement's plan no longer fits what the client was told.
