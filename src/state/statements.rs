@@ -44,6 +44,7 @@ pub(crate) enum Injected {
     /// Of the statement that was parsed; its reply is for [`Client::verified`], and a
     /// Flush goes behind it.
     Describe,
+    Flush,
     Sync,
 }
 

@@ -371,6 +371,7 @@ impl<'a> Talk<'a> {
                 Injected::Parse => frontend::PARSE,
                 Injected::Close => frontend::CLOSE,
                 Injected::Describe => frontend::DESCRIBE,
+                Injected::Flush => frontend::FLUSH,
                 Injected::Sync => frontend::SYNC,
             });
         }

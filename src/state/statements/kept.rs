@@ -175,7 +175,7 @@ impl<T> Kept<T> {
         self.flight.push(name, act, false);
         if verify {
             message::describe(name, out);
-            injected.push(Injected::Describe);
+            injected.extend([Injected::Describe, Injected::Flush]);
             let name = name.into();
             self.verifying = Verifying::Asked { name, env, typed };
         }
