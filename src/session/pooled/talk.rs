@@ -373,7 +373,10 @@ impl<'a> Talk<'a> {
         if let Some(database) = digest.alone() {
             return Err(Hitch::Need(Need::Vacant(database.to_vec())));
         }
-        let Some(reason) = digest.pins() else {
+        let Some(reason) = digest
+            .pins()
+            .filter(|_| self.rules.mode != PoolMode::Session)
+        else {
             return Ok(());
         };
         match self.rules.on_session_state {
