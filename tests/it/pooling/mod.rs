@@ -6,7 +6,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observed::{ADMIN, Metrics};
 use crate::support::proxy::ProxyBuilder;
-use crate::support::raw_client::{ErrorFields, Gs2, Message, Session, data_row, first_error, tags};
+use crate::support::raw_client::{Gs2, Message, Session, data_row, first_error, tags};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Postgres, Proxy, RawClient, frontend};
 
