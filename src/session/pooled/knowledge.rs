@@ -158,18 +158,18 @@ impl Knowledge {
         (holds && known.catalog.is_some()).then_some(known)
     }
 
-    /// Whether the caller is to ask the catalog, and nobody else; it owes an
-    /// [`Self::answered`] then.
-    pub(super) fn claim_question(&self) -> Option<Question> {
+    /// Whether the caller is to ask the catalog, and nobody else.
+    pub(super) fn claim_question(self: &Arc<Self>) -> Option<Question> {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
-        (stale && !self.asking.swap(true, Ordering::AcqRel)).then_some(Question { epoch })
+        (stale && !self.asking.swap(true, Ordering::AcqRel)).then(|| self.question())
     }
 
     /// For who cannot go on without an answer.
-    pub(super) fn question(&self) -> Question {
+    pub(super) fn question(self: &Arc<Self>) -> Question {
         Question {
+            of: Arc::clone(self),
             epoch: self.epoch(),
         }
     }
@@ -178,27 +178,37 @@ impl Knowledge {
         let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(asked)
     }
+}
 
-    pub(super) fn answered(&self, question: Question, catalog: Option<Catalog>) {
+/// The right to ask the catalog; dropped, others have it.
+#[derive(Debug)]
+pub(super) struct Question {
+    of: Arc<Knowledge>,
+    epoch: u32,
+}
+
+impl Question {
+    /// Notes the answer; without one, nothing is proven until the next.
+    pub(super) fn answered(self, catalog: Option<Catalog>) {
+        let of = &self.of;
         if let Some(catalog) = &catalog {
-            self.names.add(catalog.custom());
+            of.names.add(catalog.custom());
         }
-        let edition = self.known.load().edition.wrapping_add(1);
-        self.known.store(Arc::new(Known {
+        let edition = of.known.load().edition.wrapping_add(1);
+        of.known.store(Arc::new(Known {
             catalog,
-            epoch: question.epoch,
+            epoch: self.epoch,
             edition,
         }));
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.asked.store(now, Ordering::Relaxed);
-        self.asking.store(false, Ordering::Release);
+        let now = u64::try_from(of.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        of.asked.store(now, Ordering::Relaxed);
     }
 }
 
-/// The right to ask the catalog.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question {
-    epoch: u32,
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.of.asking.store(false, Ordering::Release);
+    }
 }
 
 impl Known {
