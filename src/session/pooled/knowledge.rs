@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::names::Names;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::wire::sql::Statement;
@@ -71,6 +72,10 @@ pub(super) struct Knowledge {
     began: Instant,
     /// Milliseconds since `began` at which the catalog was asked last.
     asked: AtomicU64,
+    /// Of custom settings that code may make.
+    pub(super) names: Names,
+    /// As of this epoch there may be code that makes others.
+    hidden: AtomicU32,
 }
 
 /// One answer of the catalog.
@@ -98,6 +103,8 @@ impl Knowledge {
             unasked: AtomicU32::new(0),
             began: Instant::now(),
             asked: AtomicU64::new(0),
+            names: Names::default(),
+            hidden: AtomicU32::new(0),
         }
     }
 
@@ -128,6 +135,22 @@ impl Knowledge {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A definition has changed, or is about to, and what it defines makes custom
+    /// settings of names that it does not show.
+    pub(super) fn hide(&self) {
+        self.hidden.store(self.epoch(), Ordering::Release);
+    }
+
+    /// Whether code may have made custom settings of names that nobody knows, if it
+    /// is any code.
+    pub(super) fn hides(&self) -> bool {
+        let known = self.known.load();
+        let catalog = known.catalog.as_ref();
+        catalog.is_none_or(Catalog::hides)
+            || known.epoch < self.hidden.load(Ordering::Acquire)
+            || self.names.are_too_many()
+    }
+
     /// The last answer, if nothing has happened since that could make it wrong.
     pub(super) fn known(&self) -> Option<arc_swap::Guard<Arc<Known>>> {
         let known = self.known.load();
@@ -144,12 +167,22 @@ impl Knowledge {
         (stale && !self.asking.swap(true, Ordering::AcqRel)).then_some(Question { epoch })
     }
 
+    /// For who cannot go on without an answer.
+    pub(super) fn question(&self) -> Question {
+        Question {
+            epoch: self.epoch(),
+        }
+    }
+
     fn age(&self) -> Duration {
         let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(asked)
     }
 
     pub(super) fn answered(&self, question: Question, catalog: Option<Catalog>) {
+        if let Some(catalog) = &catalog {
+            self.names.add(catalog.custom());
+        }
         let edition = self.known.load().edition.wrapping_add(1);
         self.known.store(Arc::new(Known {
             catalog,

@@ -9,6 +9,7 @@ mod guest;
 mod idle;
 mod knowledge;
 mod login;
+mod names;
 mod policy;
 mod relay;
 mod talk;

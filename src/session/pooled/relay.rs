@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
 use crate::state::check::{self, Verdict};
 use crate::state::proof;
-use crate::state::trace::{Hold, Reason, Residue};
+use crate::state::trace::{Code, Hold, Reason, Residue};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
 use crate::wire::ledger::TransactionStatus;
@@ -104,6 +104,8 @@ pub(super) struct Relay<'a> {
     vacancy: Option<Vacancy>,
     grace: Option<Pin<Box<Sleep>>>,
     unwritable: bool,
+    /// The catalog was asked for the sake of the next check.
+    informed: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -127,6 +129,7 @@ impl<'a> Relay<'a> {
             vacancy: None,
             grace: None,
             unwritable: false,
+            informed: false,
         }
     }
 
@@ -227,7 +230,7 @@ impl<'a> Relay<'a> {
             return next;
         }
         if self.talk.client == ClientSide::Gone {
-            return Next::Leave(Leave::ClientLeft);
+            return self.depart();
         }
         if order.is_some() && self.line.to_client.is_empty() {
             return Next::Leave(Leave::Over(Departure::Ordered));
@@ -257,6 +260,9 @@ impl<'a> Relay<'a> {
         let talk = &mut self.talk;
         if std::mem::take(&mut talk.changes.definitions) {
             talk.guest.knowledge.changed();
+        }
+        if std::mem::take(&mut talk.changes.hidden) {
+            talk.guest.knowledge.hide();
         }
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
@@ -301,13 +307,70 @@ impl<'a> Relay<'a> {
         over
     }
 
-    /// Asks the server what the client has left.
+    /// Asks the server what the client has left. Where code ran that nobody has
+    /// looked at, the catalog has to say first what to ask for.
     fn ask(&mut self) {
-        let trace = &self.talk.guest.trace;
-        let sequences = trace.asks_for_sequences();
+        let guest = &mut *self.talk.guest;
+        let knowledge = &guest.knowledge;
+        let code = guest.trace.code();
+        let informed = std::mem::take(&mut self.informed);
+        if code == Code::Unjudged && !informed && knowledge.known().is_none() {
+            let question = knowledge.question();
+            self.informed = true;
+            self.send(
+                proof::census(),
+                Errand::Census(question, proof::Reader::default()),
+            );
+            return;
+        }
+        let hides = match code {
+            Code::None => false,
+            Code::Known => knowledge.names.are_too_many(),
+            Code::Unjudged => knowledge.hides(),
+        };
+        if hides {
+            guest.trace.hide();
+            self.keep(Reason::Setting);
+            return;
+        }
+        let sequences = guest.trace.asks_for_sequences();
         let mut text = Vec::new();
-        check::query(trace.custom(), sequences, &mut text);
+        let custom = knowledge.names.with(guest.trace.custom());
+        let custom = custom.iter().map(|name| &**name);
+        check::query(custom, sequences, &mut text);
         self.send(&text, Errand::Check(check::Reader::new(sequences)));
+    }
+
+    /// The client has left. What custom settings it leaves has to be known: nothing
+    /// removes them, so that the connection is not for everybody any more.
+    fn depart(&mut self) -> Next {
+        let guest = &*self.talk.guest;
+        let nameless = guest.knowledge.names.is_empty() && guest.trace.custom().next().is_none();
+        let asks = match guest.trace.code() {
+            Code::None => false,
+            Code::Known => !nameless,
+            Code::Unjudged => true,
+        };
+        if !asks || self.unwritable || guest.trace.residue() == Residue::Close {
+            return Next::Leave(Leave::ClientLeft);
+        }
+        self.ask();
+        Next::Again
+    }
+
+    /// The connection is found to be for nobody else.
+    fn keep(&mut self, reason: Reason) {
+        self.hold = Some(self.talk.guest.trace.hold());
+        if self.talk.client == ClientSide::Gone {
+            return;
+        }
+        self.lease.refuse(&self.holder);
+        self.metrics.pinned(reason.label());
+        tracing::info!(
+            session = self.talk.guest.id,
+            reason = reason.label(),
+            "client keeps its connection"
+        );
     }
 
     /// An idle moment: is there something to be learnt from the catalog?
@@ -334,19 +397,19 @@ impl<'a> Relay<'a> {
             }
             Errand::Check(reader) => {
                 let verdict = guest.trace.checked(&reader.finish());
+                if self.talk.client == ClientSide::Gone {
+                    return Some(Next::Leave(Leave::ClientLeft));
+                }
                 let hold = guest.trace.hold();
                 if matches!(hold, Hold::Free | Hold::Soft) {
                     return Some(Next::Leave(self.release(Left::Light)));
                 }
-                self.hold = Some(hold);
-                self.lease.refuse(&self.holder);
-                if let Verdict::Pinned(reason) = verdict {
-                    self.metrics.pinned(reason.label());
-                    tracing::info!(
-                        session = guest.id,
-                        reason = reason.label(),
-                        "client keeps its connection"
-                    );
+                match verdict {
+                    Verdict::Pinned(reason) => self.keep(reason),
+                    _ => {
+                        self.hold = Some(hold);
+                        self.lease.refuse(&self.holder);
+                    }
                 }
             }
         }

@@ -112,6 +112,8 @@ pub(super) struct Talk<'a> {
 pub(super) struct Changes {
     /// Of anything: plans and proofs are stale.
     pub(super) definitions: bool,
+    /// Of code that hides the names of its settings.
+    pub(super) hidden: bool,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }
@@ -336,9 +338,17 @@ impl<'a> Talk<'a> {
 
     fn run(&mut self, digest: &Digest, via: Via) {
         self.changes.logins |= digest.login_settings();
+        let knowledge = &self.guest.knowledge;
+        knowledge
+            .names
+            .add(digest.defined().iter().map(|name| &**name));
         if digest.ddl() {
             self.changes.definitions = true;
-            self.guest.knowledge.changed();
+            knowledge.changed();
+            if digest.hides() {
+                self.changes.hidden = true;
+                knowledge.hide();
+            }
         }
         self.guest.trace.ran(digest, via);
     }

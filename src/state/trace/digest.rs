@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::hold::{Drawn, Leaves, Reason, Residue};
-use super::spelling;
+use super::hold::{Code, Drawn, Leaves, Reason, Residue};
+use super::{made, spelling};
 use crate::wire::sql::effects::{Certainty, Marks};
 use crate::wire::sql::kind::{Discarded, Kind, ObjectType, Scope, Set, Setting, Value, Which};
 use crate::wire::sql::name::Ident;
@@ -20,6 +20,10 @@ pub(crate) enum Proof {
     /// It may leave a value to currval and lastval, and nothing else.
     Sequence,
     Unproven,
+    /// The same, and nobody has looked.
+    Unjudged,
+    /// It may leave what cannot even be asked for.
+    Hidden,
 }
 
 /// Whether a text names or lists prepared statements, so that the connection has
@@ -46,6 +50,8 @@ impl Traits {
     /// May remove what a connection is held for.
     pub(super) const RELEASES: Self = Self(1 << 4);
     pub(super) const SEVERAL: Self = Self(1 << 5);
+    /// Defines code that makes custom settings of names that do not show.
+    pub(super) const HIDES: Self = Self(1 << 6);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -77,6 +83,7 @@ struct Rare {
     changes: Vec<Change>,
     created: Vec<Box<[u8]>>,
     suspected: Vec<Box<[u8]>>,
+    defined: Vec<Box<[u8]>>,
     alone: Option<Box<[u8]>>,
 }
 
@@ -118,9 +125,11 @@ pub(crate) fn digest(
         changes,
         created,
         suspected,
+        defined,
         alone,
     } = &rare;
-    let empty = changes.is_empty() && created.is_empty() && suspected.is_empty();
+    let names = [created, suspected, defined];
+    let empty = changes.is_empty() && names.iter().all(|names| names.is_empty());
     if !empty || alone.is_some() {
         digest.rare = Some(Arc::new(rare));
     }
@@ -131,9 +140,7 @@ impl Digest {
     /// Of a FunctionCall: a function by its number.
     pub(crate) fn function() -> Self {
         let mut digest = Self::default();
-        digest.check(Reason::Function);
-        digest.leaves.add(Leaves::drawn(Drawn::Perhaps));
-        digest.traits.add(Traits::RELEASES);
+        digest.code(Code::Unjudged);
         digest
     }
 
@@ -216,6 +223,24 @@ impl Digest {
         self.rare.as_ref().map_or(&[], |rare| &rare.suspected)
     }
 
+    /// Custom settings that code which it defines may make.
+    pub(crate) fn defined(&self) -> &[Box<[u8]>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.defined)
+    }
+
+    /// Whether it may define code that makes others.
+    pub(crate) fn hides(&self) -> bool {
+        self.traits.has(Traits::HIDES) || self.leaves.hard == Some(Reason::Unknown)
+    }
+
+    /// It runs code that does not show.
+    fn code(&mut self, code: Code) {
+        self.check(Reason::Function);
+        self.leaves.add(Leaves::drawn(Drawn::Perhaps));
+        self.leaves.add(Leaves::code(code));
+        self.traits.add(Traits::RELEASES);
+    }
+
     fn check(&mut self, reason: Reason) {
         self.leaves.add(Leaves::checked(reason, Residue::Scrub));
     }
@@ -231,6 +256,16 @@ impl Digest {
         self.by_certainty(statement, rare, proven);
         self.by_marks(statement.kind, marks);
         self.by_kind(statement, rare);
+        if marks.has(Marks::DDL) || statement.kind == Kind::Do {
+            let hides = made::settings(statement.text, &mut rare.defined);
+            if hides {
+                self.traits.add(Traits::HIDES);
+            }
+            if hides && statement.kind == Kind::Do {
+                self.leaves
+                    .add(Leaves::hard(Reason::Setting, Residue::Close));
+            }
+        }
         if marks.has(Marks::SET_CONFIG) {
             self.set_configs(statement, rare);
         }
@@ -271,10 +306,15 @@ impl Digest {
         match proof {
             Proof::Clean => {}
             Proof::Sequence => self.leaves.add(Leaves::drawn(Drawn::Perhaps)),
-            Proof::Unproven => {
-                self.check(Reason::Function);
-                self.leaves.add(Leaves::drawn(Drawn::Perhaps));
-                self.traits.add(Traits::RELEASES);
+            Proof::Unproven | Proof::Unjudged | Proof::Hidden => {
+                self.code(match proof {
+                    Proof::Unjudged => Code::Unjudged,
+                    _ => Code::Known,
+                });
+                if proof == Proof::Hidden {
+                    self.leaves
+                        .add(Leaves::hard(Reason::Setting, Residue::Close));
+                }
                 spelling::suspects(statement.text, &mut rare.suspected);
                 if certainty == Certainty::Opaque {
                     self.alignment = self.alignment.max(Alignment::Perhaps);
@@ -436,7 +476,7 @@ impl Digest {
             let Some(name) = call.name.and_then(spelling::literal) else {
                 // It may be a custom setting, and no catalog would list it.
                 self.leaves
-                    .add(Leaves::hard(Reason::Setting, Residue::Scrub));
+                    .add(Leaves::hard(Reason::Setting, Residue::Close));
                 continue;
             };
             if name.contains(&b'.') {
