@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::names::Names;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::wire::sql::Statement;
@@ -77,6 +78,10 @@ pub(super) struct Knowledge {
     /// which it is left in peace.
     asked: AtomicU64,
     peace: AtomicU64,
+    /// Of custom settings that code may make.
+    pub(super) names: Names,
+    /// As of this epoch there may be code that makes others.
+    hidden: AtomicU32,
 }
 
 /// One answer of the catalog.
@@ -105,6 +110,8 @@ impl Knowledge {
             began: Instant::now(),
             asked: AtomicU64::new(0),
             peace: AtomicU64::new(0),
+            names: Names::default(),
+            hidden: AtomicU32::new(0),
         }
     }
 
@@ -135,6 +142,22 @@ impl Knowledge {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A definition has changed, or is about to, and what it defines makes custom
+    /// settings of names that it does not show.
+    pub(super) fn hide(&self) {
+        self.hidden.store(self.epoch(), Ordering::Release);
+    }
+
+    /// Whether code may have made custom settings of names that nobody knows, if it
+    /// is any code.
+    pub(super) fn hides(&self) -> bool {
+        let known = self.known.load();
+        let catalog = known.catalog.as_ref();
+        catalog.is_none_or(Catalog::hides)
+            || known.epoch < self.hidden.load(Ordering::Acquire)
+            || self.names.are_too_many()
+    }
+
     /// The last answer, if nothing has happened since that could make it wrong.
     pub(super) fn known(&self) -> Option<arc_swap::Guard<Arc<Known>>> {
         let known = self.known.load();
@@ -142,17 +165,22 @@ impl Knowledge {
         (holds && known.catalog.is_some()).then_some(known)
     }
 
-    /// Whether the caller is to ask the catalog, and nobody else; it owes an
-    /// [`Self::answered`] then.
-    pub(super) fn claim_question(&self) -> Option<Question> {
+    /// Whether the caller is to ask the catalog, and nobody else.
+    pub(super) fn claim_question(self: &Arc<Self>) -> Option<Question> {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
         let due = stale && self.now() >= self.peace.load(Ordering::Relaxed);
-        (due && !self.asking.swap(true, Ordering::AcqRel)).then(|| Question {
-            epoch,
+        (due && !self.asking.swap(true, Ordering::AcqRel)).then(|| self.question())
+    }
+
+    /// For who cannot go on without an answer.
+    pub(super) fn question(self: &Arc<Self>) -> Question {
+        Question {
+            of: Arc::clone(self),
+            epoch: self.epoch(),
             at: Instant::now(),
-        })
+        }
     }
 
     fn now(&self) -> u64 {
@@ -163,32 +191,46 @@ impl Knowledge {
         let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(asked)
     }
-
-    pub(super) fn answered(&self, question: Question, catalog: Option<Catalog>) {
-        let edition = self.known.load().edition.wrapping_add(1);
-        self.known.store(Arc::new(Known {
-            catalog,
-            epoch: question.epoch,
-            edition,
-        }));
-        let (least, times) = PAUSE;
-        let pause = least.max(question.at.elapsed() * times);
-        let now = self.now();
-        self.asked.store(now, Ordering::Relaxed);
-        self.peace.store(now + millis(pause), Ordering::Relaxed);
-        self.asking.store(false, Ordering::Release);
-    }
-}
-
-/// The right to ask the catalog.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question {
-    epoch: u32,
-    at: Instant,
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The right to ask the catalog; dropped, others have it.
+#[derive(Debug)]
+pub(super) struct Question {
+    of: Arc<Knowledge>,
+    epoch: u32,
+    at: Instant,
+}
+
+impl Question {
+    /// Notes the answer; without one, nothing is proven until the next.
+    pub(super) fn answered(self, catalog: Option<Catalog>) {
+        let of = &self.of;
+        if let Some(catalog) = &catalog {
+            of.names.add(catalog.custom());
+        }
+        let edition = of.known.load().edition.wrapping_add(1);
+        of.known.store(Arc::new(Known {
+            catalog,
+            epoch: self.epoch,
+            edition,
+        }));
+        let (least, times) = PAUSE;
+        let pause = least.max(self.at.elapsed() * times);
+        let now = of.now();
+        of.asked.store(now, Ordering::Relaxed);
+        of.peace
+            .store(now.saturating_add(millis(pause)), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.of.asking.store(false, Ordering::Release);
+    }
 }
 
 impl Known {

@@ -10,8 +10,11 @@ mod guest;
 mod idle;
 mod knowledge;
 mod login;
+mod names;
 mod policy;
 mod relay;
+mod replies;
+mod rest;
 mod talk;
 
 use std::future::poll_fn;
@@ -33,7 +36,8 @@ use crate::wire::frontend;
 
 use guest::Guest;
 use idle::{Refusal, Stir};
-use relay::{Leave, Line, Relay, note_left};
+use relay::{Leave, Line, Relay};
+use rest::note_left;
 use talk::{Health, Need, Rules, Talk};
 
 pub(crate) use knowledge::Library;
@@ -198,11 +202,11 @@ impl<'a> Session<'a> {
                 other => break other,
             }
         };
-        let doubtful = relay.talk.health != Health::Good;
+        let health = relay.talk.health;
         let owes = !relay.talk.ledger.owes_nothing();
         let lease = relay.into_lease();
         self.seat.leave();
-        self.put_away(lease, leave, (doubtful, owes))
+        self.put_away(lease, leave, (health, owes))
     }
 
     /// What becomes of the connection, and whether that was the end of the session.
@@ -210,9 +214,15 @@ impl<'a> Session<'a> {
         &self,
         lease: Lease,
         leave: Leave,
-        (doubtful, owes): (bool, bool),
+        (health, owes): (Health, bool),
     ) -> Option<Departure> {
+        let doubtful = health != Health::Good;
         match leave {
+            // The server is still there.
+            Leave::Over(departure) if health == Health::Broken => {
+                lease.close(UpstreamState::Torn);
+                Some(departure)
+            }
             Leave::Over(departure) => {
                 lease.close(state_after(&departure, owes));
                 Some(departure)

@@ -6,24 +6,20 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, timeout};
 
 use super::super::close::CLIENT_PATIENCE;
 use super::super::flow::{Flow, FlowError, Turn};
 use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
-use super::guest::Guest;
-use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Scrubbed, Talk};
+use super::rest::Next;
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
 use crate::buffers::BUFFER;
-use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
-use crate::state::check::{self, Verdict};
-use crate::state::trace::{Hold, Reason, Residue, Trace};
-use crate::state::{proof, scrub};
+use crate::pool::{Connection, Holder, Lease, Pools, Vacancy};
+use crate::state::trace::{Hold, Reason};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
 use crate::wire::ledger::Awaited;
@@ -51,14 +47,9 @@ pub(super) struct Line {
     pub(super) to_client: Flow,
 }
 
-/// How often, and for how long, a new client that may have used sequences keeps its
-/// connection though others wait; while nobody is known to ask for their values.
-const DRAWS: u8 = 5;
-const GRACE: Duration = Duration::from_millis(100);
-
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_TEXT: usize = 4 << 20;
 
 impl Line {
     /// Of a client that is logged in; `ahead` is what was read beyond that.
@@ -91,19 +82,23 @@ impl Line {
 /// A client with a connection.
 #[derive(Debug)]
 pub(super) struct Relay<'a> {
-    line: &'a mut Line,
+    pub(super) line: &'a mut Line,
     pub(super) lease: Lease,
     pub(super) talk: Talk<'a>,
-    handle: &'a Handle,
-    metrics: &'a Metrics,
-    holder: Arc<Holder>,
-    pools: &'a Pools,
+    pub(super) handle: &'a Handle,
+    pub(super) metrics: &'a Metrics,
+    pub(super) holder: Arc<Holder>,
+    pub(super) pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
-    hold: Option<Hold>,
+    pub(super) hold: Option<Hold>,
     activity: Activity,
-    vacancy: Option<Vacancy>,
-    grace: Option<Pin<Box<Sleep>>>,
-    unwritable: bool,
+    pub(super) vacancy: Option<Vacancy>,
+    /// The reason for keeping the connection that was logged last.
+    pub(super) told: Option<Reason>,
+    pub(super) grace: Option<Pin<Box<Sleep>>>,
+    pub(super) unwritable: bool,
+    /// The catalog was asked for the sake of the next check.
+    pub(super) informed: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -125,8 +120,10 @@ impl<'a> Relay<'a> {
             hold: None,
             activity: Activity::Active,
             vacancy: None,
+            told: None,
             grace: None,
             unwritable: false,
+            informed: false,
         }
     }
 
@@ -211,6 +208,7 @@ impl<'a> Relay<'a> {
         if self.talk.client != ClientSide::Gone {
             return Next::Wait;
         }
+        // What it was in the middle of will never be complete.
         let over = Next::Leave(Leave::Over(Departure::ClientLeft));
         if self.line.to_upstream.is_torn() {
             return over;
@@ -231,206 +229,6 @@ impl<'a> Relay<'a> {
                 Next::Again
             }
             None => Next::Wait,
-        }
-    }
-
-    /// A client that has left leaves nothing that others could notice, be its
-    /// connection idle afterwards: locks, temporary tables. Says whether there is
-    /// something to wait for.
-    fn undo(&mut self) -> bool {
-        let guest = &self.talk.guest;
-        let held = matches!(guest.trace.hold(), Hold::Check(_) | Hold::Hard(_));
-        let held = held || self.lease.statements.must_be_cleared();
-        let undoable = guest.trace.residue() != Residue::Close
-            && self.talk.health == Health::Good
-            && self.talk.rules.scrub != Scrub::Never;
-        if !(held && undoable) {
-            return false;
-        }
-        for text in scrub::FULL.into_iter().chain([scrub::TEMPORARY]) {
-            self.send(text.as_bytes(), Errand::Scrub(Scrubbed::Yes));
-        }
-        true
-    }
-
-    fn undone(&mut self, scrubbed: Scrubbed) {
-        let guest = &mut *self.talk.guest;
-        match scrubbed {
-            Scrubbed::Yes => {}
-            Scrubbed::AllBut => return guest.trace.cannot_be_undone(),
-            Scrubbed::No => {
-                self.talk.health = self.talk.health.max(Health::Doubtful);
-                return;
-            }
-        }
-        let connection = &mut *self.lease;
-        note_left(connection, guest, Left::Nothing);
-        connection.left = Left::Nothing;
-        connection.statements.clear();
-        guest.trace = Trace::default();
-    }
-
-    /// What to do with a connection that is at rest.
-    fn rest(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Next {
-        if let Some(next) = self.finish_errand() {
-            return next;
-        }
-        if self.talk.client == ClientSide::Gone {
-            return if self.undo() {
-                Next::Again
-            } else {
-                Next::Leave(Leave::ClientLeft)
-            };
-        }
-        if order.is_some() && self.line.to_client.is_empty() {
-            return Next::Leave(Leave::Over(Departure::Ordered));
-        }
-        if self.talk.stirred || self.hold.is_none() {
-            self.talk.stirred = false;
-            return self.settle();
-        }
-        match self.hold {
-            Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
-            Some(Hold::Soft) => match self.has_bethought(cx) {
-                true => Next::Leave(self.release(Left::Light)),
-                false => Next::Wait,
-            },
-            Some(Hold::Check(_)) => {
-                self.ask();
-                Next::Again
-            }
-            _ => self.learn(),
-        }
-    }
-
-    /// A transaction has ended: does the connection go back?
-    fn settle(&mut self) -> Next {
-        self.vacancy = None;
-        self.grace = None;
-        let talk = &mut self.talk;
-        if std::mem::take(&mut talk.changes.definitions) {
-            talk.guest.knowledge.changed();
-        }
-        if std::mem::take(&mut talk.changes.logins) {
-            self.pools.bump_generation();
-        }
-        talk.guest.share_habits();
-        let hold = talk.guest.trace.hold();
-        // The server is to end this client when it idles, not a connection that
-        // it has used.
-        let settings = talk.guest.trace.settings();
-        let stays = talk.rules.mode == PoolMode::Session
-            || settings.changes(b"idle_session_timeout")
-            || talk.guest.statements.must_stay();
-        let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
-        if (hold == Hold::Free || ignores) && !stays {
-            return Next::Leave(self.release(Left::Nothing));
-        }
-        let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
-        if self.hold.is_none() && asked {
-            self.lease.hold(&self.holder);
-        }
-        self.hold = Some(if stays {
-            Hold::Hard(Reason::Session)
-        } else {
-            hold
-        });
-        Next::Again
-    }
-
-    /// Whether a client that may ask what its sequences gave has had time to do so:
-    /// most that do ask at once, and then it is known of all.
-    fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
-        let guest = &mut *self.talk.guest;
-        if guest.draws >= DRAWS || guest.knowledge.sequences_are_unasked_for() {
-            return true;
-        }
-        let grace = self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE)));
-        let over = grace.as_mut().poll(cx).is_ready();
-        if over {
-            guest.draws += 1;
-            guest.knowledge.sequence_left();
-        }
-        over
-    }
-
-    /// Asks the server what the client has left.
-    fn ask(&mut self) {
-        let trace = &self.talk.guest.trace;
-        let sequences = trace.asks_for_sequences();
-        let mut text = Vec::new();
-        check::query(trace.custom(), sequences, &mut text);
-        self.send(&text, Errand::Check(check::Reader::new(sequences)));
-    }
-
-    /// An idle moment: is there something to be learnt from the catalog?
-    fn learn(&mut self) -> Next {
-        if self.hold != Some(Hold::Check(Reason::Function)) {
-            return Next::Wait;
-        }
-        let Some(question) = self.talk.guest.knowledge.claim_question() else {
-            return Next::Wait;
-        };
-        let reader = proof::Reader::default();
-        self.send(proof::census(), Errand::Census(question, reader));
-        Next::Again
-    }
-
-    /// `None` if there was none.
-    fn finish_errand(&mut self) -> Option<Next> {
-        let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
-        let guest = &mut *self.talk.guest;
-        match errand {
-            Errand::None | Errand::Rollback => return None,
-            Errand::Scrub(scrubbed) => {
-                self.undone(scrubbed);
-                return Some(Next::Leave(Leave::ClientLeft));
-            }
-            Errand::Census(question, reader) => {
-                guest.knowledge.answered(question, reader.finish());
-            }
-            Errand::Check(reader) => {
-                let verdict = guest.trace.checked(&reader.finish());
-                let hold = guest.trace.hold();
-                if matches!(hold, Hold::Free | Hold::Soft) {
-                    return Some(Next::Leave(self.release(Left::Light)));
-                }
-                self.hold = Some(hold);
-                self.lease.refuse(&self.holder);
-                if let Verdict::Pinned(reason) = verdict {
-                    self.metrics.pinned(reason.label());
-                    tracing::info!(
-                        session = guest.id,
-                        reason = reason.label(),
-                        "client keeps its connection"
-                    );
-                }
-            }
-        }
-        self.line.to_upstream.resume();
-        Some(Next::Again)
-    }
-
-    /// Sends a text of the proxy's own; the client's messages wait until it is done.
-    fn send(&mut self, text: &[u8], errand: Errand) {
-        self.line.to_upstream.append(&frontend::query(text));
-        self.talk.own_query(&mut self.lease.statements);
-        self.talk.errand = errand;
-    }
-
-    /// Gives the connection back as the client leaves it.
-    fn release(&mut self, left: Left) -> Leave {
-        let guest = &mut *self.talk.guest;
-        let ignores = self.talk.rules.on_session_state == OnSessionState::Ignore;
-        let residue = guest.trace.residue_beside_settings();
-        let connection = &mut *self.lease;
-        note_left(connection, guest, left);
-        guest.trace.reset();
-        guest.pin = None;
-        if residue == Residue::Close && !ignores {
-            Leave::Discarded
-        } else {
-            Leave::Released
         }
     }
 
@@ -527,23 +325,6 @@ impl<'a> Relay<'a> {
     }
 }
 
-/// Notes on a connection what `guest`, which is about to give it back, leaves there.
-pub(super) fn note_left(connection: &mut Connection, guest: &Guest, left: Left) {
-    let residue = match guest.trace.residue_beside_settings() {
-        Residue::Nothing => Left::Nothing,
-        Residue::Scrub => Left::Light,
-        Residue::Discard | Residue::Close => Left::Full,
-    };
-    connection.left = connection.left.max(left).max(residue);
-    if connection.statements.must_be_cleared() {
-        connection.left = Left::Full;
-    }
-    let settings = guest.trace.settings();
-    connection.settings = settings.identity();
-    let placeholders = settings.placeholders().map(Into::into);
-    connection.placeholders.extend(placeholders);
-}
-
 fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
     match (talk.health, talk.client) {
         (Health::Farewell, _) => Departure::UpstreamEnded,
@@ -553,12 +334,4 @@ fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
             error,
         },
     }
-}
-
-/// What follows from a look at the connection.
-#[derive(Debug)]
-enum Next {
-    Wait,
-    Again,
-    Leave(Leave),
 }

@@ -13,10 +13,9 @@ use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
 use crate::state::trace::{Alignment, Digest, Reason, Via};
 use crate::state::{check, proof};
-use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
-use crate::wire::ledger::{Ledger, Origin, Reply, Settled, TransactionStatus};
+use crate::wire::ledger::{Ledger, TransactionStatus};
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -116,16 +115,19 @@ pub(super) struct Talk<'a> {
     pub(super) stirred: bool,
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
-    portals: Vec<(Box<[u8]>, Digest)>,
-    descriptions: Descriptions,
+    pub(super) portals: Vec<(Box<[u8]>, Digest)>,
+    pub(super) descriptions: Descriptions,
     pub(super) rules: Rules,
 }
 
 /// Definitions that what ran may have changed.
 #[derive(Debug, Default, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each happens by itself")]
 pub(super) struct Changes {
     /// Of anything: plans and proofs are stale.
     pub(super) definitions: bool,
+    /// Of code that hides the names of its settings.
+    pub(super) hidden: bool,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }
@@ -379,9 +381,17 @@ impl<'a> Talk<'a> {
 
     fn run(&mut self, digest: &Digest, via: Via) {
         self.changes.logins |= digest.login_settings();
+        let knowledge = &self.guest.knowledge;
+        knowledge
+            .names
+            .add(digest.defined().iter().map(|name| &**name));
         if digest.ddl() {
             self.changes.definitions = true;
-            self.guest.knowledge.changed();
+            knowledge.changed();
+            if digest.hides() {
+                self.changes.hidden = true;
+                knowledge.hide();
+            }
         }
         self.guest.trace.ran(digest, via);
     }
@@ -423,7 +433,10 @@ impl<'a> Talk<'a> {
         if let Some(database) = digest.alone() {
             return Err(Hitch::Need(Need::Vacant(database.to_vec())));
         }
-        let Some(reason) = digest.pins() else {
+        let Some(reason) = digest
+            .pins()
+            .filter(|_| self.rules.mode != PoolMode::Session)
+        else {
             return Ok(());
         };
         match self.rules.on_session_state {
@@ -434,175 +447,6 @@ impl<'a> Talk<'a> {
             }
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
-    }
-
-    /// A message from the server.
-    pub(super) fn on_backend(
-        &mut self,
-        held: &mut Held<'_>,
-        frame: Frame<'_>,
-        before: &mut Vec<u8>,
-    ) -> Step {
-        if self.health == Health::Broken {
-            return Step::Drop;
-        }
-        let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
-            tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
-            self.health = self.health.max(Health::Doubtful);
-            Reply {
-                origin: Origin::Client,
-                settled: Settled::Nothing,
-            }
-        });
-        let statements = &mut self.guest.statements;
-        if self.gate == Gate::Closed {
-            self.gate = Gate::Open;
-        }
-        match reply.settled {
-            Settled::Parse => statements.parsed(held.statements),
-            Settled::Close => statements.closed(held.statements),
-            Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
-            Settled::Failed(skipped) => {
-                let begun = skipped.begun && !is_malformed(frame.body);
-                statements.failed(held.statements, skipped.count, begun);
-                self.descriptions.skip(skipped.describes);
-            }
-            _ => {}
-        }
-        match frame.tag {
-            backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
-            // What comes before the connection is this client's was for another.
-            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
-            backend::NOTIFICATION_RESPONSE => Step::Pass,
-            _ if reply.origin == Origin::Proxy => {
-                self.own_reply(held, frame, before);
-                Step::Drop
-            }
-            _ => {
-                self.client_reply(held, frame);
-                if frame.tag == backend::ERROR_RESPONSE {
-                    return description::translate(frame, before);
-                }
-                Step::Pass
-            }
-        }
-    }
-
-    fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
-        let guest = &mut *self.guest;
-        match frame.tag {
-            backend::COMMAND_COMPLETE => {
-                let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
-                if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
-                    guest.statements.all_deallocated(held.statements);
-                }
-                guest.trace.tag(tag);
-            }
-            backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
-                if let Some(told) = self.descriptions.on_backend(frame)
-                    && let Some(name) = self.descriptions.answered()
-                {
-                    guest.statements.described(&name, told);
-                }
-            }
-            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
-            backend::ERROR_RESPONSE => {
-                guest.trace.failed(frame.body);
-                if backend::is_fatal(frame.body) {
-                    self.health = self.health.max(Health::Farewell);
-                } else if is_stale_plan(frame.body) {
-                    held.statements.plan_refused();
-                }
-            }
-            backend::READY_FOR_QUERY => {
-                let status = self.ledger.status();
-                guest.trace.settle(status, self.ledger.owes_nothing());
-                if self.ledger.owes_nothing() {
-                    self.commit.settled();
-                }
-                if self.ledger.is_quiescent() {
-                    self.portals.clear();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn report(&mut self, held: &mut Held<'_>, frame: Frame<'_>, origin: Origin) -> Step {
-        let parameter =
-            split_cstr(frame.body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
-        let Some((name, value)) = parameter else {
-            self.health = self.health.max(Health::Doubtful);
-            return Step::Pass;
-        };
-        held.reported.set(name, value);
-        if origin == Origin::Proxy {
-            return Step::Drop;
-        }
-        if self.guest.known.set(name, value) {
-            self.guest.read_dialect();
-            self.guest.trace.reported(name);
-        }
-        Step::Pass
-    }
-
-    fn own_reply(&mut self, held: &Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
-        if self.introducing > 0 {
-            match frame.tag {
-                backend::ERROR_RESPONSE => {
-                    let error = backend::error_field(frame.body, b'M');
-                    tracing::warn!(
-                        session = self.guest.id,
-                        ?error,
-                        "a connection could not be handed over"
-                    );
-                    self.health = Health::Broken;
-                }
-                backend::READY_FOR_QUERY => {
-                    self.introducing -= 1;
-                    if self.introducing == 0 {
-                        self.tell(held.reported, before);
-                    }
-                }
-                _ => {}
-            }
-            return;
-        }
-        match &mut self.errand {
-            Errand::Check(reader) => reader.on_backend(frame),
-            Errand::Census(_, reader) if frame.tag == backend::DATA_ROW => {
-                // One that is streamed cannot be read.
-                let whole = frame.body.len() == frame.len;
-                reader.row(if whole { frame.body } else { &[] });
-            }
-            Errand::Census(..) => {}
-            Errand::Scrub(scrubbed) => match frame.tag {
-                backend::ERROR_RESPONSE => *scrubbed = Scrubbed::No,
-                backend::DATA_ROW
-                    if frame.body.last() == Some(&b't') && *scrubbed == Scrubbed::Yes =>
-                {
-                    *scrubbed = Scrubbed::AllBut;
-                }
-                _ => {}
-            },
-            Errand::Rollback => {}
-            Errand::None => {
-                if let Some(found) = self.descriptions.on_backend(frame) {
-                    self.guest.statements.verified(&found);
-                }
-            }
-        }
-    }
-
-    /// Tells the client what is different on this connection from what it knows.
-    fn tell(&mut self, reported: &Parameters, out: &mut Vec<u8>) {
-        if self.guest.known.is_shared_with(reported) {
-            return;
-        }
-        for (name, value) in self.guest.known.differences(reported) {
-            out.extend_from_slice(&backend::parameter_status(name, value));
-        }
-        self.guest.know(reported.clone());
     }
 }
 
@@ -623,10 +467,11 @@ impl From<Wait> for Hitch {
     }
 }
 
-/// Whether the message itself was at fault, before anything was done about it.
-fn is_malformed(body: &[u8]) -> bool {
-    let code = backend::error_field(body, b'C');
-    matches!(code.as_deref(), Some("08P01" | "22021"))
+/// The statement that is described.
+fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
+    (frame.tag == frontend::DESCRIBE)
+        .then(|| statement_named(frame.body))
+        .flatten()
 }
 
 /// The statement that a Describe or Close names; `None` when it names a portal.
@@ -635,17 +480,4 @@ fn statement_named(body: &[u8]) -> Option<&[u8]> {
         return None;
     };
     Some(split_cstr(rest)?.0)
-}
-
-/// The statement that is described.
-fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
-    (frame.tag == frontend::DESCRIBE)
-        .then(|| statement_named(frame.body))
-        .flatten()
-}
-
-/// Whether a prepared statement's plan no longer fits what the client was told.
-fn is_stale_plan(body: &[u8]) -> bool {
-    backend::error_field(body, b'C').as_deref() == Some("0A000")
-        && backend::error_field(body, b'R').as_deref() == Some("RevalidateCachedQuery")
 }
