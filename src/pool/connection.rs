@@ -236,7 +236,7 @@ struct KeyState {
 }
 
 impl ServerKey {
-    pub(super) fn new(key: Option<CancelKey>) -> Self {
+    pub(crate) fn new(key: Option<CancelKey>) -> Self {
         Self {
             key,
             state: Mutex::default(),

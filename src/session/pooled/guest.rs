@@ -24,6 +24,8 @@ pub(super) struct Guest {
     pub(super) known: Parameters,
     /// How the server reads this client's texts.
     pub(super) dialect: Dialect,
+    /// The process id that it was told.
+    pub(super) pid: Option<u32>,
     /// The connection it used last.
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
@@ -46,7 +48,7 @@ impl Guest {
     pub(super) fn new(
         id: u64,
         known: Parameters,
-        last: Option<ConnectionId>,
+        (pid, last): (Option<u32>, Option<ConnectionId>),
         knowledge: Arc<Knowledge>,
     ) -> Self {
         let mut guest = Self {
@@ -55,6 +57,7 @@ impl Guest {
             trace: Trace::default(),
             known: Parameters::default(),
             dialect: Dialect::new(Backslash::Plain, b""),
+            pid,
             last,
             knowledge,
             pin: None,

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::names::Names;
+use super::voices::Voices;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::wire::sql::Statement;
@@ -82,6 +83,7 @@ pub(super) struct Knowledge {
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
+    pub(super) voices: Voices,
 }
 
 /// One answer of the catalog.
@@ -112,6 +114,7 @@ impl Knowledge {
             peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
+            voices: Voices::default(),
         }
     }
 

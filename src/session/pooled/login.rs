@@ -48,6 +48,7 @@ pub(in super::super) struct Welcomed {
     pub(super) known: Parameters,
     /// The connection whose process the client believes to have.
     pub(super) home: Option<ConnectionId>,
+    pub(super) pid: Option<u32>,
 }
 
 impl Wish {
@@ -98,6 +99,7 @@ pub(in super::super) fn adopt(
         known.set(name, value);
     }
     let client = entry.handle().id;
+    let pid = opened.key.as_ref().map(CancelKey::pid);
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         lease.owner = Some(client);
         let id = lease.id();
@@ -111,6 +113,7 @@ pub(in super::super) fn adopt(
         seat: taken.seat,
         known,
         home,
+        pid,
     }
 }
 
@@ -165,5 +168,6 @@ pub(in super::super) async fn welcome(
         seat,
         known: introduction.parameters,
         home: Some(introduction.connection),
+        pid: Some(introduction.pid),
     })
 }

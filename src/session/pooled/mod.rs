@@ -16,6 +16,7 @@ mod relay;
 mod replies;
 mod rest;
 mod talk;
+mod voices;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -78,7 +79,12 @@ impl<'a> Session<'a> {
             service,
             entry,
             line: Line::new(client, &ahead),
-            guest: Box::new(Guest::new(id, welcomed.known, welcomed.home, knowledge)),
+            guest: Box::new(Guest::new(
+                id,
+                welcomed.known,
+                (welcomed.pid, welcomed.home),
+                knowledge,
+            )),
             pool: welcomed.pool,
             plan: welcomed.plan,
             route: welcomed.route,

@@ -48,7 +48,7 @@ impl Talk<'_> {
             backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
             // What comes before the connection is this client's was for another.
             backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
-            backend::NOTIFICATION_RESPONSE => Step::Pass,
+            backend::NOTIFICATION_RESPONSE => self.guest.knowledge.voices.translate(frame, before),
             _ if reply.origin == Origin::Proxy => {
                 self.own_reply(held, frame, before);
                 Step::Drop

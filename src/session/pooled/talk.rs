@@ -1,6 +1,8 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
+use std::sync::Arc;
+
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::description::{self, Descriptions};
@@ -8,7 +10,7 @@ use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
-use crate::pool::Connection;
+use crate::pool::{Connection, ServerKey};
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
 use crate::state::trace::{Alignment, Digest, Reason, Via};
@@ -117,6 +119,7 @@ pub(super) struct Talk<'a> {
     /// What executing a portal does; the unnamed one is among them.
     pub(super) portals: Vec<(Box<[u8]>, Digest)>,
     pub(super) descriptions: Descriptions,
+    key: Option<Arc<ServerKey>>,
     pub(super) rules: Rules,
 }
 
@@ -149,6 +152,7 @@ impl<'a> Talk<'a> {
             changes: Changes::default(),
             portals: Vec::new(),
             descriptions: Descriptions::default(),
+            key: None,
             rules,
         }
     }
@@ -160,6 +164,7 @@ impl<'a> Talk<'a> {
             self.own_query(&mut connection.statements);
         }
         self.introducing = batches;
+        self.key = Some(Arc::clone(&connection.key));
         if batches == 0 {
             self.tell(&connection.reported, told);
         }
@@ -392,6 +397,14 @@ impl<'a> Talk<'a> {
                 self.changes.hidden = true;
                 knowledge.hide();
             }
+        }
+        if digest.listens() {
+            knowledge.voices.somebody_listens();
+        }
+        if digest.may_notify()
+            && let (Some(key), Some(pid)) = (&self.key, self.guest.pid)
+        {
+            knowledge.voices.speaks(key, pid);
         }
         self.guest.trace.ran(digest, via);
     }

@@ -179,6 +179,17 @@ impl Digest {
             .or_else(|| leaves.check.filter(known))
     }
 
+    pub(crate) fn listens(&self) -> bool {
+        self.marks.has(Marks::LISTEN)
+    }
+
+    /// Others may hear of it; triggers may see to that.
+    pub(crate) fn may_notify(&self) -> bool {
+        self.marks.has(Marks::NOTIFY)
+            || self.marks.has(Marks::WRITES)
+            || self.leaves.check == Some(Reason::Function)
+    }
+
     /// The database that it needs for itself.
     pub(crate) fn alone(&self) -> Option<&[u8]> {
         self.rare.as_ref()?.alone.as_deref()

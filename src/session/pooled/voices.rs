@@ -1,0 +1,122 @@
+//! Whose notifications are whose: a client that notifies on a connection which
+//! is not its home is known to others by the process id that it was told itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::super::flow::Step;
+use crate::pool::ServerKey;
+use crate::wire::frame::Frame;
+use crate::wire::startup::CancelKey;
+
+/// More connections than this are looked through for those that have closed.
+const MANY: usize = 256;
+
+/// Of one database. Notifications come by themselves, so that the last client of a
+/// connection that may have sent any counts.
+#[derive(Debug, Default)]
+pub(super) struct Voices {
+    /// Somebody listens, or has.
+    heard: AtomicBool,
+    /// Connections by process id, and the process id that their client was told.
+    by_pid: Mutex<HashMap<u32, (Weak<ServerKey>, u32)>>,
+}
+
+impl Voices {
+    pub(super) fn somebody_listens(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// The client that was told `pid` may notify over the connection of `key`.
+    pub(super) fn speaks(&self, key: &Arc<ServerKey>, pid: u32) {
+        let Some(real) = key.key().map(CancelKey::pid) else {
+            return;
+        };
+        if !self.heard.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut by_pid = self.by_pid.lock();
+        if real == pid {
+            by_pid.remove(&real);
+            return;
+        }
+        if by_pid.len() >= MANY {
+            by_pid.retain(|_, (key, _)| key.strong_count() > 0);
+        }
+        by_pid.insert(real, (Arc::downgrade(key), pid));
+    }
+
+    /// A NotificationResponse on its way to a client.
+    pub(super) fn translate(&self, frame: Frame<'_>, before: &mut Vec<u8>) -> Step {
+        let Some((real, rest)) = frame.body.split_first_chunk::<4>() else {
+            return Step::Pass;
+        };
+        let known = |(key, pid): &(Weak<ServerKey>, u32)| (key.strong_count() > 0).then_some(*pid);
+        let told = self
+            .by_pid
+            .lock()
+            .get(&u32::from_be_bytes(*real))
+            .and_then(known);
+        let Some(told) = told.filter(|_| frame.body.len() == frame.len) else {
+            return Step::Pass;
+        };
+        before.push(frame.tag);
+        let len = u32::try_from(4 + frame.len).unwrap_or(u32::MAX);
+        before.extend_from_slice(&len.to_be_bytes());
+        before.extend_from_slice(&told.to_be_bytes());
+        before.extend_from_slice(rest);
+        Step::Drop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(pid: u32) -> Arc<ServerKey> {
+        Arc::new(ServerKey::new(Some(CancelKey::with_secret(pid, b"1234"))))
+    }
+
+    /// The process id that a listener is told.
+    fn heard(voices: &Voices, pid: u32) -> u32 {
+        let mut body = pid.to_be_bytes().to_vec();
+        body.extend(b"channel\0payload\0");
+        let frame = Frame {
+            tag: b'A',
+            len: body.len(),
+            body: &body,
+        };
+        let mut before = Vec::new();
+        match voices.translate(frame, &mut before) {
+            Step::Pass => pid,
+            _ => {
+                assert_eq!(before[9..], body[4..]);
+                u32::from_be_bytes(before[5..9].try_into().unwrap())
+            }
+        }
+    }
+
+    #[test]
+    fn a_notification_bears_the_process_id_that_its_sender_was_told() {
+        let voices = Voices::default();
+        let connection = key(7);
+        voices.speaks(&connection, 1);
+        assert_eq!(heard(&voices, 7), 7, "nobody listened");
+        voices.somebody_listens();
+        voices.speaks(&connection, 1);
+        assert_eq!(heard(&voices, 7), 1);
+        assert_eq!(heard(&voices, 8), 8);
+        voices.speaks(&connection, 7);
+        assert_eq!(heard(&voices, 7), 7, "it is at home");
+        voices.speaks(&connection, 2);
+        drop(connection);
+        assert_eq!(
+            heard(&voices, 7),
+            7,
+            "another process may have the number now"
+        );
+    }
+}
