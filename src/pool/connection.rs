@@ -113,10 +113,6 @@ impl Connection {
         self.owner.is_none() && self.left == Left::Nothing && self.settings == 0
     }
 
-    pub(crate) const fn opened_at(&self) -> Instant {
-        self.opened_at
-    }
-
     /// Takes it over to the calling thread, and hears what the server has said
     /// since it was used last.
     pub(super) async fn freshen(&mut self) -> Result<(), Stale> {

@@ -122,10 +122,6 @@ impl Lease {
         }
     }
 
-    pub(crate) const fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
     /// Gives the connection back, between transactions and with everything read that
     /// the server has sent: to the next waiter, or to the shelf. A cancel that is on
     /// its way for it is waited for.

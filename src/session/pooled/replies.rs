@@ -66,6 +66,11 @@ impl Talk<'_> {
                 if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
                     guest.statements.all_deallocated(held.statements);
                 }
+                if tag == b"DEALLOCATE"
+                    && let Some(name) = self.freeing.pop_front()
+                {
+                    guest.statements.deallocated(held.statements, &name);
+                }
                 guest.trace.tag(tag);
             }
             backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
@@ -81,6 +86,7 @@ impl Talk<'_> {
                 let status = self.ledger.status();
                 guest.trace.settle(status, self.ledger.owes_nothing());
                 if self.ledger.owes_nothing() {
+                    self.freeing.clear();
                     self.commit.settled();
                 }
                 if self.ledger.is_quiescent() {

@@ -244,6 +244,12 @@ impl Relay<'_> {
         self.talk.errand = errand;
     }
 
+    /// Gives the connection back for the time of a wait: nothing ran on it that would
+    /// be missed, or it is kept.
+    pub(super) fn let_go(&mut self) {
+        let _ = self.release(Left::Nothing);
+    }
+
     /// Gives the connection back as the client leaves it.
     fn release(&mut self, left: Left) -> Leave {
         let guest = &mut *self.talk.guest;

@@ -1,6 +1,8 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
+use std::collections::VecDeque;
+
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::guest::{Guest, Noted};
@@ -10,7 +12,7 @@ use crate::config::values::{OnSessionState, PoolMode};
 use crate::pool::Connection;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
-use crate::state::trace::{Alignment, Digest, Reason, Via};
+use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
 use crate::state::{check, proof};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
@@ -103,6 +105,8 @@ pub(super) struct Talk<'a> {
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
     pub(super) portals: Vec<(Box<[u8]>, Digest)>,
+    /// Names in the DEALLOCATEs that are under way.
+    pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) rules: Rules,
 }
 
@@ -134,6 +138,7 @@ impl<'a> Talk<'a> {
             stirred: false,
             changes: Changes::default(),
             portals: Vec::new(),
+            freeing: VecDeque::new(),
             rules,
         }
     }
@@ -337,6 +342,7 @@ impl<'a> Talk<'a> {
     }
 
     fn run(&mut self, digest: &Digest, via: Via) {
+        self.freeing.extend(digest.freed().iter().cloned());
         self.changes.logins |= digest.login_settings();
         let knowledge = &self.guest.knowledge;
         knowledge
@@ -363,6 +369,14 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(frame);
     }
 
+    /// Whether the client needs a place to keep its connection, and can wait for one
+    /// without it: who is in a transaction may hold what others wait for.
+    fn may_wait(&self) -> bool {
+        self.guest.pin.is_none()
+            && self.ledger.is_quiescent()
+            && self.guest.trace.hold() == Hold::Free
+    }
+
     /// Whether something has to happen first.
     fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
         match self.gate {
@@ -381,10 +395,7 @@ impl<'a> Talk<'a> {
         };
         match self.rules.on_session_state {
             OnSessionState::Error => Err(Hitch::Refused(reason)),
-            // Who waits in a transaction may hold what others wait for.
-            OnSessionState::Pin if self.ledger.is_quiescent() && self.guest.pin.is_none() => {
-                Err(Hitch::Need(Need::Pin(reason)))
-            }
+            OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
     }

@@ -64,8 +64,9 @@ impl Digest {
             }
             Kind::Deallocate(which) => {
                 self.traits.add(Traits::RELEASES);
-                if which != Which::All {
+                if let Which::Named(name) = which {
                     self.alignment = Alignment::Needed;
+                    rare.freed.extend(folded(name));
                 }
             }
             Kind::Listen(_) => self.check(Reason::Listen),
