@@ -134,6 +134,12 @@ impl Ledger {
         self.owed.is_empty() && self.batch == Batch::Closed && !self.copying_in
     }
 
+    /// Whether the client has begun something that only it can end: a batch without
+    /// its Sync, or COPY data.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.batch != Batch::Closed || self.copying_in
+    }
+
     /// Whether the server discards what comes, up to the next Sync.
     pub(crate) fn is_discarding(&self) -> bool {
         self.batch == Batch::Failed

@@ -185,31 +185,42 @@ impl<'a> Session<'a> {
                     let vacancy = self.route.pools.vacate(&database).await;
                     relay.satisfied(vacancy);
                 }
+                Leave::Stuck => {
+                    if let Err(error) = self.seat.cancel().await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
+                    }
+                }
                 other => break other,
             }
         };
         let health = relay.talk.health;
         let owes = !relay.talk.ledger.owes_nothing();
+        let torn = relay.is_torn();
+        let dismissal = relay.talk.dismissal.take();
+        let left = || dismissal.map_or(Departure::ClientLeft, Departure::Dismissed);
         let lease = relay.into_lease();
         self.seat.leave();
         match leave {
             Leave::Over(departure) => {
-                lease.close(state_after(&departure, owes));
+                lease.close(match state_after(&departure, owes) {
+                    UpstreamState::AtRest | UpstreamState::Busy if torn => UpstreamState::Torn,
+                    state => state,
+                });
                 Some(departure)
             }
             _ if health != Health::Good => {
                 lease.close(UpstreamState::AtRest);
-                matches!(leave, Leave::ClientLeft).then_some(Departure::ClientLeft)
+                matches!(leave, Leave::ClientLeft).then(left)
             }
             Leave::ClientLeft => {
                 self.take_leave(lease);
-                Some(Departure::ClientLeft)
+                Some(left())
             }
             Leave::Discarded => {
                 lease.retire();
                 None
             }
-            Leave::Released | Leave::Needs(_) => {
+            Leave::Released | Leave::Needs(_) | Leave::Stuck => {
                 lease.check_in();
                 None
             }

@@ -37,6 +37,8 @@ pub(super) enum Leave {
     Discarded,
     /// A frame waits for something.
     Needs(Need),
+    /// The client has left, and what it asked for goes on and on.
+    Stuck,
     /// The client has left, and its connection is at rest.
     ClientLeft,
     /// The session is over.
@@ -55,6 +57,10 @@ pub(super) struct Line {
 /// connection though others wait; while nobody is known to ask for their values.
 const DRAWS: u8 = 5;
 const GRACE: Duration = Duration::from_millis(100);
+
+/// How long a statement whose client is gone may go on before it is cancelled
+/// (again), the first time and at most.
+const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
@@ -103,7 +109,11 @@ pub(super) struct Relay<'a> {
     activity: Activity,
     vacancy: Option<Vacancy>,
     grace: Option<Pin<Box<Sleep>>>,
+    /// Until a statement without a client is cancelled, and how long that was.
+    outlasting: Option<(Duration, Pin<Box<Sleep>>)>,
     unwritable: bool,
+    /// A client that has left is not asked about again.
+    asked_last: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -126,7 +136,9 @@ impl<'a> Relay<'a> {
             activity: Activity::Active,
             vacancy: None,
             grace: None,
+            outlasting: None,
             unwritable: false,
+            asked_last: false,
         }
     }
 
@@ -148,6 +160,11 @@ impl<'a> Relay<'a> {
         self.vacancy = Some(vacancy);
         self.talk.satisfied = true;
         self.line.to_upstream.resume();
+    }
+
+    /// Nobody can say anything over the connection any more.
+    pub(super) const fn is_torn(&self) -> bool {
+        self.line.to_upstream.is_torn()
     }
 
     /// The lease back, to be given to others or closed.
@@ -183,7 +200,7 @@ impl<'a> Relay<'a> {
             let next = if self.is_at_rest() {
                 self.rest(cx, order)
             } else {
-                self.unrest()
+                self.unrest(cx)
             };
             match next {
                 Next::Wait => return Poll::Pending,
@@ -200,9 +217,18 @@ impl<'a> Relay<'a> {
             && self.line.to_client.is_between_frames()
     }
 
-    fn unrest(&mut self) -> Next {
+    fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
         self.busy();
         let talk = &mut self.talk;
+        if talk.client == ClientSide::Gone {
+            // Nobody can end what it began, and it is not to be done.
+            if self.line.to_upstream.is_torn() || talk.ledger.awaits_client() {
+                return Next::Leave(Leave::Over(Departure::ClientLeft));
+            }
+            if !talk.ledger.owes_nothing() {
+                return self.outlast(cx);
+            }
+        }
         let may_end = talk.client == ClientSide::Gone
             && talk.ledger.owes_nothing()
             && talk.ledger.status() != TransactionStatus::Idle
@@ -215,13 +241,27 @@ impl<'a> Relay<'a> {
         Next::Again
     }
 
+    /// The client is gone in the middle of something.
+    fn outlast(&mut self, cx: &mut Context<'_>) -> Next {
+        let (first, longest) = STATEMENT_PATIENCE;
+        let (patience, timer) = self
+            .outlasting
+            .get_or_insert_with(|| (first, Box::pin(sleep(first))));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Next::Wait;
+        }
+        *patience = (*patience * 2).min(longest);
+        timer.set(sleep(*patience));
+        Next::Leave(Leave::Stuck)
+    }
+
     /// What to do with a connection that is at rest.
     fn rest(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Next {
         if let Some(next) = self.finish_errand() {
             return next;
         }
         if self.talk.client == ClientSide::Gone {
-            return Next::Leave(Leave::ClientLeft);
+            return self.leave();
         }
         if order.is_some() && self.line.to_client.is_empty() {
             return Next::Leave(Leave::Over(Departure::Ordered));
@@ -242,6 +282,19 @@ impl<'a> Relay<'a> {
             }
             _ => self.learn(),
         }
+    }
+
+    /// The client is gone, and the connection at rest.
+    fn leave(&mut self) -> Next {
+        let trace = &self.talk.guest.trace;
+        let suspected = matches!(trace.hold(), Hold::Check(_)) && trace.custom().next().is_some();
+        // A custom setting cannot be removed from a connection: only who has the
+        // same ones may have it next.
+        if suspected && !std::mem::replace(&mut self.asked_last, true) {
+            self.ask();
+            return Next::Again;
+        }
+        Next::Leave(Leave::ClientLeft)
     }
 
     /// A transaction has ended: does the connection go back?
@@ -275,6 +328,9 @@ impl<'a> Relay<'a> {
         } else {
             hold
         });
+        if asked && matches!(hold, Hold::Check(_)) && self.lease.is_old() {
+            self.ask();
+        }
         Next::Again
     }
 
@@ -327,6 +383,9 @@ impl<'a> Relay<'a> {
             }
             Errand::Check(reader) => {
                 let verdict = guest.trace.checked(&reader.finish());
+                if self.talk.client == ClientSide::Gone {
+                    return None;
+                }
                 let hold = guest.trace.hold();
                 if matches!(hold, Hold::Free | Hold::Soft) {
                     return Some(Next::Leave(self.release(Left::Light)));
@@ -404,8 +463,12 @@ impl<'a> Relay<'a> {
                 self.unwritable = true;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) if talk.client == ClientSide::Gone => Poll::Pending,
-            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
+            Err(FlowError::Source(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                Poll::Pending
+            }
             Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
         }
     }
@@ -438,7 +501,13 @@ impl<'a> Relay<'a> {
                 line.to_client.end_source();
                 lost(talk, Some(error))
             }
-            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
+            // It has left, and what it had asked for goes on without it.
+            Err(FlowError::Destination(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                return self.poll_to_client(cx);
+            }
             Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
         })
     }

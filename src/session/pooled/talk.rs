@@ -6,6 +6,7 @@ use super::super::flow::Step;
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use crate::config::values::{OnSessionState, PoolMode};
+use crate::fault::Fault;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
 use crate::state::trace::{Alignment, Digest, Via};
@@ -14,6 +15,7 @@ use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::sqlstate::SqlState;
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -84,6 +86,8 @@ pub(super) struct Talk<'a> {
     pub(super) waits: bool,
     /// What the next frame needs has been seen to.
     pub(super) satisfied: bool,
+    /// Why the client is sent away when the connection is at rest.
+    pub(super) dismissal: Option<Fault>,
     /// ReadyForQuery messages until the connection is this client's.
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
@@ -116,6 +120,7 @@ impl<'a> Talk<'a> {
             need: None,
             waits: false,
             satisfied: false,
+            dismissal: None,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
@@ -362,9 +367,23 @@ impl<'a> Talk<'a> {
             }
             _ => {
                 self.client_reply(held, frame);
-                Step::Pass
+                match frame.tag {
+                    backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    _ => Step::Pass,
+                }
             }
         }
+    }
+
+    /// In statement mode a client that has a transaction open is sent away; the
+    /// transaction is rolled back.
+    fn is_forbidden(&mut self) -> bool {
+        if self.rules.mode == PoolMode::Statement && self.ledger.status() != TransactionStatus::Idle
+        {
+            self.client = ClientSide::Gone;
+            self.dismissal = Some(no_transactions());
+        }
+        self.dismissal.is_some()
     }
 
     fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
@@ -477,6 +496,17 @@ impl From<Wait> for Hitch {
     fn from(_: Wait) -> Self {
         Self::Wait
     }
+}
+
+/// What a client in statement mode is told that opens a transaction.
+fn no_transactions() -> Fault {
+    Fault::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "transaction_block",
+        "transaction blocks are not allowed in statement pooling mode",
+    )
+    .detail("The transaction has been rolled back.")
+    .hint("Set the pool's mode to \"transaction\".")
 }
 
 /// Whether the message itself was at fault, before anything was done about it.

@@ -133,11 +133,9 @@ async fn drained_idle_clients_are_told_at_once_and_busy_ones_after_their_transac
         let mut stage = Stage::of(auth, 2).await;
         let mut idle = stage.clients(3).await;
         let mut busy = stage.client().await;
-        assert_eq!(
-            ask(&mut idle[0], "select nextval('pg_temp.x')").await,
-            "42P01"
-        );
-        assert_eq!(ask(&mut busy, "create table t (); begin").await, "");
+        assert_eq!(ask(&mut idle[0], "select * from missing").await, "42P01");
+        assert_eq!(ask(&mut busy, "create table t ()").await, "");
+        assert_eq!(ask(&mut busy, "begin").await, "");
         stage.proxy.terminate();
         for client in &mut idle {
             let error = first_error(&client.read_until_closed().await);
