@@ -1,6 +1,8 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
+use std::collections::VecDeque;
+
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::guest::{Guest, Noted};
@@ -93,6 +95,8 @@ pub(super) struct Talk<'a> {
     /// Something has run since the connection was last at rest.
     pub(super) stirred: bool,
     pub(super) changes: Changes,
+    /// Names of prepared statements that DEALLOCATE is under way for.
+    deallocating: VecDeque<Box<[u8]>>,
     /// What executing a portal does; the unnamed one is among them.
     portals: Vec<(Box<[u8]>, Digest)>,
     pub(super) rules: Rules,
@@ -124,6 +128,7 @@ impl<'a> Talk<'a> {
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
+            deallocating: VecDeque::new(),
             portals: Vec::new(),
             rules,
         }
@@ -315,6 +320,8 @@ impl<'a> Talk<'a> {
             self.changes.definitions = true;
             self.guest.knowledge.changed();
         }
+        let deallocated = digest.deallocated().map(Into::into);
+        self.deallocating.extend(deallocated);
         self.guest.trace.ran(digest, via);
     }
 
@@ -394,6 +401,11 @@ impl<'a> Talk<'a> {
                 if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
                     guest.statements.all_deallocated(held.statements);
                 }
+                if tag == b"DEALLOCATE"
+                    && let Some(name) = self.deallocating.pop_front()
+                {
+                    guest.statements.deallocated(held.statements, &name);
+                }
                 guest.trace.tag(tag);
             }
             backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
@@ -409,6 +421,7 @@ impl<'a> Talk<'a> {
                 let status = self.ledger.status();
                 guest.trace.settle(status, self.ledger.owes_nothing());
                 if self.ledger.owes_nothing() {
+                    self.deallocating.clear();
                     self.commit.settled();
                 }
                 if self.ledger.is_quiescent() {

@@ -78,6 +78,7 @@ struct Rare {
     created: Vec<Box<[u8]>>,
     suspected: Vec<Box<[u8]>>,
     alone: Option<Box<[u8]>>,
+    deallocated: Vec<Box<[u8]>>,
 }
 
 /// What all statements of a text do.
@@ -119,15 +120,22 @@ pub(crate) fn digest(
         created,
         suspected,
         alone,
+        deallocated,
     } = &rare;
     let empty = changes.is_empty() && created.is_empty() && suspected.is_empty();
-    if !empty || alone.is_some() {
+    if !empty || alone.is_some() || !deallocated.is_empty() {
         digest.rare = Some(Arc::new(rare));
     }
     digest
 }
 
 impl Digest {
+    /// The prepared statements that it deallocates by name, in order.
+    pub(crate) fn deallocated(&self) -> impl Iterator<Item = &[u8]> {
+        let rare = self.rare.iter();
+        rare.flat_map(|rare| rare.deallocated.iter().map(|name| &**name))
+    }
+
     /// Of a FunctionCall: a function by its number.
     pub(crate) fn function() -> Self {
         let mut digest = Self::default();
@@ -319,8 +327,9 @@ impl Digest {
             }
             Kind::Deallocate(which) => {
                 self.traits.add(Traits::RELEASES);
-                if which != Which::All {
+                if let Which::Named(name) = which {
                     self.alignment = Alignment::Needed;
+                    rare.deallocated.extend(folded(name));
                 }
             }
             Kind::Listen(_) => self.check(Reason::Listen),

@@ -85,7 +85,7 @@ async fn a_cancel_of_a_client_that_waits_does_no_harm_to_the_one_that_is_served(
         let (mut first, _) = sessions.pop().unwrap();
         assert_eq!(ask(&mut first, "begin").await, "");
         first
-            .send(frontend::query("select pg_sleep(0.5), 1; commit"))
+            .send(frontend::query("select pg_sleep(3), 1; commit"))
             .await;
         stage.in_state("active", 1).await;
         second.send(frontend::query("select 2")).await;

@@ -120,19 +120,17 @@ async fn in_session_mode_a_client_keeps_its_connection_and_the_next_one_finds_it
         let mut first = asking(&proxy, "sessions").await;
         let mut second = asking(&proxy, "sessions").await;
         let pid = ask(&mut first, "select pg_backend_pid()").await;
-        let leaves =
-            "set work_mem = '3MB'; create temp table t (); listen news; prepare p as select 1";
+        let leaves = "set work_mem = '3MB'; listen news; prepare p as select 1";
         assert_eq!(ask(&mut first, leaves).await, "");
         second
             .send(frontend::query(
-                "select to_regclass('t'), pg_backend_pid(), current_setting('work_mem') = '3MB'",
+                "select pg_backend_pid(), current_setting('work_mem') = '3MB'",
             ))
             .await;
         assert_eq!(ask(&mut first, "show work_mem").await, "3MB");
-        assert_eq!(ask(&mut first, "select count(*) from t").await, "0");
         first.send(frontend::terminate()).await;
         let answer = said(&second.read_until_ready().await);
-        assert_eq!(answer, format!("null {pid} f"));
+        assert_eq!(answer, format!("{pid} f"));
         assert_eq!(
             ask(&mut second, "select name from pg_prepared_statements").await,
             ""
