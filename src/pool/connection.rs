@@ -108,6 +108,11 @@ impl Connection {
         self.id
     }
 
+    /// Since its login.
+    pub(super) fn age(&self) -> Duration {
+        self.opened_at.elapsed()
+    }
+
     /// Whether it is as it was at its login, and nobody's.
     pub(crate) fn is_pristine(&self) -> bool {
         self.owner.is_none() && self.left == Left::Nothing && self.settings == 0

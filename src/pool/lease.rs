@@ -122,6 +122,11 @@ impl Lease {
         }
     }
 
+    /// Whether the connection is to be replaced as soon as it can be.
+    pub(crate) fn is_old(&self) -> bool {
+        self.pool.opener.is_some() && self.age() >= self.pool.plan.server_lifetime
+    }
+
     /// Gives the connection back, between transactions and with everything read that
     /// the server has sent: to the next waiter, or to the shelf. A cancel that is on
     /// its way for it is waited for.

@@ -230,6 +230,11 @@ impl<'a> Session<'a> {
                     relay.talk.guest.pin = Some(place);
                     relay.satisfied(None);
                 }
+                Leave::Stuck => {
+                    if let Err(error) = self.seat.cancel().await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
+                    }
+                }
                 other => break other,
             }
         };
@@ -238,10 +243,12 @@ impl<'a> Session<'a> {
             relay.let_go();
         }
         let health = relay.talk.health;
-        let owes = !relay.talk.ledger.owes_nothing();
+        let state = relay.upstream_state();
+        let dismissal = relay.talk.dismissal.take();
         let lease = relay.into_lease();
         self.seat.leave();
-        self.put_away(lease, leave, (health, owes))
+        let departure = self.put_away(lease, leave, (health, state));
+        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
     }
 
     /// What becomes of the connection, and whether that was the end of the session.
@@ -249,7 +256,7 @@ impl<'a> Session<'a> {
         &self,
         lease: Lease,
         leave: Leave,
-        (health, owes): (Health, bool),
+        (health, state): (Health, UpstreamState),
     ) -> Option<Departure> {
         let doubtful = health != Health::Good;
         match leave {
@@ -259,7 +266,13 @@ impl<'a> Session<'a> {
                 Some(departure)
             }
             Leave::Over(departure) => {
-                lease.close(state_after(&departure, owes));
+                lease.close(match departure {
+                    Departure::UpstreamEnded | Departure::UpstreamLost { .. } => {
+                        UpstreamState::Ended
+                    }
+                    Departure::BadUpstream(_) => UpstreamState::Torn,
+                    _ => state,
+                });
                 Some(departure)
             }
             Leave::ClientLeft => {
@@ -278,7 +291,7 @@ impl<'a> Session<'a> {
                 lease.retire();
                 None
             }
-            Leave::Released | Leave::Needs(_) => {
+            Leave::Released | Leave::Needs(_) | Leave::Stuck => {
                 lease.check_in();
                 None
             }
@@ -343,16 +356,5 @@ impl<'a> Session<'a> {
         } else {
             lease.check_in();
         }
-    }
-}
-
-/// What the connection is in the middle of when a session ends otherwise than by
-/// the client's leaving at rest.
-fn state_after(departure: &Departure, owes: bool) -> UpstreamState {
-    match departure {
-        Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
-        Departure::BadUpstream(_) => UpstreamState::Torn,
-        _ if owes => UpstreamState::Busy,
-        _ => UpstreamState::AtRest,
     }
 }

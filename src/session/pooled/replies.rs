@@ -2,12 +2,15 @@
 //! of the client and the connection, and whom they are for.
 
 use super::super::flow::Step;
-use super::talk::{Errand, Gate, Health, Held, Talk};
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Talk};
+use crate::config::values::PoolMode;
+use crate::fault::Fault;
 use crate::state::parameters::Parameters;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::split_cstr;
-use crate::wire::ledger::{Origin, Reply, Settled, Skipped};
+use crate::wire::ledger::{Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::sqlstate::SqlState;
 
 impl Talk<'_> {
     /// A message from the server.
@@ -53,9 +56,23 @@ impl Talk<'_> {
             }
             _ => {
                 self.client_reply(held, frame);
-                Step::Pass
+                match frame.tag {
+                    backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    _ => Step::Pass,
+                }
             }
         }
+    }
+
+    /// In statement mode a client that has a transaction open is sent away; the
+    /// transaction is rolled back.
+    fn is_forbidden(&mut self) -> bool {
+        let open = self.ledger.status() != TransactionStatus::Idle;
+        if self.rules.mode == PoolMode::Statement && open {
+            self.client = ClientSide::Gone;
+            self.dismissal = Some(no_transactions());
+        }
+        self.dismissal.is_some()
     }
 
     fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
@@ -159,6 +176,17 @@ impl Talk<'_> {
         }
         self.guest.know(reported.clone());
     }
+}
+
+/// What a client in statement mode is told that opens a transaction.
+fn no_transactions() -> Fault {
+    Fault::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "transaction_block",
+        "transaction blocks are not allowed in statement pooling mode",
+    )
+    .detail("The transaction has been rolled back.")
+    .hint("Set the pool's mode to \"transaction\".")
 }
 
 /// Whether the message itself was at fault, before anything was done about it.

@@ -101,6 +101,9 @@ impl Relay<'_> {
         } else {
             hold
         });
+        if asked && matches!(hold, Hold::Check(_)) && self.lease.is_old() {
+            self.ask();
+        }
         Next::Again
     }
 

@@ -9,6 +9,7 @@ use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
 use crate::config::values::{OnSessionState, PoolMode};
+use crate::fault::Fault;
 use crate::pool::Connection;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
@@ -98,6 +99,8 @@ pub(super) struct Talk<'a> {
     /// Why the client's next frame waits.
     pub(super) need: Option<Need>,
     pub(super) gate: Gate,
+    /// Why the client is sent away when the connection is at rest.
+    pub(super) dismissal: Option<Fault>,
     /// ReadyForQuery messages until the connection is this client's.
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
@@ -134,6 +137,7 @@ impl<'a> Talk<'a> {
             health: Health::Good,
             need: None,
             gate: Gate::Open,
+            dismissal: None,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
