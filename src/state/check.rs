@@ -59,6 +59,8 @@ pub(crate) struct Findings {
     held: Option<Reason>,
     /// Whether lastval has a value, if that was asked.
     sequences: Option<bool>,
+    /// A temporary schema was made, be it empty now.
+    temporary: bool,
 }
 
 /// What that means.
@@ -100,6 +102,12 @@ impl Findings {
     /// The role, if it may be another than a login begins with.
     pub(crate) fn role(&self) -> Option<&[u8]> {
         self.role.as_deref()
+    }
+
+    /// Whether there is a temporary schema. It stays, and shows, until the end of
+    /// the connection.
+    pub(crate) const fn temporary(&self) -> bool {
+        self.temporary
     }
 
     /// Whether lastval has a value; `None` if that was not asked.
@@ -217,6 +225,10 @@ impl Reader {
             }
             b"sequence" => {
                 self.findings.sequences = Some(true);
+                None
+            }
+            b"schema" => {
+                self.findings.temporary = true;
                 None
             }
             b"listen" => Some(Reason::Listen),

@@ -24,6 +24,8 @@ UNION ALL (SELECT 'temp', NULL, NULL
         AND depend.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
         AND pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0
     LIMIT 1)
+UNION ALL SELECT 'schema', NULL, NULL
+    WHERE pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0
 UNION ALL (SELECT 'lock', NULL, NULL
     FROM pg_catalog.pg_lock_status() AS lock
     WHERE lock.locktype OPERATOR(pg_catalog.=) 'advisory'

@@ -13,6 +13,12 @@
 /// (ALTER ROLE … SET role), which SET SESSION AUTHORIZATION alone need not give.
 pub(crate) const LIGHT: &str = include_str!("scrub.sql");
 
-/// Undoes everything else, prepared statements included. It has to be a Query of
-/// its own: a text of several is a transaction, in which it is refused.
-pub(crate) const FULL: &str = "DISCARD ALL";
+/// Undo everything else, prepared statements included. They have to be Queries of
+/// their own: a text of several is a transaction, in which DISCARD ALL is refused. It
+/// runs the settings down first, so that no timeout of who left is in its way; and
+/// DISCARD ALL forgets that a login may begin with a role.
+pub(crate) const FULL: [&str; 3] = ["RESET ALL", "DISCARD ALL", "RESET ROLE"];
+
+/// Whether a temporary schema is left, which nothing undoes: one row of one column.
+pub(crate) const TEMPORARY: &str =
+    "SELECT pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0";

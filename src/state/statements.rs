@@ -23,6 +23,7 @@
 //! each is settled by `parsed`, `closed`, `queried` or, in numbers, `failed`.
 
 mod client;
+mod described;
 mod flight;
 mod kept;
 mod message;
@@ -32,6 +33,7 @@ mod server;
 mod tests;
 
 pub(crate) use client::Client;
+pub(crate) use described::Described;
 pub(crate) use server::Server;
 
 /// A message that was injected, in the order written: one reply each.
@@ -39,6 +41,10 @@ pub(crate) use server::Server;
 pub(crate) enum Injected {
     Close,
     Parse,
+    /// Of the statement that was parsed; its reply is for [`Client::verified`], and a
+    /// Flush goes behind it.
+    Describe,
+    Flush,
     Sync,
 }
 

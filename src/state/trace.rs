@@ -265,6 +265,9 @@ impl Trace {
     pub(crate) fn checked(&mut self, findings: &Findings) -> Verdict {
         let verdict = findings.verdict();
         let leaves = &mut self.left.leaves;
+        if findings.temporary() {
+            leaves.residue = Residue::Close;
+        }
         if let Verdict::Pinned(reason) = verdict {
             leaves.check = None;
             leaves.lasting = None;
@@ -295,6 +298,11 @@ impl Trace {
         self.settings.adopt(findings);
         self.suspects.clear();
         verdict
+    }
+
+    /// Something was found that no scrub undoes.
+    pub(crate) fn cannot_be_undone(&mut self) {
+        self.left.leaves.residue = Residue::Close;
     }
 
     /// Names for `check::query`: the custom settings that may exist.

@@ -19,6 +19,7 @@ pub(crate) const EMPTY_QUERY_RESPONSE: u8 = b'I';
 pub(crate) const ERROR_RESPONSE: u8 = b'E';
 pub(crate) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
 pub(crate) const NO_DATA: u8 = b'n';
+pub(crate) const PARAMETER_DESCRIPTION: u8 = b't';
 pub(crate) const NOTICE_RESPONSE: u8 = b'N';
 pub(crate) const NOTIFICATION_RESPONSE: u8 = b'A';
 pub(crate) const PARAMETER_STATUS: u8 = b'S';

@@ -8,6 +8,7 @@ pub(crate) const COPY_DATA: u8 = b'd';
 pub(crate) const COPY_DONE: u8 = b'c';
 pub(crate) const COPY_FAIL: u8 = b'f';
 pub(crate) const DESCRIBE: u8 = b'D';
+pub(crate) const FLUSH: u8 = b'H';
 pub(crate) const EXECUTE: u8 = b'E';
 pub(crate) const FUNCTION_CALL: u8 = b'F';
 pub(crate) const PARSE: u8 = b'P';
@@ -19,6 +20,9 @@ pub(crate) const TERMINATE: u8 = b'X';
 
 /// The whole Terminate message.
 pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
+
+/// The whole Sync message.
+pub(crate) const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
 
 /// A simple Query with this text.
 pub(crate) fn query(text: &[u8]) -> BytesMut {

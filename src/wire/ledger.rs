@@ -30,7 +30,9 @@ enum Owed {
     Function,
     Parse,
     Bind,
+    /// Of a statement.
     Describe,
+    DescribePortal,
     Execute,
     /// Of a statement.
     Close,
@@ -95,6 +97,16 @@ pub(crate) struct Skipped {
     pub(crate) count: usize,
     /// The first of them is what failed.
     pub(crate) begun: bool,
+    /// So many of the client's Describes of statements have no reply either.
+    pub(crate) describes: usize,
+}
+
+/// What only the client can send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    Sync,
+    /// The rest of COPY data.
+    Copy,
 }
 
 /// A message from the server that fits nothing the client asked for.
@@ -134,15 +146,18 @@ impl Ledger {
         self.owed.is_empty() && self.batch == Batch::Closed && !self.copying_in
     }
 
-    /// Whether the server waits for more from the client: rows of a COPY, or the Sync
-    /// of a batch.
-    pub(crate) fn awaits_client(&self) -> bool {
-        self.copying_in || self.batch != Batch::Closed
-    }
-
     /// Whether the server discards what comes, up to the next Sync.
     pub(crate) fn is_discarding(&self) -> bool {
         self.batch == Batch::Failed
+    }
+
+    /// What the server waits for before it goes on, or says that it has.
+    pub(crate) fn awaits(&self) -> Option<Awaited> {
+        match self.batch {
+            _ if self.copying_in => Some(Awaited::Copy),
+            Batch::Open | Batch::Failed => Some(Awaited::Sync),
+            Batch::Closed => None,
+        }
     }
 
     pub(crate) const fn status(&self) -> TransactionStatus {
@@ -151,9 +166,10 @@ impl Ledger {
 
     /// Notes a client's message on its way to the upstream.
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
-        let of_portal = frame.tag == frontend::CLOSE && frame.body.first() == Some(&b'P');
+        let of_portal = frame.body.first() == Some(&b'P');
         match owed(frame.tag) {
-            Some(_) if of_portal => self.note(Owed::ClosePortal, Origin::Client),
+            Some(Owed::Close) if of_portal => self.note(Owed::ClosePortal, Origin::Client),
+            Some(Owed::Describe) if of_portal => self.note(Owed::DescribePortal, Origin::Client),
             Some(owed) => self.note(owed, Origin::Client),
             None => {}
         }
@@ -235,8 +251,8 @@ impl Ledger {
         match tag {
             backend::BIND_COMPLETE => self.settle(tag, Owed::Bind),
             backend::PORTAL_SUSPENDED => self.settle(tag, Owed::Execute),
-            backend::NO_DATA => self.settle(tag, Owed::Describe),
-            backend::ROW_DESCRIPTION if !in_query => self.settle(tag, Owed::Describe),
+            backend::NO_DATA => self.described(tag),
+            backend::ROW_DESCRIPTION if !in_query => self.described(tag),
             backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE if !in_query => {
                 self.settle(tag, Owed::Execute)
             }
@@ -257,6 +273,13 @@ impl Ledger {
 
     fn front_owed(&mut self) -> Option<Owed> {
         self.front().map(|request| request.owed)
+    }
+
+    fn described(&mut self, tag: u8) -> Result<(), Unexpected> {
+        match self.front_owed() {
+            Some(Owed::DescribePortal) => self.settle(tag, Owed::DescribePortal),
+            _ => self.settle(tag, Owed::Describe),
+        }
     }
 
     fn settle(&mut self, tag: u8, owed: Owed) -> Result<(), Unexpected> {
@@ -294,6 +317,7 @@ impl Ledger {
         let mut skipped = Skipped {
             count: 0,
             begun: false,
+            describes: 0,
         };
         let front = self.front_owed();
         if matches!(
@@ -307,6 +331,8 @@ impl Ledger {
         while let Some(request) = self.front().filter(|next| next.owed != Owed::Sync) {
             let counts = matches!(request.owed, Owed::Parse | Owed::Close | Owed::Query);
             skipped.count += usize::from(counts);
+            let describes = request.owed == Owed::Describe && request.origin == Origin::Client;
+            skipped.describes += usize::from(describes);
             self.owed.pop_front();
         }
         if self.owed.is_empty() {

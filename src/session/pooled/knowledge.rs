@@ -20,6 +20,10 @@ use crate::wire::sql::Statement;
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
 const FRESH: Duration = Duration::from_secs(30);
 
+/// Where definitions change all the time, the catalog is asked no sooner again than
+/// this, or so many times what the last answer took.
+const PAUSE: (Duration, u32) = (Duration::from_millis(200), 10);
+
 /// What is known of the databases of one upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Library {
@@ -70,8 +74,10 @@ pub(super) struct Knowledge {
     /// How often one had time to, and did not.
     unasked: AtomicU32,
     began: Instant,
-    /// Milliseconds since `began` at which the catalog was asked last.
+    /// Milliseconds since `began` at which the catalog answered last, and until
+    /// which it is left in peace.
     asked: AtomicU64,
+    peace: AtomicU64,
     /// Of custom settings that code may make.
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
@@ -103,6 +109,7 @@ impl Knowledge {
             unasked: AtomicU32::new(0),
             began: Instant::now(),
             asked: AtomicU64::new(0),
+            peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
         }
@@ -163,7 +170,8 @@ impl Knowledge {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
-        (stale && !self.asking.swap(true, Ordering::AcqRel)).then(|| self.question())
+        let due = stale && self.now() >= self.peace.load(Ordering::Relaxed);
+        (due && !self.asking.swap(true, Ordering::AcqRel)).then(|| self.question())
     }
 
     /// For who cannot go on without an answer.
@@ -171,7 +179,12 @@ impl Knowledge {
         Question {
             of: Arc::clone(self),
             epoch: self.epoch(),
+            at: Instant::now(),
         }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
     }
 
     fn age(&self) -> Duration {
@@ -180,11 +193,16 @@ impl Knowledge {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The right to ask the catalog; dropped, others have it.
 #[derive(Debug)]
 pub(super) struct Question {
     of: Arc<Knowledge>,
     epoch: u32,
+    at: Instant,
 }
 
 impl Question {
@@ -200,8 +218,12 @@ impl Question {
             epoch: self.epoch,
             edition,
         }));
-        let now = u64::try_from(of.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (least, times) = PAUSE;
+        let pause = least.max(self.at.elapsed() * times);
+        let now = of.now();
         of.asked.store(now, Ordering::Relaxed);
+        of.peace
+            .store(now.saturating_add(millis(pause)), Ordering::Relaxed);
     }
 }
 

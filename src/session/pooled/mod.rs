@@ -5,6 +5,7 @@
 //! between transactions, and only when it is known what the client leaves on it:
 //! see `state::trace`.
 
+mod description;
 mod guest;
 mod idle;
 mod knowledge;
@@ -204,6 +205,7 @@ impl<'a> Session<'a> {
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
+            scrub: self.plan.scrub,
         };
         let mut talk = Talk::new(&mut self.guest, rules);
         let mut told = Vec::new();
@@ -321,9 +323,11 @@ impl<'a> Session<'a> {
         let mut batches = 1;
         let mut text = Vec::new();
         if connection.left == Left::Full {
-            out.extend_from_slice(&frontend::query(scrub::FULL.as_bytes()));
+            for full in scrub::FULL {
+                out.extend_from_slice(&frontend::query(full.as_bytes()));
+                batches += 1;
+            }
             connection.statements.clear();
-            batches += 1;
         } else {
             text.extend_from_slice(scrub::LIGHT.as_bytes());
         }

@@ -23,7 +23,7 @@ use crate::pool::{Connection, Holder, Lease, Pools, UpstreamState, Vacancy};
 use crate::state::trace::{Hold, Reason};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
-use crate::wire::ledger::TransactionStatus;
+use crate::wire::ledger::Awaited;
 
 /// Why carrying stopped.
 #[derive(Debug)]
@@ -226,23 +226,34 @@ impl<'a> Relay<'a> {
 
     fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
         self.busy();
-        let talk = &mut self.talk;
-        let idle = matches!(talk.errand, Errand::None);
-        if talk.client != ClientSide::Gone || !idle {
+        if self.talk.client != ClientSide::Gone {
             return Next::Wait;
         }
-        // Nobody can end what it began, and it is not to be done.
-        if self.line.to_upstream.is_torn() || talk.ledger.awaits_client() {
-            return Next::Leave(Leave::Over(Departure::ClientLeft));
+        // What it was in the middle of will never be complete.
+        let over = Next::Leave(Leave::Over(Departure::ClientLeft));
+        if self.line.to_upstream.is_torn() {
+            return over;
         }
-        if !talk.ledger.owes_nothing() {
+        let talk = &mut self.talk;
+        if !matches!(talk.errand, Errand::None) {
+            return Next::Wait;
+        }
+        if !self.line.to_upstream.is_clear() {
             return self.outlast(cx);
         }
-        if talk.ledger.status() == TransactionStatus::Idle || !self.line.to_upstream.is_clear() {
-            return Next::Wait;
+        match talk.ledger.awaits() {
+            Some(Awaited::Copy) => over,
+            Some(Awaited::Sync) => {
+                self.line.to_upstream.append(&frontend::SYNC_MESSAGE);
+                talk.synced_for_gone();
+                Next::Again
+            }
+            None if talk.ledger.owes_nothing() => {
+                self.send(b"ROLLBACK", Errand::Rollback);
+                Next::Again
+            }
+            None => self.outlast(cx),
         }
-        self.send(b"ROLLBACK", Errand::Rollback);
-        Next::Again
     }
 
     /// The client is gone in the middle of something.

@@ -2,14 +2,15 @@
 //! of the client and the connection, and whom they are for.
 
 use super::super::flow::Step;
-use super::talk::{ClientSide, Errand, Gate, Health, Held, Talk};
+use super::description;
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Scrubbed, Talk};
 use crate::config::values::PoolMode;
 use crate::fault::Fault;
 use crate::state::parameters::Parameters;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::split_cstr;
-use crate::wire::ledger::{Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::ledger::{Origin, Reply, Settled, TransactionStatus};
 use crate::wire::sqlstate::SqlState;
 
 impl Talk<'_> {
@@ -39,9 +40,10 @@ impl Talk<'_> {
             Settled::Parse => statements.parsed(held.statements),
             Settled::Close => statements.closed(held.statements),
             Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
-            Settled::Failed(Skipped { count, begun }) if count > 0 => {
-                let begun = begun && !is_malformed(frame.body);
-                statements.failed(held.statements, count, begun);
+            Settled::Failed(skipped) => {
+                let begun = skipped.begun && !is_malformed(frame.body);
+                statements.failed(held.statements, skipped.count, begun);
+                self.descriptions.skip(skipped.describes);
             }
             _ => {}
         }
@@ -58,6 +60,7 @@ impl Talk<'_> {
                 self.client_reply(held, frame);
                 match frame.tag {
                     backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    backend::ERROR_RESPONSE => description::translate(frame, before),
                     _ => Step::Pass,
                 }
             }
@@ -89,6 +92,13 @@ impl Talk<'_> {
                     guest.statements.deallocated(held.statements, &name);
                 }
                 guest.trace.tag(tag);
+            }
+            backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
+                if let Some(told) = self.descriptions.on_backend(frame)
+                    && let Some(name) = self.descriptions.answered()
+                {
+                    guest.statements.described(&name, told);
+                }
             }
             backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
             backend::ERROR_RESPONSE => {
@@ -162,7 +172,21 @@ impl Talk<'_> {
                 reader.row(if whole { frame.body } else { &[] });
             }
             Errand::Census(..) => {}
-            Errand::Rollback | Errand::None => {}
+            Errand::Scrub(scrubbed) => match frame.tag {
+                backend::ERROR_RESPONSE => *scrubbed = Scrubbed::No,
+                backend::DATA_ROW
+                    if frame.body.last() == Some(&b't') && *scrubbed == Scrubbed::Yes =>
+                {
+                    *scrubbed = Scrubbed::AllBut;
+                }
+                _ => {}
+            },
+            Errand::Rollback => {}
+            Errand::None => {
+                if let Some(found) = self.descriptions.on_backend(frame) {
+                    self.guest.statements.verified(&found);
+                }
+            }
         }
     }
 

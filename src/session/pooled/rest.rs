@@ -11,12 +11,12 @@ use super::super::handle::Order;
 use super::super::relay::Departure;
 use super::guest::Guest;
 use super::relay::{Leave, Relay};
-use super::talk::{ClientSide, Errand};
-use crate::config::values::{OnSessionState, PoolMode};
+use super::talk::{ClientSide, Errand, Health, Scrubbed};
+use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::pool::{Connection, Left};
 use crate::state::check::{self, Verdict};
-use crate::state::proof;
-use crate::state::trace::{Code, Hold, Reason, Residue};
+use crate::state::trace::{Code, Hold, Reason, Residue, Trace};
+use crate::state::{proof, scrub};
 use crate::wire::frontend;
 
 /// How often, and for how long, a new client that may have used sequences keeps its
@@ -168,10 +168,46 @@ impl Relay<'_> {
             Code::Unjudged => true,
         };
         if !asks || self.unwritable || guest.trace.residue() == Residue::Close {
-            return Next::Leave(Leave::ClientLeft);
+            return self.undo();
         }
         self.ask();
         Next::Again
+    }
+
+    /// A client that has left leaves nothing that others could notice, be its
+    /// connection idle afterwards: locks, temporary tables.
+    fn undo(&mut self) -> Next {
+        let guest = &self.talk.guest;
+        let held = matches!(guest.trace.hold(), Hold::Check(_) | Hold::Hard(_));
+        let held = held || self.lease.statements.must_be_cleared();
+        let undoable = guest.trace.residue() != Residue::Close
+            && self.talk.health == Health::Good
+            && self.talk.rules.scrub != Scrub::Never
+            && !self.unwritable;
+        if !(held && undoable) {
+            return Next::Leave(Leave::ClientLeft);
+        }
+        for text in scrub::FULL.into_iter().chain([scrub::TEMPORARY]) {
+            self.send(text.as_bytes(), Errand::Scrub(Scrubbed::Yes));
+        }
+        Next::Again
+    }
+
+    fn undone(&mut self, scrubbed: Scrubbed) {
+        let guest = &mut *self.talk.guest;
+        match scrubbed {
+            Scrubbed::Yes => {}
+            Scrubbed::AllBut => return guest.trace.cannot_be_undone(),
+            Scrubbed::No => {
+                self.talk.health = self.talk.health.max(Health::Doubtful);
+                return;
+            }
+        }
+        let connection = &mut *self.lease;
+        note_left(connection, guest, Left::Nothing);
+        connection.left = Left::Nothing;
+        connection.statements.clear();
+        guest.trace = Trace::default();
     }
 
     /// The connection is found to be for nobody else.
@@ -217,11 +253,15 @@ impl Relay<'_> {
         let guest = &mut *self.talk.guest;
         match errand {
             Errand::None | Errand::Rollback => return None,
+            Errand::Scrub(scrubbed) => {
+                self.undone(scrubbed);
+                return Some(Next::Leave(Leave::ClientLeft));
+            }
             Errand::Census(question, reader) => question.answered(reader.finish()),
             Errand::Check(reader) => {
                 let verdict = guest.trace.checked(&reader.finish());
                 if self.talk.client == ClientSide::Gone {
-                    return Some(Next::Leave(Leave::ClientLeft));
+                    return Some(self.undo());
                 }
                 let hold = guest.trace.hold();
                 if matches!(hold, Hold::Free | Hold::Soft) {

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
+use super::description::{self, Descriptions};
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
-use crate::config::values::{OnSessionState, PoolMode};
+use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::fault::Fault;
 use crate::pool::Connection;
 use crate::state::parameters::Parameters;
@@ -37,6 +38,17 @@ pub(super) enum Errand {
     Census(Question, proof::Reader),
     /// Ending the transaction of a client that has left.
     Rollback,
+    /// Undoing what a client that has left may have left.
+    Scrub(Scrubbed),
+}
+
+/// Whether all could be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scrubbed {
+    Yes,
+    /// All but a temporary schema.
+    AllBut,
+    No,
 }
 
 /// What is still to be expected of the client.
@@ -85,6 +97,7 @@ pub(super) enum Gate {
 pub(super) struct Rules {
     pub(super) mode: PoolMode,
     pub(super) on_session_state: OnSessionState,
+    pub(super) scrub: Scrub,
 }
 
 /// One lease's conversation.
@@ -110,6 +123,7 @@ pub(super) struct Talk<'a> {
     pub(super) portals: Vec<(Box<[u8]>, Digest)>,
     /// Names in the DEALLOCATEs that are under way.
     pub(super) freeing: VecDeque<Box<[u8]>>,
+    pub(super) descriptions: Descriptions,
     pub(super) rules: Rules,
 }
 
@@ -143,6 +157,7 @@ impl<'a> Talk<'a> {
             changes: Changes::default(),
             portals: Vec::new(),
             freeing: VecDeque::new(),
+            descriptions: Descriptions::default(),
             rules,
         }
     }
@@ -185,7 +200,16 @@ impl<'a> Talk<'a> {
         }
         if !self.ledger.is_discarding() {
             match self.prepare(held, frame, before) {
-                Ok(injected) => self.inject(&injected),
+                Ok(injected) => {
+                    self.inject(&injected);
+                    if injected.contains(&Injected::Describe) {
+                        self.gate = Gate::Closed;
+                        return Step::Stop;
+                    }
+                    if let Some(name) = described_by(frame) {
+                        self.descriptions.ask(name);
+                    }
+                }
                 Err(Hitch::Need(need)) => {
                     self.need = Some(need);
                     return Step::Stop;
@@ -197,6 +221,12 @@ impl<'a> Talk<'a> {
                 }
                 Err(Hitch::Refused(reason)) => {
                     policy::refusal(self.rules.on_session_state, reason, frame, before);
+                    self.gate = Gate::Open;
+                    self.substituted(held, frame);
+                    return Step::Drop;
+                }
+                Err(Hitch::Stale) => {
+                    description::refuse_stale(before);
                     self.gate = Gate::Open;
                     self.substituted(held, frame);
                     return Step::Drop;
@@ -238,6 +268,7 @@ impl<'a> Talk<'a> {
             }
             frontend::DESCRIBE => {
                 if let Some(name) = statement_named(frame.body) {
+                    self.ask_whether_stale(name)?;
                     let environment = self.guest.environment();
                     let statements = &mut self.guest.statements;
                     return Ok(statements.uses(held.statements, name, environment, before)?);
@@ -308,6 +339,7 @@ impl<'a> Talk<'a> {
         (portal, name): (&[u8], &[u8]),
         before: &mut Vec<u8>,
     ) -> Result<Vec<Injected>, Hitch> {
+        self.ask_whether_stale(name)?;
         let digest = self.guest.recall(name);
         self.ask_for(&digest)?;
         let environment = self.guest.environment();
@@ -328,6 +360,15 @@ impl<'a> Talk<'a> {
         Ok(injected)
     }
 
+    /// A failed transaction says so first.
+    fn ask_whether_stale(&self, name: &[u8]) -> Result<(), Hitch> {
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        if !failed && self.guest.statements.is_refused(name) {
+            return Err(Hitch::Stale);
+        }
+        Ok(())
+    }
+
     /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
     fn execute(&mut self, portal: &[u8]) {
         let known = self.portals.iter().find(|(known, _)| **known == *portal);
@@ -340,6 +381,8 @@ impl<'a> Talk<'a> {
             self.ledger.on_own(match one {
                 Injected::Parse => frontend::PARSE,
                 Injected::Close => frontend::CLOSE,
+                Injected::Describe => frontend::DESCRIBE,
+                Injected::Flush => frontend::FLUSH,
                 Injected::Sync => frontend::SYNC,
             });
         }
@@ -370,6 +413,9 @@ impl<'a> Talk<'a> {
             self.guest.statements.query(held.statements);
             self.guest.trace.ran(&Digest::default(), Via::Query);
         }
+        if let Some(name) = described_by(frame) {
+            self.descriptions.ask(name);
+        }
         self.ledger.on_frontend(frame);
     }
 
@@ -379,6 +425,20 @@ impl<'a> Talk<'a> {
         self.guest.pin.is_none()
             && self.ledger.is_quiescent()
             && self.guest.trace.hold() == Hold::Free
+    }
+
+    /// A Sync went to the server for a client that has left without one.
+    pub(super) fn synced_for_gone(&mut self) {
+        self.guest.statements.sync();
+        self.guest.trace.synced();
+        self.stirred = true;
+        let sync = Frame {
+            tag: frontend::SYNC,
+            len: 0,
+            body: &[],
+        };
+        self.commit.on_frontend(sync);
+        self.ledger.on_frontend(sync);
     }
 
     /// Whether something has to happen first.
@@ -412,12 +472,21 @@ enum Hitch {
     /// What the server holds depends on replies that have not come.
     Wait,
     Refused(Reason),
+    /// It uses a statement whose result is another now.
+    Stale,
 }
 
 impl From<Wait> for Hitch {
     fn from(_: Wait) -> Self {
         Self::Wait
     }
+}
+
+/// The statement that is described.
+fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
+    (frame.tag == frontend::DESCRIBE)
+        .then(|| statement_named(frame.body))
+        .flatten()
 }
 
 /// The statement that a Describe or Close names; `None` when it names a portal.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::flight::Act;
-use super::kept::{Kept, key};
+use super::kept::{Kept, Verifying, key};
 use super::server::{Holds, Server};
-use super::{Environment, Injected, Parse, Wait, message};
+use super::{Described, Environment, Injected, Parse, Wait, message};
 
 /// One client's prepared statements at protocol level; `T` is what the session
 /// remembers of a statement.
@@ -44,7 +44,10 @@ impl<T> Client<T> {
         // A Parse replaces the unnamed statement, whosever it was. A name that is
         // taken is the server's to complain about, if the client took it.
         if !name.is_empty() {
-            inner.ensure(server, name, env, (out, &mut injected))?;
+            inner.trusting = true;
+            let ensured = inner.ensure(server, name, env, (out, &mut injected));
+            inner.trusting = false;
+            ensured?;
             if server.holds(name) == Holds::Nothing && !inner.flight.concerns(name) {
                 inner.make_room(server, name, (out, &mut injected));
             }
@@ -73,7 +76,11 @@ impl<T> Client<T> {
             return Ok(injected);
         }
         let inner = self.inner.get_or_insert_default();
-        inner.ensure(server, name, env, (out, &mut injected))?;
+        match inner.verifying {
+            Verifying::Asked { .. } => return Err(Wait),
+            Verifying::Retyping(_) => inner.retype(server, env, (out, &mut injected)),
+            Verifying::Nothing => inner.ensure(server, name, env, (out, &mut injected))?,
+        }
         Ok(injected)
     }
 
@@ -137,9 +144,15 @@ impl<T> Client<T> {
             return Ok(injected);
         }
         let inner = self.inner.get_or_insert_default();
-        for name in names {
-            inner.ensure(server, &name, env, (out, &mut injected))?;
-        }
+        inner.trusting = true;
+        let sink = (&mut *out, &mut injected);
+        let ensured = names.iter().try_fold(sink, |(out, injected), name| {
+            inner.ensure(server, name, env, (&mut *out, &mut *injected))?;
+            Ok((out, injected))
+        });
+        let ensured = ensured.map(drop);
+        inner.trusting = false;
+        ensured?;
         if sync && !injected.is_empty() {
             message::sync(out);
             injected.push(Injected::Sync);
@@ -168,6 +181,8 @@ impl<T> Client<T> {
                 server.remove(&op.name);
                 server.make_murky();
             }
+            // No other client would get the same of this text.
+            Act::InjectedTyped(env) => server.insert(op.name, None, env, true),
             Act::InjectedParse(text, env) => {
                 // DEALLOCATE ALL may have come in between.
                 let own = inner.entries.get(&op.name);
@@ -210,6 +225,9 @@ impl<T> Client<T> {
     /// first of them is what failed, and not because the message itself was
     /// malformed (08P01, 22021), which is found before anything is done.
     pub(crate) fn failed(&mut self, server: &mut Server, n: usize, begun: bool) {
+        if let Some(inner) = &mut self.inner {
+            inner.verifying = Verifying::Nothing;
+        }
         for at in 0..n {
             if self.queries > 0 {
                 self.queries -= 1;
@@ -227,9 +245,24 @@ impl<T> Client<T> {
                     }
                 }
                 // To the client this is a Bind that failed.
-                Act::InjectedParse(..) if destroys => server.remove(b""),
+                Act::InjectedParse(..) | Act::InjectedTyped(..) if destroys => server.remove(b""),
                 _ => {}
             }
+        }
+    }
+
+    /// The client was told what `name` takes and returns.
+    pub(crate) fn described(&mut self, name: &[u8], told: Described) {
+        let inner = self.inner.as_mut();
+        if let Some(entry) = inner.and_then(|inner| inner.entries.get_mut(key(name))) {
+            entry.described = Some(Box::new(told));
+        }
+    }
+
+    /// The reply to an injected Describe.
+    pub(crate) fn verified(&mut self, found: &Described) {
+        if let Some(inner) = &mut self.inner {
+            inner.verified(found);
         }
     }
 
@@ -278,6 +311,16 @@ impl<T> Client<T> {
         let text = entry.text.as_deref()?;
         let end = text.iter().position(|&byte| byte == 0)?;
         text.get(..end)
+    }
+
+    /// The server would refuse a plan for `name`: what it returns has changed since
+    /// the client prepared it.
+    pub(crate) fn is_refused(&self, name: &[u8]) -> bool {
+        let name = key(name);
+        self.inner.as_ref().is_some_and(|inner| {
+            !inner.flight.concerns(name)
+                && inner.entries.get(name).is_some_and(|entry| entry.refused)
+        })
     }
 
     /// Nothing that was announced is without a reply.

@@ -23,6 +23,8 @@ pub(super) enum Act<T> {
     /// A simple Query: it destroys the unnamed statement, whatever else it does.
     Query,
     InjectedParse(Arc<[u8]>, Environment),
+    /// With types of parameters that the text alone would not have now.
+    InjectedTyped(Environment),
     InjectedClose,
 }
 
@@ -79,14 +81,17 @@ impl<T> Act<T> {
     fn growth(&self, name: &[u8]) -> isize {
         match self {
             _ if name.is_empty() => 0,
-            Self::Parse(_) | Self::InjectedParse(..) => 1,
+            Self::Parse(_) | Self::InjectedParse(..) | Self::InjectedTyped(..) => 1,
             Self::Close | Self::InjectedClose => -1,
             Self::Query => 0,
         }
     }
 
     fn injected(&self) -> bool {
-        matches!(self, Self::InjectedParse(..) | Self::InjectedClose)
+        matches!(
+            self,
+            Self::InjectedParse(..) | Self::InjectedTyped(..) | Self::InjectedClose
+        )
     }
 }
 

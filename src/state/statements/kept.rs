@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::flight::{Act, Flight, Latest};
 use super::server::{Holds, Server};
-use super::{Environment, Injected, Parse, Wait, message};
+use super::{Described, Environment, Injected, Parse, Wait, message};
 
 /// Bytes of definitions that a client may keep.
 const BUDGET: usize = 4 << 20;
@@ -30,6 +30,25 @@ pub(super) struct Kept<T> {
     pub(super) unkept: usize,
     /// There were more names than could be kept.
     pub(super) overflown: bool,
+    pub(super) verifying: Verifying,
+    /// Nobody waits for an answer of [`Verifying`].
+    pub(super) trusting: bool,
+}
+
+/// A statement was parsed again for a client that had been told what it takes and
+/// returns: is it still so?
+#[derive(Debug, Default)]
+pub(super) enum Verifying {
+    #[default]
+    Nothing,
+    /// The server was asked about this one; `typed`: it was given the types.
+    Asked {
+        name: Box<[u8]>,
+        env: Environment,
+        typed: bool,
+    },
+    /// It has to be parsed with the types that the client was told.
+    Retyping(Box<[u8]>),
 }
 
 /// A statement as the client prepared it.
@@ -41,6 +60,10 @@ pub(super) struct Entry<T> {
     pub(super) env: Environment,
     pub(super) note: T,
     pub(super) cost: usize,
+    /// What the client was told of it.
+    pub(super) described: Option<Box<Described>>,
+    /// It returns something else now: it cannot be used any more.
+    pub(super) refused: bool,
 }
 
 impl<T> Default for Kept<T> {
@@ -51,6 +74,8 @@ impl<T> Default for Kept<T> {
             bytes: 0,
             unkept: 0,
             overflown: false,
+            verifying: Verifying::Nothing,
+            trusting: false,
         }
     }
 }
@@ -77,7 +102,7 @@ impl<T> Kept<T> {
             Some(Latest::Plain) => return Ok(()),
             // It was closed, to make room or for its owner's absence.
             Some(Latest::Sure(Act::InjectedClose)) => {
-                self.restore(server, name, env, sink);
+                self.restore(server, name, (env, false), sink);
                 return Ok(());
             }
             Some(Latest::Sure(_)) => return Ok(()),
@@ -86,18 +111,19 @@ impl<T> Kept<T> {
         if server.use_own(name) {
             return Ok(());
         }
-        let kept = self
-            .entries
-            .get_mut(name)
-            .map(|entry| (entry.env, &mut entry.text));
+        let kept = self.entries.get_mut(name).map(|entry| {
+            // What it was described as was told under these conditions.
+            let now = entry.described.is_none().then_some(env);
+            ((entry.env, now), &mut entry.text)
+        });
         match (server.holds(name), kept) {
             (Holds::Nothing, None) => {}
-            (Holds::Nothing, Some(_)) => self.restore(server, name, env, sink),
+            (Holds::Nothing, Some(_)) => self.restore(server, name, (env, false), sink),
             (_, None) => self.inject_close(name, sink),
             // It cannot be parsed again: better a foreign error than a lost statement.
             (_, Some((_, None))) => {}
-            (_, Some((parsed, Some(text)))) => {
-                if let Some(shared) = server.adopt(name, text, parsed, env) {
+            (_, Some(((parsed, now), Some(text)))) => {
+                if let Some(shared) = server.adopt(name, text, parsed, now) {
                     *text = shared;
                 } else {
                     let (out, injected) = sink;
@@ -105,7 +131,7 @@ impl<T> Kept<T> {
                     if !name.is_empty() {
                         self.inject_close(name, (out, injected));
                     }
-                    self.restore(server, name, env, (out, injected));
+                    self.restore(server, name, (env, false), (out, injected));
                 }
             }
         }
@@ -114,18 +140,76 @@ impl<T> Kept<T> {
 
     /// Parses the client's statement of this name again, if it has one. The server
     /// has none by then.
-    fn restore(&mut self, server: &Server, name: &[u8], env: Environment, sink: Sink<'_>) {
-        let entry = self.entries.get(name);
-        let Some(text) = entry.and_then(|entry| entry.text.clone()) else {
+    /// `typed`: with the types that the client was told.
+    fn restore(
+        &mut self,
+        server: &Server,
+        name: &[u8],
+        (env, typed): (Environment, bool),
+        sink: Sink<'_>,
+    ) {
+        let Some(entry) = self.entries.get(name) else {
             return;
         };
+        let Some(text) = entry.text.clone() else {
+            return;
+        };
+        let told = entry.described.as_ref();
+        let types = told.and_then(|told| told.types.clone()).filter(|_| typed);
+        let verify = told.is_some() && entry.env != env && !self.trusting;
         let (out, injected) = sink;
         if !name.is_empty() {
             self.make_room(server, name, (out, injected));
         }
-        message::parse(name, &text, out);
+        let act = match types {
+            Some(types) => {
+                message::parse_typed(name, &text, &types, out);
+                Act::InjectedTyped(env)
+            }
+            None => {
+                message::parse(name, &text, out);
+                Act::InjectedParse(text, env)
+            }
+        };
         injected.push(Injected::Parse);
-        self.flight.push(name, Act::InjectedParse(text, env), false);
+        self.flight.push(name, act, false);
+        if verify {
+            message::describe(name, out);
+            injected.extend([Injected::Describe, Injected::Flush]);
+            let name = name.into();
+            self.verifying = Verifying::Asked { name, env, typed };
+        }
+    }
+
+    /// What the server says of the statement that was parsed again.
+    pub(super) fn verified(&mut self, found: &Described) {
+        let Verifying::Asked { name, env, typed } = std::mem::take(&mut self.verifying) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&name) else {
+            return;
+        };
+        let Some(told) = &entry.described else { return };
+        if !typed && !told.takes_the_same(found) {
+            self.verifying = Verifying::Retyping(name);
+        } else if !told.returns_the_same(found) {
+            entry.refused = true;
+        } else if !typed {
+            entry.env = env;
+        }
+    }
+
+    /// Parses a statement once more that took other parameters than the client was
+    /// told.
+    pub(super) fn retype(&mut self, server: &Server, env: Environment, sink: Sink<'_>) {
+        let Verifying::Retyping(name) = std::mem::take(&mut self.verifying) else {
+            return;
+        };
+        let (out, injected) = sink;
+        if !name.is_empty() {
+            self.inject_close(&name, (out, injected));
+        }
+        self.restore(server, &name, (env, true), (out, injected));
     }
 
     fn inject_close(&mut self, name: &[u8], sink: Sink<'_>) {
@@ -183,6 +267,8 @@ impl<T> Kept<T> {
             env,
             note: parse.note,
             cost,
+            described: None,
+            refused: false,
         })
     }
 

@@ -132,17 +132,21 @@ impl Server {
     }
 
     /// Makes the foreign `name` the client's own if it is what a Parse of `text`
-    /// would make, and returns the text that both can share from now on.
+    /// would make, and returns the text that both can share from now on. Without
+    /// `now` only what was parsed under the same conditions will do.
     pub(super) fn adopt(
         &mut self,
         name: &[u8],
         text: &Arc<[u8]>,
         parsed: Environment,
-        now: Environment,
+        now: Option<Environment>,
     ) -> Option<Arc<[u8]>> {
         let held = self.held.get_mut(name)?;
         let shared = held.text.as_ref()?;
-        let meant = [parsed.settings, now.settings].contains(&held.env.settings);
+        let meant = match now {
+            Some(now) => [parsed.settings, now.settings].contains(&held.env.settings),
+            None => held.env == parsed,
+        };
         if !meant || held.env.epoch < parsed.epoch || !same(shared, text) {
             return None;
         }

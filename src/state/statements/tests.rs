@@ -114,6 +114,8 @@ fn tags(injected: &[Injected]) -> Vec<char> {
     let tag = |injected: &Injected| match injected {
         Injected::Close => 'C',
         Injected::Parse => 'P',
+        Injected::Describe => 'D',
+        Injected::Flush => 'H',
         Injected::Sync => 'S',
     };
     injected.iter().map(tag).collect()
@@ -294,6 +296,84 @@ fn aligned_the_server_holds_what_the_client_prepared() {
     assert!(desk.align(true).is_empty());
     assert!(desk.turn(0).align(false).is_empty());
     assert_eq!(desk.server.named(), 2);
+}
+
+/// Of a parameter of type `takes` and a column of type `returns`.
+fn described(takes: u8, returns: u8) -> Described {
+    let mut row = b"\0\x01c\0".to_vec();
+    row.extend([0; 18]);
+    row[4 + 9] = returns;
+    Described::new(Some(&[0, 1, 0, 0, 0, takes]), Some(&row))
+}
+
+/// Client 0 has `a` and was told about it; then definitions change, and client 1
+/// has made the connection's `a` another.
+fn desk_of_changes() -> Desk {
+    let mut desk = Desk::new(10);
+    desk.parse(b"a", b"1\0\0\0");
+    desk.client().described(b"a", described(23, 23));
+    desk.env.epoch += 1;
+    desk.turn(1).parse(b"a", b"2\0\0\0");
+    desk.turn(0);
+    desk
+}
+
+#[test]
+fn a_statement_that_was_described_is_compared_when_definitions_have_changed() {
+    let mut desk = desk_of_changes();
+    let out = desk.send_use(b"a").unwrap();
+    assert_eq!(tags_of(&out), ['C', 'P', 'D', 'H']);
+    desk.answer(&out);
+    assert_eq!(desk.send_use(b"a"), Err(Wait), "the answer has not come");
+    desk.client().verified(&described(23, 23));
+    assert_eq!(desk.send_use(b"a"), Ok(vec![]));
+    assert!(!desk.client().is_refused(b"a"));
+    // What was found to be the same need not be compared again.
+    desk.turn(1).uses(b"a");
+    assert_eq!(tags_of(&desk.turn(0).uses(b"a")), ['C', 'P']);
+}
+
+#[test]
+fn a_statement_that_returns_something_else_is_refused_until_it_is_parsed_again() {
+    let mut desk = desk_of_changes();
+    let out = desk.send_use(b"a").unwrap();
+    desk.answer(&out);
+    desk.client().verified(&described(23, 25));
+    assert!(desk.client().is_refused(b"a"));
+    desk.close(b"a");
+    desk.parse(b"a", b"1\0\0\0");
+    assert!(!desk.client().is_refused(b"a"));
+}
+
+#[test]
+fn parameters_keep_the_types_that_the_client_was_told() {
+    let mut desk = desk_of_changes();
+    let out = desk.send_use(b"a").unwrap();
+    desk.answer(&out);
+    desk.client().verified(&described(25, 23));
+    let out = desk.send_use(b"a").unwrap();
+    assert_eq!(tags_of(&out), ['C', 'P', 'D', 'H']);
+    assert!(out.windows(7).any(|part| part == b"1\0\0\x01\0\0\0"));
+    desk.answer(&out);
+    desk.client().verified(&described(23, 23));
+    assert_eq!(desk.send_use(b"a"), Ok(vec![]));
+    assert!(!desk.client().is_refused(b"a"));
+    // Nobody else would get the same of this text.
+    desk.clients.swap(0, 1);
+    desk.clients[0] = Client::default();
+    desk.turn(0);
+    assert_eq!(tags_of(&desk.parse(b"a", b"1\0\0\0")), ['C']);
+}
+
+#[test]
+fn an_error_ends_the_comparison() {
+    let mut desk = desk_of_changes();
+    desk.send_use(b"a").unwrap();
+    let client = &mut desk.clients[0];
+    client.closed(&mut desk.server);
+    client.failed(&mut desk.server, 1, true);
+    client.sync();
+    assert_eq!(tags_of(&desk.send_use(b"a").unwrap()), ['P', 'D', 'H']);
 }
 
 #[test]
