@@ -333,6 +333,13 @@ impl<C: Item> Books<C> {
         fits
     }
 
+    /// Whether a pool has all the connections that it may have.
+    pub(crate) fn is_full(&self, pool: PoolNumber) -> bool {
+        let group = self.shelves.get(&pool).map(|shelf| shelf.group);
+        let group = group.and_then(|number| self.groups.get(&number));
+        group.is_some_and(|group| group.tally.total() >= group.plan.size)
+    }
+
     /// Whether the clients of a pool can do without one of its connections.
     pub(crate) fn can_spare(&self, pool: PoolNumber) -> bool {
         self.shelves.get(&pool).is_none_or(Shelf::can_spare)

@@ -89,11 +89,13 @@ pub(crate) struct Pool {
     pub(super) opener: Opener,
     /// Of the last login, if that failed.
     pub(super) last_error: Mutex<Option<LeaseError>>,
+    /// The last one that was given.
+    introduction: Mutex<Option<Introduction>>,
     pools: Pools,
 }
 
 /// What a client needs to be told of its connection before it has one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Introduction {
     pub(crate) connection: ConnectionId,
     /// Of the server's process, zero if it has none.
@@ -160,6 +162,7 @@ impl Pools {
             plan,
             opener,
             last_error: Mutex::new(None),
+            introduction: Mutex::new(None),
             pools: self.clone(),
         });
         room.by_number.insert(number, Arc::clone(&pool));

@@ -1,6 +1,8 @@
 //! What clients ask of one pool: to wait for a connection, to give it back, to bring one.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -82,7 +84,16 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Introduction, LeaseError> {
         let client = want.client;
-        let mut lease = self.lease(want, deadline).await?;
+        let mut leasing = std::pin::pin!(self.lease(want, deadline));
+        let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
+            Poll::Pending if self.can_introduce() => Poll::Ready(None),
+            poll => poll.map(Some),
+        });
+        let Some(leased) = leased.await else {
+            let known = self.introduction.lock().clone();
+            return known.ok_or(LeaseError::NoWay);
+        };
+        let mut lease = leased?;
         let connection = &mut *lease;
         if connection.is_pristine() {
             connection.owner = Some(client);
@@ -92,8 +103,16 @@ impl Pool {
             pid: connection.key.key().map_or(0, CancelKey::pid),
             parameters: connection.base.clone(),
         };
+        *self.introduction.lock() = Some(introduction.clone());
         lease.check_in();
         Ok(introduction)
+    }
+
+    /// Whether all connections are busy, none will be added, and it is known what one
+    /// would say: a newcomer is not kept waiting for that.
+    fn can_introduce(&self) -> bool {
+        self.introduction.lock().is_some()
+            && self.pools.inner.room.lock().books.is_full(self.number)
     }
 
     async fn obtain(

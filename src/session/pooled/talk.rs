@@ -440,7 +440,7 @@ impl<'a> Talk<'a> {
                 if backend::is_fatal(frame.body) {
                     self.health = self.health.max(Health::Farewell);
                 } else if is_stale_plan(frame.body) {
-                    held.statements.all_stale();
+                    held.statements.plan_refused();
                 }
             }
             backend::READY_FOR_QUERY => {

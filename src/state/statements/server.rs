@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) env: Environment,
     tenure: u64,
     used: u64,
+    /// It was another client's first.
+    adopted: bool,
 }
 
 /// Whose instance of a name the server holds.
@@ -78,9 +80,11 @@ impl Server {
         self.held.remove(&b""[..]);
     }
 
-    /// The server refused a plan, nobody knows which.
-    pub(crate) fn all_stale(&mut self) {
-        for held in self.held.values_mut() {
+    /// The server refused a plan, nobody knows which. The client's own are refused
+    /// again and again on a plain server, too; those that others made are not the
+    /// client's fault, and are made anew.
+    pub(crate) fn plan_refused(&mut self) {
+        for held in self.held.values_mut().filter(|held| held.adopted) {
             held.text = None;
             held.tenure = 0;
         }
@@ -143,6 +147,7 @@ impl Server {
         }
         held.tenure = self.tenure;
         held.used = self.uses;
+        held.adopted = true;
         Some(shared.clone())
     }
 
@@ -166,6 +171,7 @@ impl Server {
             env,
             tenure: if own { self.tenure } else { 0 },
             used: self.uses,
+            adopted: false,
         };
         self.held.insert(name, held);
     }
