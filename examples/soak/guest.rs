@@ -537,7 +537,9 @@ impl Guest {
             return self.reconnect().await;
         }
         self.statements.clear();
-        self.settings = Default::default();
+        // A custom setting that was there once is there for good.
+        let blank = self.settings[0].is_some().then(String::new);
+        self.settings = [blank, None, None];
         self.must("discard all", &["DISCARD ALL"]).await.map(|_| ())
     }
 
