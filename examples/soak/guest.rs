@@ -64,8 +64,14 @@ pub struct Guest {
 }
 
 /// Steps that leave a client with a connection of its own, were it to stay as it is.
-const KEEPERS: [&str; 6] =
-    ["sequence", "temporary", "listen", "advisory", "sql prepare", "hold cursor"];
+const KEEPERS: [&str; 6] = [
+    "sequence",
+    "temporary",
+    "listen",
+    "advisory",
+    "sql prepare",
+    "hold cursor",
+];
 
 /// Of the settings that clients change; the first has no default.
 const NAMES: [&str; 3] = ["soak.token", "work_mem", "application_name"];
@@ -180,7 +186,11 @@ impl Guest {
     /// Runs what must end in these command tags.
     async fn must(&mut self, sql: &str, tags: &[&str]) -> Outcome<Answer> {
         let answer = self.ask(sql).await?;
-        expect(sql, answer.tags == tags && answer.errors.is_empty(), &answer)?;
+        expect(
+            sql,
+            answer.tags == tags && answer.errors.is_empty(),
+            &answer,
+        )?;
         Ok(answer)
     }
 
@@ -204,7 +214,8 @@ impl Guest {
     async fn simple(&mut self) -> Outcome {
         let token = self.token();
         let long = "x".repeat(self.random.random_range(0..2000));
-        self.must_be(&format!("select '{token}' /* {long} */"), &token).await
+        self.must_be(&format!("select '{token}' /* {long} */"), &token)
+            .await
     }
 
     async fn extended(&mut self) -> Outcome {
@@ -253,7 +264,9 @@ impl Guest {
             }
             2 => {
                 self.statements.clear();
-                self.must("deallocate all", &["DEALLOCATE ALL"]).await.map(|_| ())
+                self.must("deallocate all", &["DEALLOCATE ALL"])
+                    .await
+                    .map(|_| ())
             }
             _ => {
                 let answer = self.connection.ask(&run).await?;
@@ -313,7 +326,11 @@ impl Guest {
             self.must("begin", &["BEGIN"]).await?;
             let bytes = [extended(&insert, None), sync()].concat();
             let answer = self.connection.ask(&bytes).await?;
-            expect(&insert, answer.tags == ["INSERT 0 1"] && answer.status == b'T', &answer)?;
+            expect(
+                &insert,
+                answer.tags == ["INSERT 0 1"] && answer.status == b'T',
+                &answer,
+            )?;
             let pause = self.random.random_range(0..3);
             sleep(Duration::from_millis(pause)).await;
             self.must_be(&format!("select '{token}'"), &token).await?;
@@ -343,8 +360,11 @@ impl Guest {
     async fn savepoint(&mut self) -> Outcome {
         self.token();
         let kept = self.insert();
-        self.must(&format!("begin; {kept}; savepoint here"), &["BEGIN", "INSERT 0 1", "SAVEPOINT"])
-            .await?;
+        self.must(
+            &format!("begin; {kept}; savepoint here"),
+            &["BEGIN", "INSERT 0 1", "SAVEPOINT"],
+        )
+        .await?;
         let kept_seq = self.seq;
         let token = self.token();
         let undone = self.insert();
@@ -353,7 +373,8 @@ impl Guest {
         let answer = self.ask(&format!("select \"{token}\"")).await?;
         let right = answer.code() == "42703" && answer.errors[0].1.contains(&token);
         expect("no such column", right, &answer)?;
-        self.must("rollback to here; commit", &["ROLLBACK", "COMMIT"]).await?;
+        self.must("rollback to here; commit", &["ROLLBACK", "COMMIT"])
+            .await?;
         self.fates.push((kept_seq, Fate::Confirmed));
         Ok(())
     }
@@ -367,10 +388,13 @@ impl Guest {
             self.token();
             rows.push(self.seq);
             let line = format!("{}\t{}\n", self.id, self.seq);
-            self.connection.send(&message(b'd', line.as_bytes())).await?;
+            self.connection
+                .send(&message(b'd', line.as_bytes()))
+                .await?;
         }
         if self.random.random_bool(0.2) {
-            self.fates.extend(rows.iter().map(|seq| (*seq, Fate::Undone)));
+            self.fates
+                .extend(rows.iter().map(|seq| (*seq, Fate::Undone)));
             let token = self.token();
             let fail = [token.as_bytes(), &[0]].concat();
             let answer = self.connection.ask(&message(b'f', &fail)).await?;
@@ -378,15 +402,21 @@ impl Guest {
             return expect("copy failed", right, &answer);
         }
         let answer = self.connection.ask(&message(b'c', &[])).await?;
-        expect("copied in", answer.tags == [format!("COPY {count}")], &answer)?;
-        self.fates.extend(rows.iter().map(|seq| (*seq, Fate::Confirmed)));
+        expect(
+            "copied in",
+            answer.tags == [format!("COPY {count}")],
+            &answer,
+        )?;
+        self.fates
+            .extend(rows.iter().map(|seq| (*seq, Fate::Confirmed)));
         Ok(())
     }
 
     async fn copy_out(&mut self) -> Outcome {
         let token = self.token();
         let count = self.random.random_range(1..3000);
-        let sql = format!("copy (select '{token}-' || g from generate_series(1, {count}) g) to stdout");
+        let sql =
+            format!("copy (select '{token}-' || g from generate_series(1, {count}) g) to stdout");
         let answer = self.must(&sql, &[&format!("COPY {count}")]).await?;
         let due: String = (1..=count).map(|g| format!("{token}-{g}\n")).collect();
         expect(&sql, answer.copied == due.as_bytes(), &answer)
@@ -398,7 +428,9 @@ impl Guest {
         let answer = if self.random.random_bool(0.5) {
             self.ask(&sql).await?
         } else {
-            self.connection.ask(&[extended(&sql, None), sync()].concat()).await?
+            self.connection
+                .ask(&[extended(&sql, None), sync()].concat())
+                .await?
         };
         let said = format!("relation \"{token}\" does not exist");
         let right = answer.code() == "42P01" && answer.errors[0].1 == said;
@@ -410,10 +442,18 @@ impl Guest {
         let at = self.random.random_range(0..3);
         if self.random.random_bool(0.4) {
             self.settings[at] = (at == 0).then(String::new);
-            return self.must(&format!("reset {}", NAMES[at]), &["RESET"]).await.map(|_| ());
+            return self
+                .must(&format!("reset {}", NAMES[at]), &["RESET"])
+                .await
+                .map(|_| ());
         }
-        let value = if at == 1 { format!("{}kB", 2000 + self.id) } else { token };
-        self.must(&format!("set {} to '{value}'", NAMES[at]), &["SET"]).await?;
+        let value = if at == 1 {
+            format!("{}kB", 2000 + self.id)
+        } else {
+            token
+        };
+        self.must(&format!("set {} to '{value}'", NAMES[at]), &["SET"])
+            .await?;
         self.settings[at] = Some(value.clone());
         self.must_be(&format!("show {}", NAMES[at]), &value).await
     }
@@ -424,7 +464,9 @@ impl Guest {
         let answer = self.must(&sql, &["BEGIN", "SET", "SHOW"]).await?;
         expect(&sql, answer.one() == Some(&token), &answer)?;
         self.must("commit", &["COMMIT"]).await?;
-        let name = self.settings[2].clone().unwrap_or_else(|| FRESH[2].to_owned());
+        let name = self.settings[2]
+            .clone()
+            .unwrap_or_else(|| FRESH[2].to_owned());
         self.must_be("show application_name", &name).await
     }
 
@@ -432,19 +474,40 @@ impl Guest {
         let token = self.token();
         self.must("begin", &["BEGIN"]).await?;
         let sql = "select $1::text || g from generate_series(1, 5) g";
-        let first = [parse("", sql), bind("p", "", Some(&token)), execute("p", 2), sync()].concat();
+        let first = [
+            parse("", sql),
+            bind("p", "", Some(&token)),
+            execute("p", 2),
+            sync(),
+        ]
+        .concat();
         let answer = self.connection.ask(&first).await?;
         let due = |from: i32, to: i32| -> Vec<Vec<Option<String>>> {
-            (from..=to).map(|g| vec![Some(format!("{token}{g}"))]).collect()
+            (from..=to)
+                .map(|g| vec![Some(format!("{token}{g}"))])
+                .collect()
         };
-        expect(sql, answer.rows == due(1, 2) && answer.shape == "12sZ", &answer)?;
-        let answer = self.connection.ask(&[execute("p", 0), sync()].concat()).await?;
-        expect("the rest", answer.rows == due(3, 5) && answer.shape == "CZ", &answer)?;
+        expect(
+            sql,
+            answer.rows == due(1, 2) && answer.shape == "12sZ",
+            &answer,
+        )?;
+        let answer = self
+            .connection
+            .ask(&[execute("p", 0), sync()].concat())
+            .await?;
+        expect(
+            "the rest",
+            answer.rows == due(3, 5) && answer.shape == "CZ",
+            &answer,
+        )?;
         self.must("commit", &["COMMIT"]).await.map(|_| ())
     }
 
     async fn sequence(&mut self) -> Outcome {
-        let answer = self.must("select nextval('numbers')", &["SELECT 1"]).await?;
+        let answer = self
+            .must("select nextval('numbers')", &["SELECT 1"])
+            .await?;
         let number = answer.one().unwrap_or_default().to_owned();
         let answer = self.ask("select currval('numbers')").await?;
         // What a sequence gave is remembered only while nobody else needs the connection.
@@ -458,26 +521,44 @@ impl Guest {
     /// Whether all that belongs to a session is this client's own.
     pub async fn look(&mut self) -> Outcome {
         let answer = self.must(LOOK, &["SELECT 1"]).await?;
-        let found = answer.rows[0].iter().map(|value| value.clone().unwrap_or_default());
+        let found = answer.rows[0]
+            .iter()
+            .map(|value| value.clone().unwrap_or_default());
         let names: Vec<&str> = self.statements.keys().map(String::as_str).collect();
-        let set = |at: usize| self.settings[at].clone().unwrap_or_else(|| FRESH[at].to_owned());
+        let set = |at: usize| {
+            self.settings[at]
+                .clone()
+                .unwrap_or_else(|| FRESH[at].to_owned())
+        };
         let mut due = vec![set(0), set(1), set(2)];
         due.extend([String::new(), String::new(), names.join(","), String::new()]);
         if answer.rows[0][0].as_deref() == Some("") && self.settings[0].is_none() {
             self.shared.blank.fetch_add(1, Ordering::Relaxed);
         }
-        expect(&format!("state, not {due:?}"), found.eq(due.iter().cloned()), &answer)
+        expect(
+            &format!("state, not {due:?}"),
+            found.eq(due.iter().cloned()),
+            &answer,
+        )
     }
 
     async fn temporary(&mut self) -> Outcome {
         let token = self.token();
-        if !self.keep(&format!("create temporary table mine as select '{token}' as a"), "SELECT 1").await? {
+        if !self
+            .keep(
+                &format!("create temporary table mine as select '{token}' as a"),
+                "SELECT 1",
+            )
+            .await?
+        {
             return Ok(());
         }
         for _ in 0..3 {
             self.must_be("select a from mine", &token).await?;
         }
-        self.must("drop table mine", &["DROP TABLE"]).await.map(|_| ())
+        self.must("drop table mine", &["DROP TABLE"])
+            .await
+            .map(|_| ())
     }
 
     async fn listen(&mut self) -> Outcome {
@@ -486,8 +567,11 @@ impl Guest {
         if !self.keep(&format!("listen {channel}"), "LISTEN").await? {
             return Ok(());
         }
-        self.must_be("select * from pg_listening_channels()", &channel).await?;
-        let answer = self.must(&format!("notify {channel}, '{token}'"), &["NOTIFY"]).await?;
+        self.must_be("select * from pg_listening_channels()", &channel)
+            .await?;
+        let answer = self
+            .must(&format!("notify {channel}, '{token}'"), &["NOTIFY"])
+            .await?;
         expect("notified", answer.notified == [(channel, token)], &answer)?;
         self.must("unlisten *", &["UNLISTEN"]).await.map(|_| ())
     }
@@ -495,7 +579,9 @@ impl Guest {
     /// No two clients have the lock, whatever connection they are on.
     async fn advisory(&mut self) -> Outcome {
         let key = self.random.random_range(0..self.shared.locks.len());
-        let answer = self.ask(&format!("select pg_try_advisory_lock(77, {key})")).await?;
+        let answer = self
+            .ask(&format!("select pg_try_advisory_lock(77, {key})"))
+            .await?;
         if is_turned_down(&answer) {
             self.shared.turned_down.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -508,21 +594,29 @@ impl Guest {
         expect("another client has the lock", !twice, &answer)?;
         self.simple().await?;
         self.shared.locks[key].store(false, Ordering::SeqCst);
-        self.must_be(&format!("select pg_advisory_unlock(77, {key})"), "t").await
+        self.must_be(&format!("select pg_advisory_unlock(77, {key})"), "t")
+            .await
     }
 
     async fn sql_prepare(&mut self) -> Outcome {
         let token = self.token();
-        if !self.keep(&format!("prepare mine as select '{token}'"), "PREPARE").await? {
+        if !self
+            .keep(&format!("prepare mine as select '{token}'"), "PREPARE")
+            .await?
+        {
             return Ok(());
         }
         self.must_be("execute mine", &token).await?;
-        self.must("deallocate mine", &["DEALLOCATE"]).await.map(|_| ())
+        self.must("deallocate mine", &["DEALLOCATE"])
+            .await
+            .map(|_| ())
     }
 
     async fn hold_cursor(&mut self) -> Outcome {
         let token = self.token();
-        let sql = format!("declare mine cursor with hold for select '{token}' || g from generate_series(1, 3) g");
+        let sql = format!(
+            "declare mine cursor with hold for select '{token}' || g from generate_series(1, 3) g"
+        );
         if !self.keep(&sql, "DECLARE CURSOR").await? {
             return Ok(());
         }
@@ -565,7 +659,8 @@ impl Guest {
         let insert = self.insert();
         match self.random.random_range(0..6) {
             0 => {
-                self.must(&format!("begin; {insert}"), &["BEGIN", "INSERT 0 1"]).await?;
+                self.must(&format!("begin; {insert}"), &["BEGIN", "INSERT 0 1"])
+                    .await?;
                 self.fates.push((self.seq, Fate::Undone));
             }
             1 => {
@@ -576,7 +671,9 @@ impl Guest {
                 self.ask("copy ledger from stdin").await?;
                 self.fates.push((self.seq, Fate::Undone));
                 let line = format!("{}\t{}\n", self.id, self.seq);
-                self.connection.send(&message(b'd', line.as_bytes())).await?;
+                self.connection
+                    .send(&message(b'd', line.as_bytes()))
+                    .await?;
             }
             3 => {
                 let bytes = query(&format!("select '{token}'"));
@@ -584,7 +681,10 @@ impl Guest {
             }
             4 => self.connection.send(&query("select pg_sleep(0.2)")).await?,
             _ => {
-                let sql = format!("listen {token}; create temporary table mine as select 1; select pg_advisory_lock(78, {})", self.id);
+                let sql = format!(
+                    "listen {token}; create temporary table mine as select 1; select pg_advisory_lock(78, {})",
+                    self.id
+                );
                 self.ask(&sql).await?;
             }
         }

@@ -60,7 +60,12 @@ impl Places {
             ..direct.is(&var("UPSTREAM_SUPERUSER"), &proxy.database)
         };
         let proxy_pid = var("PROXY_PID").parse().unwrap();
-        Self { proxy, direct, superuser, proxy_pid }
+        Self {
+            proxy,
+            direct,
+            superuser,
+            proxy_pid,
+        }
     }
 }
 
@@ -72,10 +77,15 @@ fn argument<T: std::str::FromStr>(at: usize, usual: T) -> T {
 
 fn main() -> ExitCode {
     let places = Places::of_environment();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let outcome = runtime.block_on(async {
         match env::args().nth(1).as_deref() {
-            Some("run") => run::run(&places, argument(1, 0.5), argument(2, 500), argument(3, 8)).await,
+            Some("run") => {
+                run::run(&places, argument(1, 0.5), argument(2, 500), argument(3, 8)).await
+            }
             Some("priorities") => measures::priorities(&places, argument(1, 20)).await,
             Some("recovery") => recovery::recovery(&places).await,
             Some("storm") => measures::storm(&places, argument(1, 5)).await,

@@ -45,12 +45,19 @@ async fn contest(places: &Places, seconds: u64, (think, apart): (u64, bool)) -> 
     let mut working = JoinSet::new();
     for (at, (pool, clients)) in POOLS.iter().enumerate() {
         for _ in 0..*clients {
-            let database = if apart { pool } else { &places.proxy.database[..] };
+            let database = if apart {
+                pool
+            } else {
+                &places.proxy.database[..]
+            };
             let target = places.proxy.is(pool, database);
             working.spawn(async move { (at, take_turns(&target, until, think).await) });
         }
     }
-    let mut shares = POOLS.map(|_| Share { waits: Vec::new(), fewest: usize::MAX });
+    let mut shares = POOLS.map(|_| Share {
+        waits: Vec::new(),
+        fewest: usize::MAX,
+    });
     while let Some(ended) = working.join_next().await {
         let (at, waits) = ended.map_err(|error| error.to_string())?;
         let waits = waits.map_err(|error| format!("{}: {error}", POOLS[at].0))?;
@@ -59,7 +66,9 @@ async fn contest(places: &Places, seconds: u64, (think, apart): (u64, bool)) -> 
     }
     shared.over.store(true, Ordering::Relaxed);
     let seen = watching.await.map_err(|error| error.to_string())??;
-    println!("| priority | clients | transactions/s | fewest of a client | p50 ms | p95 ms | max ms |");
+    println!(
+        "| priority | clients | transactions/s | fewest of a client | p50 ms | p95 ms | max ms |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for (at, share) in shares.iter_mut().enumerate() {
         share.waits.sort_unstable();

@@ -54,7 +54,9 @@ impl Log {
 }
 
 pub async fn recovery(places: &Places) -> Outcome {
-    println!("| server | clients | connections lost | refusals | first answer after its return, s: p50 | max |");
+    println!(
+        "| server | clients | connections lost | refusals | first answer after its return, s: p50 | max |"
+    );
     println!("|---|---|---|---|---|---|");
     let mut wrong = Vec::new();
     for how in ["killed", "frozen", "refusing"] {
@@ -62,7 +64,11 @@ pub async fn recovery(places: &Places) -> Outcome {
             wrong.push(format!("{how}: {error}"));
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
 
 async fn suffer(places: &Places, how: &'static str) -> Outcome {
@@ -78,7 +84,10 @@ async fn suffer(places: &Places, how: &'static str) -> Outcome {
     let back = trouble(places, how).await?;
     // Until all have had an answer, or should have.
     let is_served = |log: &Arc<Mutex<Log>>| {
-        log.lock().confirmed.last().is_some_and(|confirmed| *confirmed > back)
+        log.lock()
+            .confirmed
+            .last()
+            .is_some_and(|confirmed| *confirmed > back)
     };
     while back.elapsed() < PATIENCE && !logs.iter().all(is_served) {
         sleep(Duration::from_millis(20)).await;
@@ -111,7 +120,9 @@ async fn suffer(places: &Places, how: &'static str) -> Outcome {
     summary("refused", refused);
     println!("{}", settle(&places.direct, &told).await?);
     if stuck > 0 || !stopped {
-        return Err(format!("{stuck} clients without an answer, all ended: {stopped}"));
+        return Err(format!(
+            "{stuck} clients without an answer, all ended: {stopped}"
+        ));
     }
     Ok(())
 }
@@ -121,7 +132,10 @@ fn summary(what: &str, mut texts: Vec<String>) {
     let all = texts.clone();
     texts.dedup();
     for text in texts {
-        println!("  {what} {} times: {text}", all.iter().filter(|other| **other == text).count());
+        println!(
+            "  {what} {} times: {text}",
+            all.iter().filter(|other| **other == text).count()
+        );
     }
 }
 
@@ -151,7 +165,7 @@ async fn insist(id: u32, target: &Target, log: &Mutex<Log>, over: &AtomicBool) {
 /// Whether the row was confirmed; every third is a transaction of three statements.
 async fn insert(connection: &mut Connection, id: u32, seq: u64) -> Result<bool, Trouble> {
     let row = format!("insert into ledger values ({id}, {seq})");
-    if seq % 3 > 0 {
+    if !seq.is_multiple_of(3) {
         let answer = connection.query(&row).await?;
         return Ok(answer.errors.is_empty());
     }
@@ -195,7 +209,11 @@ async fn trouble(places: &Places, how: &str) -> Outcome<Instant> {
 
 async fn server(verb: &str) -> Outcome {
     let control = env::var("SERVER_CONTROL").map_err(|_| "SERVER_CONTROL is not set")?;
-    let status = Command::new(control).arg(verb).stdout(Stdio::null()).status().await;
+    let status = Command::new(control)
+        .arg(verb)
+        .stdout(Stdio::null())
+        .status()
+        .await;
     match status {
         Ok(status) if status.success() => Ok(()),
         other => Err(format!("server {verb}: {other:?}")),

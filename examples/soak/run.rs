@@ -25,7 +25,8 @@ pub struct Seen {
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 fn descriptors(pid: u32) -> u64 {
@@ -46,7 +47,10 @@ pub fn watch(places: &Places, shared: &Arc<Shared>) -> JoinHandle<Outcome<Seen>>
         while !shared.over.load(Ordering::Relaxed) {
             tick.tick().await;
             let answer = server.query(&count).await?;
-            let backends = answer.one().and_then(|count| count.parse().ok()).unwrap_or(u64::MAX);
+            let backends = answer
+                .one()
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(u64::MAX);
             seen.most_backends = seen.most_backends.max(backends);
             seen.memory.push(resident(pid));
             seen.descriptors.push(descriptors(pid));
@@ -67,7 +71,9 @@ fn drift(of: &[u64]) -> (u64, u64) {
 
 pub fn percentile(sorted: &[Duration], of_100: usize) -> f64 {
     let at = (sorted.len() * of_100 / 100).min(sorted.len().saturating_sub(1));
-    sorted.get(at).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+    sorted
+        .get(at)
+        .map_or(0.0, |took| took.as_secs_f64() * 1000.0)
 }
 
 pub async fn make_tables(direct: &Target) -> Outcome {
@@ -75,13 +81,19 @@ pub async fn make_tables(direct: &Target) -> Outcome {
     let made = server
         .query("drop table if exists ledger; create table ledger (client int, seq bigint); drop sequence if exists numbers; create sequence numbers")
         .await?;
-    if made.errors.is_empty() { Ok(()) } else { Err(format!("{made:?}")) }
+    if made.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{made:?}"))
+    }
 }
 
 /// Compares the rows that there are with what their clients were told.
 pub async fn settle(direct: &Target, told: &[(u32, Vec<(u64, Fate)>)]) -> Outcome<String> {
     let mut server = Connection::open(direct).await?;
-    let answer = server.query("select client, seq, count(*) from ledger group by 1, 2").await?;
+    let answer = server
+        .query("select client, seq, count(*) from ledger group by 1, 2")
+        .await?;
     let number = |value: &Option<String>| value.as_deref().unwrap_or("0").parse().unwrap_or(0_u64);
     let mut rows: HashMap<(u64, u64), u64> = answer
         .rows
@@ -112,7 +124,9 @@ pub async fn settle(direct: &Target, told: &[(u32, Vec<(u64, Fate)>)]) -> Outcom
         wrong.truncate(10);
         return Err(format!("rows: {wrong:?}"));
     }
-    Ok(format!("rows: {confirmed} confirmed, {undone} undone, {unknown} unknown; none lost, none doubled"))
+    Ok(format!(
+        "rows: {confirmed} confirmed, {undone} undone, {unknown} unknown; none lost, none doubled"
+    ))
 }
 
 /// What clients that are gone left on connections that stay.
@@ -124,12 +138,17 @@ async fn check_leftovers(places: &Places) -> Outcome {
     let began = Instant::now();
     loop {
         let answer = server.query(sql).await?;
-        let clean = answer.rows[0].iter().all(|count| count.as_deref() == Some("0"));
+        let clean = answer.rows[0]
+            .iter()
+            .all(|count| count.as_deref() == Some("0"));
         if clean {
             return Ok(());
         }
         if began.elapsed() > Duration::from_secs(10) {
-            return Err(format!("locks, temporary tables, transactions left: {:?}", answer.rows));
+            return Err(format!(
+                "locks, temporary tables, transactions left: {:?}",
+                answer.rows
+            ));
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -146,7 +165,10 @@ fn report(shared: &Shared, seen: &Seen, elapsed: Duration) {
         shared.forgotten.load(Ordering::Relaxed),
     );
     let kinds = shared.kinds.lock();
-    let kinds: Vec<String> = kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
     println!("steps: {}", kinds.join(", "));
     let mut waits = shared.waits.lock().clone();
     waits.sort_unstable();
@@ -200,7 +222,10 @@ pub async fn run(places: &Places, minutes: f64, clients: u32, cap: u64) -> Outco
     for guest in entering.join_all().await {
         guests.push(guest.map_err(|error| format!("enters: {error}"))?);
     }
-    println!("{clients} clients entered in {:.2} s", began.elapsed().as_secs_f64());
+    println!(
+        "{clients} clients entered in {:.2} s",
+        began.elapsed().as_secs_f64()
+    );
     let watching = watch(places, &shared);
     let began = Instant::now();
     let mut working = JoinSet::new();
@@ -222,7 +247,10 @@ pub async fn run(places: &Places, minutes: f64, clients: u32, cap: u64) -> Outco
         if let Err(error) = outcome {
             // The first is the one that counts; others may only follow from it.
             shared.over.store(true, Ordering::Relaxed);
-            wrong.push(format!("after {:.1} s {error}", began.elapsed().as_secs_f64()));
+            wrong.push(format!(
+                "after {:.1} s {error}",
+                began.elapsed().as_secs_f64()
+            ));
         }
     }
     let elapsed = began.elapsed();

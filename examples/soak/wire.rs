@@ -34,7 +34,11 @@ impl Target {
     #[must_use]
     pub fn is(&self, user: &str, database: &str) -> Self {
         let (user, database) = (user.to_owned(), database.to_owned());
-        Self { user, database, ..self.clone() }
+        Self {
+            user,
+            database,
+            ..self.clone()
+        }
     }
 }
 
@@ -131,7 +135,12 @@ impl Connection {
             Stream::Plain(plain)
         };
         let (received, key) = (BytesMut::new(), Vec::new());
-        Ok(Self { stream, received, target: target.clone(), key })
+        Ok(Self {
+            stream,
+            received,
+            target: target.clone(),
+            key,
+        })
     }
 
     async fn login(&mut self, more: &[(&str, &str)]) -> Result<(), Trouble> {
@@ -244,7 +253,9 @@ impl Connection {
                 b'A' => {
                     let mut said = words(&body[4..]).into_iter();
                     let both = (said.next(), said.next());
-                    answer.notified.push((both.0.unwrap_or_default(), both.1.unwrap_or_default()));
+                    answer
+                        .notified
+                        .push((both.0.unwrap_or_default(), both.1.unwrap_or_default()));
                 }
                 b'G' => return Ok(answer),
                 b'Z' => {
@@ -312,7 +323,9 @@ pub fn tls(ca_file: &str) -> TlsConnector {
 
 fn words(body: &[u8]) -> Vec<String> {
     let words = body.split(|byte| *byte == 0);
-    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
 }
 
 fn error(body: &[u8]) -> (String, String) {

@@ -244,7 +244,9 @@ impl Waiters {
 
     /// All of them, whose turn it is first, and that one perhaps twice.
     pub(super) fn in_turn(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.next(now).into_iter().chain(self.lines.iter().flatten())
+        self.next(now)
+            .into_iter()
+            .chain(self.lines.iter().flatten())
     }
 
     pub(super) fn eldest(&self) -> Option<&Waiter> {
