@@ -58,6 +58,15 @@ pub async fn recovery(places: &Places) -> Outcome {
         "| server | clients | connections lost | refusals | first answer after its return, s: p50 | max |"
     );
     println!("|---|---|---|---|---|---|");
+    // What a server confirms without having written it may be lost when it is killed.
+    let mut superuser = Connection::open(&places.superuser).await?;
+    for sql in [
+        "alter system set synchronous_commit = on",
+        "select pg_reload_conf()",
+    ] {
+        superuser.query(sql).await?;
+    }
+    superuser.leave().await;
     let mut wrong = Vec::new();
     for how in ["killed", "frozen", "refusing"] {
         if let Err(error) = suffer(places, how).await {
