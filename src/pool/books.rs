@@ -302,6 +302,10 @@ impl<C: Item> Books<C> {
             let due = suits && shelf.can_spare() && self.has_to_give_way(pool, now, rivals);
             due.then_some(Reason::GaveWay)
         });
+        let reason = reason.or_else(|| {
+            let owed = shelf.owes_another(&item, now);
+            owed.then_some(Reason::Evicted)
+        });
         self.shift(pool, |tally| tally.lent -= 1);
         self.place(pool, item, (now, reason), out);
         self.pump(pool, now, out);
