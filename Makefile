@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers suites conformance regress matrix endurance bench bench-quick clean
+.PHONY: build demo check test drivers suites conformance regress matrix endurance soak bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -65,6 +65,13 @@ matrix:
 endurance:
 	scripts/install-deps base
 	PGSLUICE_ENDURANCE=1 $(CARGO) test --release --locked --test it endurance_ -- --nocapture --test-threads 1
+
+# Pools under load: 500 clients on eight connections for ten minutes in each
+# mode, then priorities, recovery and logins. SOAK="--minutes 0.5 held" for less.
+soak:
+	scripts/install-deps base
+	$(CARGO) build --release --locked --bins --example soak
+	tests/endurance/run $(or $(SOAK),--minutes 10)
 
 # Side by side with other proxies; writes docs/performance.md and docs/bench.
 # An hour on an otherwise idle machine; BENCH="--rounds 3" for other options.

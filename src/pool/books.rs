@@ -302,6 +302,10 @@ impl<C: Item> Books<C> {
             let due = suits && shelf.can_spare() && self.has_to_give_way(pool, now, rivals);
             due.then_some(Reason::GaveWay)
         });
+        let reason = reason.or_else(|| {
+            let owed = shelf.owes_another(&item, now);
+            owed.then_some(Reason::Evicted)
+        });
         self.shift(pool, |tally| tally.lent -= 1);
         self.place(pool, item, (now, reason), out);
         self.pump(pool, now, out);
@@ -387,6 +391,10 @@ impl<C: Item> Books<C> {
     ) {
         if let Some(shelf) = self.shelves.get_mut(&pool) {
             shelf.held.insert(id, Held::since(now));
+            let group = self.groups.get(&shelf.group);
+            if group.is_some_and(|group| self.vacating.contains_key(&group.key.database)) {
+                self.ask((pool, id), out);
+            }
         }
         self.pump(pool, now, out);
     }

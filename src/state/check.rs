@@ -104,11 +104,6 @@ impl Findings {
         self.role.as_deref()
     }
 
-    /// Names of the prepared statements that the protocol made.
-    pub(crate) fn parsed(&self) -> impl Iterator<Item = &[u8]> {
-        self.parsed.iter().map(|name| &**name)
-    }
-
     /// Whether there is a temporary schema. It stays, and shows, until the end of
     /// the connection.
     pub(crate) const fn temporary(&self) -> bool {

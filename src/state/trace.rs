@@ -31,7 +31,6 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "transaction pooling is being built")]
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
 pub(crate) use hold::{Code, Hold, Reason, Residue};
 

@@ -91,7 +91,7 @@ impl<C: Item> Books<C> {
             let Some(shelf) = self.shelves.get_mut(&pool) else {
                 return;
             };
-            let Some(waiter) = shelf.waiters.next(now) else {
+            let Some(waiter) = shelf.next_served(now) else {
                 return;
             };
             let (ticket, want) = (waiter.ticket, waiter.want.clone());

@@ -13,6 +13,9 @@ use crate::pool::plan::{PoolPlan, Want};
 
 /// After that long a waiter goes before those of higher priority.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one waits to whom no connection is any good that others could use: a
+/// login costs more than a transaction.
+const PICKY_PATIENCE: Duration = Duration::from_millis(50);
 /// Openers of one pool that wait for a slot.
 pub(super) const MOST_QUEUED: u32 = 2;
 /// First pause after a failed login; doubled with each.
@@ -138,6 +141,32 @@ impl<C: Item> Shelf<C> {
         !self.can_open || item.suits(want)
     }
 
+    /// The first in turn that one of the idle connections is for: who is harder to
+    /// please keeps nobody waiting.
+    pub(super) fn next_served(&self, now: Instant) -> Option<&Waiter> {
+        if self.idle.is_empty() {
+            return None;
+        }
+        let is_served = |waiter: &&Waiter| {
+            let mut idle = self.idle.iter();
+            idle.any(|idle| self.fits(&idle.item, &waiter.want))
+        };
+        self.waiters.in_turn(now).find(is_served)
+    }
+
+    /// Whether whoever is first in turn can do nothing with `item`, has waited long
+    /// enough, and has nothing coming.
+    pub(super) fn owes_another(&self, item: &C, now: Instant) -> bool {
+        let opening = self.tally.opening.saturating_sub(self.tally.queued);
+        if self.tally.closing > 0 || opening > 0 || !self.may_try(now) || !self.can_spare() {
+            return false;
+        }
+        self.waiters.next(now).is_some_and(|waiter| {
+            let waited = now.saturating_duration_since(waiter.since);
+            waited >= PICKY_PATIENCE && !self.fits(item, &waiter.want)
+        })
+    }
+
     /// The connection on which the client has most of its own and least of others:
     /// that it used last, another of its own, one with nobody's state, and of the
     /// others that which has been idle for longest. Of equal ones that of its thread.
@@ -212,6 +241,13 @@ impl Waiters {
             return Some(eldest);
         }
         self.lines.iter().find_map(VecDeque::front)
+    }
+
+    /// All of them, whose turn it is first, and that one perhaps twice.
+    pub(super) fn in_turn(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
+        self.next(now)
+            .into_iter()
+            .chain(self.lines.iter().flatten())
     }
 
     pub(super) fn eldest(&self) -> Option<&Waiter> {

@@ -329,6 +329,26 @@ fn nobody_gets_a_connection_that_shows_the_settings_of_others() {
 }
 
 #[test]
+fn who_is_hard_to_please_keeps_nobody_waiting_and_is_not_forgotten() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(1));
+    let mut thing = desk.lent(pool, 1);
+    thing.marked_by = Some(1);
+    let picky = desk.wait(pool, 2);
+    let easy = desk.wait(pool, 1);
+    desk.check_in(pool, thing.clone(), &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", easy.0)]);
+    desk.wait(pool, 1);
+    desk.now += Duration::from_millis(50);
+    desk.check_in(pool, thing, &[]);
+    assert_eq!(desk.said(), ["close 1 evicted"]);
+    desk.closed(pool);
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    assert_eq!(desk.opened(pool), 2);
+    assert_eq!(desk.said(), [format!("2 to {}", picky.0)]);
+}
+
+#[test]
 fn a_failed_login_fails_those_who_have_nothing_else_to_wait_for() {
     let mut desk = Desk::new();
     let pool = desk.pool("d", plan(2));

@@ -32,7 +32,7 @@ use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
 use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
-use crate::state::trace::{Hold, Residue};
+use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
 
 use guest::Guest;
@@ -58,8 +58,20 @@ pub(super) struct Session<'a> {
     /// Places for clients that keep a connection.
     pins: Arc<Semaphore>,
     refusal: Refusal,
+    pinning: Pinning,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
+}
+
+/// A statement for which a client has to have a place among those who keep their
+/// connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pinning {
+    None,
+    /// It waits for one, without a connection meanwhile.
+    Wanted(Reason),
+    /// It has waited long enough.
+    Refused(Reason),
 }
 
 impl<'a> Session<'a> {
@@ -91,6 +103,7 @@ impl<'a> Session<'a> {
             seat: welcomed.seat,
             pins,
             refusal: Refusal::Over,
+            pinning: Pinning::None,
             tls: "none",
         }
     }
@@ -128,6 +141,7 @@ impl<'a> Session<'a> {
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
             }
+            self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
             let departure = match Box::pin(self.lease()).await {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
@@ -145,6 +159,25 @@ impl<'a> Session<'a> {
                 return departure;
             }
         }
+    }
+
+    /// Waits for a place among those who keep their connection, if one is wanted.
+    async fn wait_for_pin(&mut self) {
+        let Pinning::Wanted(reason) = self.pinning else {
+            return;
+        };
+        self.entry.handle().set_activity(Activity::Waiting);
+        let place = Arc::clone(&self.pins).acquire_owned();
+        let place = timeout(self.plan.query_wait_timeout, place);
+        let place = tokio::select! {
+            place = place => place.ok().and_then(Result::ok),
+            _ = self.entry.handle().ordered() => None,
+        };
+        self.pinning = match place {
+            Some(_) => Pinning::None,
+            None => Pinning::Refused(reason),
+        };
+        self.guest.pin = place;
     }
 
     /// A connection that this client may use.
@@ -186,6 +219,9 @@ impl<'a> Session<'a> {
         self.line.to_client.append(&told);
         let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
         let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
+        if let Pinning::Refused(reason) = std::mem::replace(&mut self.pinning, Pinning::None) {
+            relay.refused(reason);
+        }
         let leave = loop {
             match relay.run().await {
                 Leave::Needs(Need::Vacant(database)) => {
@@ -195,24 +231,32 @@ impl<'a> Session<'a> {
                     relay.satisfied(Some(vacancy));
                 }
                 Leave::Needs(Need::Pin(reason)) => {
+                    let Ok(place) = Arc::clone(&self.pins).try_acquire_owned() else {
+                        break Leave::Needs(Need::Pin(reason));
+                    };
                     relay.busy();
-                    let place = Arc::clone(&self.pins).acquire_owned();
-                    match timeout(self.plan.query_wait_timeout, place).await {
-                        Ok(Ok(place)) => {
-                            relay.talk.guest.pin = Some(place);
-                            relay.satisfied(None);
-                        }
-                        _ => relay.refused(reason),
+                    relay.talk.guest.pin = Some(place);
+                    relay.satisfied(None);
+                }
+                Leave::Stuck => {
+                    if let Err(error) = self.seat.cancel().await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
                     }
                 }
                 other => break other,
             }
         };
+        if let Leave::Needs(Need::Pin(reason)) = leave {
+            self.pinning = Pinning::Wanted(reason);
+            relay.let_go();
+        }
         let health = relay.talk.health;
-        let owes = !relay.talk.ledger.owes_nothing();
+        let state = relay.upstream_state();
+        let dismissal = relay.talk.dismissal.take();
         let lease = relay.into_lease();
         self.seat.leave();
-        self.put_away(lease, leave, (health, owes))
+        let departure = self.put_away(lease, leave, (health, state));
+        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
     }
 
     /// What becomes of the connection, and whether that was the end of the session.
@@ -220,7 +264,7 @@ impl<'a> Session<'a> {
         &self,
         lease: Lease,
         leave: Leave,
-        (health, owes): (Health, bool),
+        (health, state): (Health, UpstreamState),
     ) -> Option<Departure> {
         let doubtful = health != Health::Good;
         match leave {
@@ -230,7 +274,13 @@ impl<'a> Session<'a> {
                 Some(departure)
             }
             Leave::Over(departure) => {
-                lease.close(state_after(&departure, owes));
+                lease.close(match departure {
+                    Departure::UpstreamEnded | Departure::UpstreamLost { .. } => {
+                        UpstreamState::Ended
+                    }
+                    Departure::BadUpstream(_) => UpstreamState::Torn,
+                    _ => state,
+                });
                 Some(departure)
             }
             Leave::ClientLeft => {
@@ -249,7 +299,7 @@ impl<'a> Session<'a> {
                 lease.retire();
                 None
             }
-            Leave::Released | Leave::Needs(_) => {
+            Leave::Released | Leave::Needs(_) | Leave::Stuck => {
                 lease.check_in();
                 None
             }
@@ -316,16 +366,5 @@ impl<'a> Session<'a> {
         } else {
             lease.check_in();
         }
-    }
-}
-
-/// What the connection is in the middle of when a session ends otherwise than by
-/// the client's leaving at rest.
-fn state_after(departure: &Departure, owes: bool) -> UpstreamState {
-    match departure {
-        Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
-        Departure::BadUpstream(_) => UpstreamState::Torn,
-        _ if owes => UpstreamState::Busy,
-        _ => UpstreamState::AtRest,
     }
 }

@@ -6,8 +6,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::super::close::CLIENT_PATIENCE;
 use super::super::flow::{Flow, FlowError, Turn};
@@ -18,7 +19,7 @@ use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
 use crate::buffers::BUFFER;
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Pools, Vacancy};
+use crate::pool::{Connection, Holder, Lease, Pools, UpstreamState, Vacancy};
 use crate::state::trace::{Hold, Reason};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
@@ -33,6 +34,8 @@ pub(super) enum Leave {
     Discarded,
     /// A frame waits for something.
     Needs(Need),
+    /// The client has left, and what it asked for goes on and on.
+    Stuck,
     /// The client has left, and its connection is at rest.
     ClientLeft,
     /// The session is over.
@@ -46,6 +49,10 @@ pub(super) struct Line {
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
 }
+
+/// How long a statement whose client is gone may go on before it is cancelled
+/// (again), the first time and at most.
+const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
@@ -96,6 +103,8 @@ pub(super) struct Relay<'a> {
     /// The reason for keeping the connection that was logged last.
     pub(super) told: Option<Reason>,
     pub(super) grace: Option<Pin<Box<Sleep>>>,
+    /// Until a statement without a client is cancelled, and how long that was.
+    outlasting: Option<(Duration, Pin<Box<Sleep>>)>,
     pub(super) unwritable: bool,
     /// The catalog was asked for the sake of the next check.
     pub(super) informed: bool,
@@ -122,6 +131,7 @@ impl<'a> Relay<'a> {
             vacancy: None,
             told: None,
             grace: None,
+            outlasting: None,
             unwritable: false,
             informed: false,
         }
@@ -151,6 +161,17 @@ impl<'a> Relay<'a> {
     pub(super) fn refused(&mut self, reason: Reason) {
         self.talk.gate = Gate::Refused(reason);
         self.line.to_upstream.resume();
+    }
+
+    /// What the connection is in the middle of.
+    pub(super) fn upstream_state(&self) -> UpstreamState {
+        if self.line.to_upstream.is_torn() {
+            UpstreamState::Torn
+        } else if self.talk.ledger.owes_nothing() {
+            UpstreamState::AtRest
+        } else {
+            UpstreamState::Busy
+        }
     }
 
     /// The lease back, to be given to others or closed.
@@ -186,7 +207,7 @@ impl<'a> Relay<'a> {
             let next = if self.is_at_rest() {
                 self.rest(cx, order)
             } else {
-                self.unrest()
+                self.unrest(cx)
             };
             match next {
                 Next::Wait => return Poll::Pending,
@@ -203,7 +224,7 @@ impl<'a> Relay<'a> {
             && self.line.to_client.is_between_frames()
     }
 
-    fn unrest(&mut self) -> Next {
+    fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
         self.busy();
         if self.talk.client != ClientSide::Gone {
             return Next::Wait;
@@ -214,8 +235,11 @@ impl<'a> Relay<'a> {
             return over;
         }
         let talk = &mut self.talk;
-        if !(self.line.to_upstream.is_clear() && matches!(talk.errand, Errand::None)) {
+        if !matches!(talk.errand, Errand::None) {
             return Next::Wait;
+        }
+        if !self.line.to_upstream.is_clear() {
+            return self.outlast(cx);
         }
         match talk.ledger.awaits() {
             Some(Awaited::Copy) => over,
@@ -228,8 +252,22 @@ impl<'a> Relay<'a> {
                 self.send(b"ROLLBACK", Errand::Rollback);
                 Next::Again
             }
-            None => Next::Wait,
+            None => self.outlast(cx),
         }
+    }
+
+    /// The client is gone in the middle of something.
+    fn outlast(&mut self, cx: &mut Context<'_>) -> Next {
+        let (first, longest) = STATEMENT_PATIENCE;
+        let (patience, timer) = self
+            .outlasting
+            .get_or_insert_with(|| (first, Box::pin(sleep(first))));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Next::Wait;
+        }
+        *patience = (*patience * 2).min(longest);
+        timer.set(sleep(*patience));
+        Next::Leave(Leave::Stuck)
     }
 
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
@@ -268,8 +306,12 @@ impl<'a> Relay<'a> {
                 self.unwritable = true;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) if talk.client == ClientSide::Gone => Poll::Pending,
-            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
+            Err(FlowError::Source(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                Poll::Pending
+            }
             Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
         }
     }
@@ -302,7 +344,13 @@ impl<'a> Relay<'a> {
                 line.to_client.end_source();
                 lost(talk, Some(error))
             }
-            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
+            // It has left, and what it had asked for goes on without it.
+            Err(FlowError::Destination(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                return self.poll_to_client(cx);
+            }
             Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
         })
     }

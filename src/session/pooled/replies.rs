@@ -3,12 +3,15 @@
 
 use super::super::flow::Step;
 use super::description;
-use super::talk::{Errand, Gate, Health, Held, Scrubbed, Talk};
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Scrubbed, Talk};
+use crate::config::values::PoolMode;
+use crate::fault::Fault;
 use crate::state::parameters::Parameters;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::split_cstr;
-use crate::wire::ledger::{Origin, Reply, Settled};
+use crate::wire::ledger::{Origin, Reply, Settled, TransactionStatus};
+use crate::wire::sqlstate::SqlState;
 
 impl Talk<'_> {
     /// A message from the server.
@@ -55,12 +58,24 @@ impl Talk<'_> {
             }
             _ => {
                 self.client_reply(held, frame);
-                if frame.tag == backend::ERROR_RESPONSE {
-                    return description::translate(frame, before);
+                match frame.tag {
+                    backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    backend::ERROR_RESPONSE => description::translate(frame, before),
+                    _ => Step::Pass,
                 }
-                Step::Pass
             }
         }
+    }
+
+    /// In statement mode a client that has a transaction open is sent away; the
+    /// transaction is rolled back.
+    fn is_forbidden(&mut self) -> bool {
+        let open = self.ledger.status() != TransactionStatus::Idle;
+        if self.rules.mode == PoolMode::Statement && open {
+            self.client = ClientSide::Gone;
+            self.dismissal = Some(no_transactions());
+        }
+        self.dismissal.is_some()
     }
 
     fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
@@ -70,6 +85,11 @@ impl Talk<'_> {
                 let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
                 if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
                     guest.statements.all_deallocated(held.statements);
+                }
+                if tag == b"DEALLOCATE"
+                    && let Some(name) = self.freeing.pop_front()
+                {
+                    guest.statements.deallocated(held.statements, &name);
                 }
                 guest.trace.tag(tag);
             }
@@ -93,6 +113,7 @@ impl Talk<'_> {
                 let status = self.ledger.status();
                 guest.trace.settle(status, self.ledger.owes_nothing());
                 if self.ledger.owes_nothing() {
+                    self.freeing.clear();
                     self.commit.settled();
                 }
                 if self.ledger.is_quiescent() {
@@ -179,6 +200,17 @@ impl Talk<'_> {
         }
         self.guest.know(reported.clone());
     }
+}
+
+/// What a client in statement mode is told that opens a transaction.
+fn no_transactions() -> Fault {
+    Fault::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "transaction_block",
+        "transaction blocks are not allowed in statement pooling mode",
+    )
+    .detail("The transaction has been rolled back.")
+    .hint("Set the pool's mode to \"transaction\".")
 }
 
 /// Whether the message itself was at fault, before anything was done about it.

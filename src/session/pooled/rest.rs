@@ -101,6 +101,9 @@ impl Relay<'_> {
         } else {
             hold
         });
+        if asked && matches!(hold, Hold::Check(_)) && self.lease.is_old() {
+            self.ask();
+        }
         Next::Again
     }
 
@@ -282,6 +285,12 @@ impl Relay<'_> {
         self.line.to_upstream.append(&frontend::query(text));
         self.talk.own_query(&mut self.lease.statements);
         self.talk.errand = errand;
+    }
+
+    /// Gives the connection back for the time of a wait: nothing ran on it that would
+    /// be missed, or it is kept.
+    pub(super) fn let_go(&mut self) {
+        let _ = self.release(Left::Nothing);
     }
 
     /// Gives the connection back as the client leaves it.

@@ -1,6 +1,7 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::commit::CommitWatch;
@@ -10,10 +11,11 @@ use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
+use crate::fault::Fault;
 use crate::pool::{Connection, ServerKey};
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
-use crate::state::trace::{Alignment, Digest, Reason, Via};
+use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
 use crate::state::{check, proof};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
@@ -111,6 +113,8 @@ pub(super) struct Talk<'a> {
     /// Why the client's next frame waits.
     pub(super) need: Option<Need>,
     pub(super) gate: Gate,
+    /// Why the client is sent away when the connection is at rest.
+    pub(super) dismissal: Option<Fault>,
     /// ReadyForQuery messages until the connection is this client's.
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
@@ -118,6 +122,8 @@ pub(super) struct Talk<'a> {
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
     pub(super) portals: Vec<(Box<[u8]>, Digest)>,
+    /// Names in the DEALLOCATEs that are under way.
+    pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
     key: Option<Arc<ServerKey>>,
     pub(super) rules: Rules,
@@ -147,10 +153,12 @@ impl<'a> Talk<'a> {
             health: Health::Good,
             need: None,
             gate: Gate::Open,
+            dismissal: None,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
             portals: Vec::new(),
+            freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
             rules,
@@ -385,6 +393,7 @@ impl<'a> Talk<'a> {
     }
 
     fn run(&mut self, digest: &Digest, via: Via) {
+        self.freeing.extend(digest.freed().iter().cloned());
         self.changes.logins |= digest.login_settings();
         let knowledge = &self.guest.knowledge;
         knowledge
@@ -422,6 +431,14 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(frame);
     }
 
+    /// Whether the client needs a place to keep its connection, and can wait for one
+    /// without it: who is in a transaction may hold what others wait for.
+    fn may_wait(&self) -> bool {
+        self.guest.pin.is_none()
+            && self.ledger.is_quiescent()
+            && self.guest.trace.hold() == Hold::Free
+    }
+
     /// A Sync went to the server for a client that has left without one.
     pub(super) fn synced_for_gone(&mut self) {
         self.guest.statements.sync();
@@ -454,10 +471,7 @@ impl<'a> Talk<'a> {
         };
         match self.rules.on_session_state {
             OnSessionState::Error => Err(Hitch::Refused(reason)),
-            // Who waits in a transaction may hold what others wait for.
-            OnSessionState::Pin if self.ledger.is_quiescent() && self.guest.pin.is_none() => {
-                Err(Hitch::Need(Need::Pin(reason)))
-            }
+            OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
     }

@@ -99,7 +99,7 @@ impl<T> Kept<T> {
     ) -> Result<(), Wait> {
         match self.flight.latest(name) {
             Some(Latest::Unsure) => return Err(Wait),
-            Some(Latest::Plain(_)) => return Ok(()),
+            Some(Latest::Plain) => return Ok(()),
             // It was closed, to make room or for its owner's absence.
             Some(Latest::Sure(Act::InjectedClose)) => {
                 self.restore(server, name, (env, false), sink);
@@ -164,7 +164,7 @@ impl<T> Kept<T> {
         let act = match types {
             Some(types) => {
                 message::parse_typed(name, &text, &types, out);
-                Act::InjectedTyped(text, env)
+                Act::InjectedTyped(env)
             }
             None => {
                 message::parse(name, &text, out);

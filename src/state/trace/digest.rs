@@ -85,6 +85,8 @@ struct Rare {
     suspected: Vec<Box<[u8]>>,
     defined: Vec<Box<[u8]>>,
     alone: Option<Box<[u8]>>,
+    /// Prepared statements that it removes by name.
+    freed: Vec<Box<[u8]>>,
 }
 
 /// What all statements of a text do.
@@ -127,8 +129,9 @@ pub(crate) fn digest(
         suspected,
         defined,
         alone,
+        freed,
     } = &rare;
-    let names = [created, suspected, defined];
+    let names = [created, suspected, defined, freed];
     let empty = changes.is_empty() && names.iter().all(|names| names.is_empty());
     if !empty || alone.is_some() {
         digest.rare = Some(Arc::new(rare));
@@ -190,6 +193,22 @@ impl Digest {
             || self.leaves.check == Some(Reason::Function)
     }
 
+    /// A transaction block begins in it.
+    #[cfg(test)]
+    pub(crate) const fn begins_block(&self) -> bool {
+        self.traits.has(Traits::BEGINS)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn commits(&self) -> bool {
+        self.traits.has(Traits::COMMITS)
+    }
+
+    /// The prepared statements that it removes by name, one a DEALLOCATE.
+    pub(crate) fn freed(&self) -> &[Box<[u8]>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.freed)
+    }
+
     /// The database that it needs for itself.
     pub(crate) fn alone(&self) -> Option<&[u8]> {
         self.rare.as_ref()?.alone.as_deref()
@@ -198,14 +217,6 @@ impl Digest {
     /// What sessions begin with changes (ALTER ROLE or DATABASE … SET).
     pub(crate) const fn login_settings(&self) -> bool {
         self.traits.has(Traits::LOGIN_SETTINGS)
-    }
-
-    pub(crate) const fn begins_block(&self) -> bool {
-        self.traits.has(Traits::BEGINS)
-    }
-
-    pub(crate) const fn commits(&self) -> bool {
-        self.traits.has(Traits::COMMITS)
     }
 
     pub(super) const fn marks(&self) -> Marks {

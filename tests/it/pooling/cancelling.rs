@@ -55,14 +55,12 @@ async fn a_late_cancel_never_hits_the_next_client_of_the_connection() {
         let mut sessions = sessions(&stage, 2).await;
         let (mut second, _) = sessions.pop().unwrap();
         let (mut first, session) = sessions.pop().unwrap();
-        for round in 0..30 {
+        for _ in 0..5 {
             assert_eq!(ask(&mut first, "select 1").await, "1");
             second
-                .send(frontend::query("select pg_sleep(0.02), 2"))
+                .send(frontend::query("select pg_sleep(0.5), 2"))
                 .await;
-            if round % 2 == 0 {
-                stage.in_state("active", 1).await;
-            }
+            stage.in_state("active", 1).await;
             cancel(&stage, &session.cancel_request()).await;
             assert_eq!(said(&second.read_until_ready().await), " 2");
         }
@@ -87,7 +85,7 @@ async fn a_cancel_of_a_client_that_waits_does_no_harm_to_the_one_that_is_served(
         let (mut first, _) = sessions.pop().unwrap();
         assert_eq!(ask(&mut first, "begin").await, "");
         first
-            .send(frontend::query("select pg_sleep(0.5), 1; commit"))
+            .send(frontend::query("select pg_sleep(3), 1; commit"))
             .await;
         stage.in_state("active", 1).await;
         second.send(frontend::query("select 2")).await;

@@ -45,14 +45,9 @@ async fn a_pause_in_a_transaction_longer_than_idle_transaction_timeout_ends_its_
         let stage = Stage::with(auth, keys).await;
         let mut other = stage.client().await;
         let mut client = stage.client().await;
-        assert_eq!(
-            ask(
-                &mut client,
-                "create table t (); begin; insert into t default values"
-            )
-            .await,
-            ""
-        );
+        assert_eq!(ask(&mut other, "create table t ()").await, "");
+        let insert = "begin; insert into t default values";
+        assert_eq!(ask(&mut client, insert).await, "");
         ends_with(&mut client, "25P03", "idle_transaction_timeout").await;
         assert_eq!(ask(&mut other, "select count(*) from t").await, "0");
         // Outside of a transaction a pause is no matter.
@@ -94,7 +89,14 @@ async fn a_connection_that_nobody_uses_for_server_idle_timeout_is_closed() {
         assert_eq!(ask(client, "commit").await, "");
     }
     stage.settles_at(0).await;
-    assert_eq!(ask(&mut clients[0], "select 1").await, "1");
+    // Nor does one stay that a client keeps and does not use.
+    let sql = "select count(*) from pg_class where false";
+    assert_eq!(ask(&mut clients[0], sql).await, "0");
+    stage.settles_at(0).await;
+    assert_eq!(ask(&mut clients[0], "create temp table t ()").await, "");
+    assert_eq!(ask(&mut clients[1], sql).await, "0");
+    stage.settles_at(1).await;
+    assert_eq!(ask(&mut clients[0], "select count(*) from t").await, "0");
     // Clients without a password upstream keep their last one.
     let stage = Stage::with(Auth::Passthrough, keys).await;
     let mut clients = stage.clients(3).await;

@@ -342,8 +342,8 @@ impl World {
                 "nothing is lost"
             );
             assert_eq!(count(shelf.waiters.iter().count()), tally.waiting);
-            if let Some(next) = shelf.waiters.next(now) {
-                let fits = |idle: &Idle<Thing>| idle.item.suits(&next.want);
+            for waiter in shelf.waiters.iter() {
+                let fits = |idle: &Idle<Thing>| idle.item.suits(&waiter.want);
                 assert!(!shelf.idle.iter().any(fits), "an idle one fits");
                 assert!(!shelf.has_no_way(), "it would wait for ever");
             }

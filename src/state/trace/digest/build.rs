@@ -64,8 +64,9 @@ impl Digest {
             }
             Kind::Deallocate(which) => {
                 self.traits.add(Traits::RELEASES);
-                if which != Which::All {
+                if let Which::Named(name) = which {
                     self.alignment = Alignment::Needed;
+                    rare.freed.extend(folded(name));
                 }
             }
             Kind::Listen(_) => self.check(Reason::Listen),
@@ -153,7 +154,13 @@ impl Digest {
         match path.setting() {
             // It takes the role along.
             Some(name) if *name == *b"session_authorization" => self.check(Reason::Role),
-            Some(name) => rare.changes.push(Change::Reset((&*name).into())),
+            Some(name) => {
+                // A custom setting that is not there yet: this creates it, empty.
+                if name.contains(&b'.') {
+                    rare.created.push((&*name).into());
+                }
+                rare.changes.push(Change::Reset((&*name).into()));
+            }
             None => self.check(Reason::Setting),
         }
     }
