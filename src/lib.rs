@@ -11,7 +11,6 @@ mod secret;
 mod wire;
 
 mod fault;
-#[allow(dead_code, reason = "transaction pooling is being built")]
 mod state;
 
 mod config;
@@ -22,7 +21,6 @@ mod tls;
 
 mod upstream;
 
-#[allow(dead_code, reason = "transaction pooling is being built")]
 mod pool;
 
 mod startup;

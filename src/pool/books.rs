@@ -391,6 +391,10 @@ impl<C: Item> Books<C> {
     ) {
         if let Some(shelf) = self.shelves.get_mut(&pool) {
             shelf.held.insert(id, Held::since(now));
+            let group = self.groups.get(&shelf.group);
+            if group.is_some_and(|group| self.vacating.contains_key(&group.key.database)) {
+                self.ask((pool, id), out);
+            }
         }
         self.pump(pool, now, out);
     }

@@ -108,13 +108,14 @@ impl Connection {
         self.id
     }
 
+    /// Since its login.
+    pub(super) fn age(&self) -> Duration {
+        self.opened_at.elapsed()
+    }
+
     /// Whether it is as it was at its login, and nobody's.
     pub(crate) fn is_pristine(&self) -> bool {
         self.owner.is_none() && self.left == Left::Nothing && self.settings == 0
-    }
-
-    pub(crate) const fn opened_at(&self) -> Instant {
-        self.opened_at
     }
 
     /// Takes it over to the calling thread, and hears what the server has said

@@ -122,8 +122,9 @@ impl Lease {
         }
     }
 
-    pub(crate) const fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+    /// Whether the connection is to be replaced as soon as it can be.
+    pub(crate) fn is_old(&self) -> bool {
+        self.pool.opener.is_some() && self.age() >= self.pool.plan.server_lifetime
     }
 
     /// Gives the connection back, between transactions and with everything read that

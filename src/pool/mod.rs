@@ -5,9 +5,20 @@
 //! decides which client gets which pooled connection, and `pools` carries that out.
 
 mod accounts;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the model of the tests looks closer")
+)]
 mod books;
 mod closing;
 mod connection;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "resizing is for reload, snapshots for the console"
+    )
+)]
 mod gatekeeper;
 mod keeper;
 mod lease;
@@ -19,13 +30,9 @@ pub(crate) use accounts::{Caps, Key};
 pub(crate) use closing::{Closing, Place, UpstreamState};
 pub(crate) use gatekeeper::{Gatekeeper, Permit};
 
-#[allow(
-    unused_imports,
-    reason = "sessions do not pool yet: transaction mode is being built"
-)]
 pub(crate) use self::{
     books::ConnectionId,
-    connection::{CancelGuard, Connection, Left, ServerKey},
+    connection::{Connection, Left, ServerKey},
     keeper::keep,
     lease::{Holder, Lease, LeaseError},
     plan::{Opener, OpenerPlan, Placeholders, PoolId, PoolPlan, Want},

@@ -66,13 +66,22 @@ pub(super) struct Flow {
     end: usize,
     walker: Walker,
     capacity: Capacity,
-    unflushed: bool,
+    outlet: Outlet,
     source_ended: bool,
     /// What becomes of the rest of the frame that is being streamed.
     rest: Step,
     walk: Walk,
     /// Bytes read since this was last asked for.
     carried: u64,
+}
+
+/// Where what was written stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlet {
+    Flushed,
+    Unflushed,
+    /// Nobody takes it any more.
+    Lost,
 }
 
 /// Where looking at frames stands.
@@ -100,7 +109,7 @@ impl Flow {
             end: 0,
             walker: Walker::NEW,
             capacity,
-            unflushed: false,
+            outlet: Outlet::Flushed,
             source_ended: false,
             rest: Step::Pass,
             walk: Walk::Done,
@@ -128,7 +137,14 @@ impl Flow {
     /// Whether nothing is half-way, so that a message of our own may be written
     /// to the destination.
     pub(super) const fn is_clear(&self) -> bool {
-        self.walker.at_boundary() && self.start == self.ready && !self.unflushed
+        self.walker.at_boundary()
+            && self.start == self.ready
+            && !matches!(self.outlet, Outlet::Unflushed)
+    }
+
+    /// Whether a frame has gone on in part, and the rest of it has not come.
+    pub(super) const fn is_torn(&self) -> bool {
+        !self.walker.at_boundary()
     }
 
     /// Whether what was read so far is whole frames, all of them looked at.
@@ -161,6 +177,11 @@ impl Flow {
     pub(super) const fn end_source(&mut self) {
         self.source_ended = true;
         self.end = self.ready;
+    }
+
+    /// The destination is gone: what is for it is read, looked at, and dropped.
+    pub(super) const fn lose_outlet(&mut self) {
+        self.outlet = Outlet::Lost;
     }
 
     /// Adds messages of our own behind everything that may be written.
@@ -281,6 +302,9 @@ impl Flow {
         cx: &mut Context<'_>,
         destination: &mut MaybeTls,
     ) -> io::Result<Poll<()>> {
+        if self.outlet == Outlet::Lost {
+            self.start = self.ready;
+        }
         while self.start < self.ready {
             let bytes = self.buffer.as_deref().unwrap_or_default();
             let bytes = bytes.get(self.start..self.ready).unwrap_or_default();
@@ -289,12 +313,12 @@ impl Flow {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(n) => self.start += n,
             }
-            self.unflushed = true;
+            self.outlet = Outlet::Unflushed;
         }
-        if self.unflushed {
+        if self.outlet == Outlet::Unflushed {
             match Pin::new(destination).poll_flush(cx)? {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(()) => self.unflushed = false,
+                Poll::Ready(()) => self.outlet = Outlet::Flushed,
             }
         }
         Ok(Poll::Ready(()))

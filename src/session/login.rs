@@ -4,112 +4,28 @@
 //! off the offer where the client's leg cannot bind to the server, and errors
 //! that a user can do something about get a hint.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+mod failure;
+
+pub(super) use failure::LoginFailure;
+
 use super::registry::{CancelTarget, Entry, Seat};
 use crate::config::values::{SaslPlus, User};
-use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
-use crate::tls::{MaybeTls, TlsFault, explain_late_alert};
+use crate::tls::{MaybeTls, explain_late_alert};
 use crate::upstream::{Credentials, LoginError, Reported, Upstream, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
 use crate::wire::scram::SCRAM_SHA_256_PLUS;
-use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage, Version};
 
 /// What a client may send ahead of its turn in a login.
 const MAX_AHEAD: usize = 16 * 1024;
-
-/// Why a login came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LoginFailure {
-    #[error("client left during login")]
-    ClientLeft,
-    #[error("client lost during login: {0}")]
-    ClientLost(io::Error),
-    #[error("client broke the protocol during login: {0}")]
-    Client(&'static str),
-    /// The client has been told, in the upstream's own words.
-    #[error("the upstream refused the login: {0}")]
-    Refused(String),
-    #[error(transparent)]
-    Held(#[from] LoginError),
-    #[error("the upstream was lost during login: {0}")]
-    Upstream(FrameError),
-    /// A server of TLS 1.3 says only now what it thinks of the client certificate.
-    #[error("the upstream ended TLS during login: {0}")]
-    UpstreamTls(TlsFault),
-    #[error("the upstream broke the protocol during login")]
-    UpstreamProtocol,
-    #[error("the upstream did not answer the login in time")]
-    UpstreamSilent,
-    #[error("login not complete in time")]
-    TimedOut,
-    #[error("the upstream cannot verify the client's channel binding: {0}")]
-    ChannelBinding(&'static str),
-    #[error("GSSAPI and SSPI logins cannot be relayed: the ticket is for the proxy's name")]
-    Gss,
-}
-
-impl LoginFailure {
-    pub(super) fn label(&self) -> &'static str {
-        match self {
-            Self::ClientLeft | Self::ClientLost(_) => "client_left",
-            Self::Client(_) => "protocol",
-            Self::Refused(_) => "upstream_refused",
-            Self::Held(_) => "upstream_login",
-            Self::UpstreamTls(fault) => fault.label(),
-            Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
-            Self::UpstreamSilent => "timeout",
-            Self::TimedOut => "login_timeout",
-            Self::ChannelBinding(_) => "channel_binding",
-            Self::Gss => "gss",
-        }
-    }
-
-    /// What the client is still to be told.
-    pub(super) fn told(&self) -> Option<Fault> {
-        let (sqlstate, hint) = match self {
-            Self::ClientLeft | Self::ClientLost(_) | Self::Refused(_) => return None,
-            Self::Held(error) => return Some(error.fault()),
-            Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),
-            Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
-            Self::UpstreamSilent => (
-                SqlState::CANNOT_CONNECT_NOW,
-                Some(
-                    "The server took the connection and says nothing: look at its load and into its log; `connect_timeout` bounds the wait.",
-                ),
-            ),
-            Self::Upstream(_) | Self::UpstreamProtocol => (
-                SqlState::CANNOT_CONNECT_NOW,
-                Some("Connect again; if it persists, look into the upstream's log."),
-            ),
-            Self::ChannelBinding(_) => (
-                SqlState::INVALID_AUTHORIZATION,
-                Some(
-                    "Set channel_binding=disable in the client (Npgsql: `Channel Binding=Disable`, and listen.sasl_plus = \"keep\"), connect to the proxy without TLS, or let the proxy hold the credentials ([auth] mode = \"held\").",
-                ),
-            ),
-            Self::Gss => (
-                SqlState::INVALID_AUTHORIZATION,
-                Some(
-                    "Use a role that logs in with scram-sha-256, or let the proxy hold its credentials.",
-                ),
-            ),
-        };
-        let fault = Fault::new(sqlstate, self.label(), self.to_string());
-        Some(match hint {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        })
-    }
-}
 
 impl Taken {
     pub(super) const fn new(seat: Arc<Seat>) -> Self {

@@ -46,6 +46,8 @@ pub(super) enum Departure {
     TimedOut(Limit),
     /// Its pool has no connection for it, and never will.
     Stranded(Fault),
+    /// It asked for what its pool does not do.
+    Dismissed(Fault),
 }
 
 impl Departure {
@@ -60,7 +62,7 @@ impl Departure {
             Self::BadUpstream(_) => "upstream_protocol",
             Self::Ordered => "shutdown",
             Self::TimedOut(limit) => limit.name(),
-            Self::Stranded(fault) => fault.label,
+            Self::Stranded(fault) | Self::Dismissed(fault) => fault.label,
         }
     }
 
@@ -81,7 +83,7 @@ impl Departure {
         let (state, text) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
             Self::TimedOut(limit) => return Some(limit.fault()),
-            Self::Stranded(fault) => return Some(fault.clone()),
+            Self::Stranded(fault) | Self::Dismissed(fault) => return Some(fault.clone()),
             Self::UpstreamLost {
                 commit_in_flight: true,
                 ..

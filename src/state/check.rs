@@ -102,11 +102,6 @@ impl Findings {
         self.role.as_deref()
     }
 
-    /// Names of the prepared statements that the protocol made.
-    pub(crate) fn parsed(&self) -> impl Iterator<Item = &[u8]> {
-        self.parsed.iter().map(|name| &**name)
-    }
-
     /// Whether lastval has a value; `None` if that was not asked.
     pub(crate) const fn sequences(&self) -> Option<bool> {
         self.sequences

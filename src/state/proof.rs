@@ -37,9 +37,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "transaction pooling is being built")]
 pub(crate) use catalog::{Catalog, Verdict};
-#[allow(unused_imports, reason = "transaction pooling is being built")]
 pub(crate) use reader::Reader;
 
 /// For a simple Query outside a transaction: its settings end with it. The server

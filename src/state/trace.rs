@@ -12,8 +12,8 @@
 //! Invariant: where outcome and text do not fit together, the worse one counts.
 //!
 //! What it cannot see: a custom setting that code made whose text does not show the
-//! name (a function that computes it, or has it in its body), because no catalog
-//! lists those either.
+//! name, because no view of the server lists those. Who asks the server has to add
+//! the names that code of the database may use ([`Trace::code`]).
 
 use std::collections::VecDeque;
 
@@ -25,14 +25,14 @@ use crate::wire::sql::effects::Marks;
 
 mod digest;
 mod hold;
+mod made;
 mod spelling;
 
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "transaction pooling is being built")]
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
-pub(crate) use hold::{Hold, Reason, Residue};
+pub(crate) use hold::{Code, Hold, Reason, Residue};
 
 use digest::{Change, Traits};
 use hold::{Drawn, Leaves};
@@ -272,6 +272,11 @@ impl Trace {
                 leaves.residue = Residue::Close;
             }
             self.left.pinned = Some(reason);
+            for (name, _) in findings.custom() {
+                if !self.settings.create(name) {
+                    self.hide();
+                }
+            }
             return verdict;
         }
         // No prepared statement of SQL's is left.
@@ -280,6 +285,7 @@ impl Trace {
         }
         leaves.check = None;
         leaves.lasting = None;
+        leaves.code = Code::None;
         self.left.pinned = None;
         leaves.drawn = match (verdict, leaves.drawn) {
             (Verdict::Sequence, _) => Drawn::Surely,
@@ -295,6 +301,17 @@ impl Trace {
     pub(crate) fn custom(&self) -> impl Iterator<Item = &[u8]> {
         let suspects = self.suspects.iter().map(|name| &**name);
         self.settings.placeholders().chain(suspects)
+    }
+
+    /// Whether code has run that may have made others, since the server was asked.
+    pub(crate) const fn code(&self) -> Code {
+        self.left.leaves.code
+    }
+
+    /// That code may have made custom settings of names that nobody knows.
+    pub(crate) fn hide(&mut self) {
+        let hidden = Leaves::hard(Reason::Setting, Residue::Close);
+        self.left.leaves.add(hidden);
     }
 
     /// Whether the client has used currval or lastval, so that it matters where
@@ -444,8 +461,13 @@ impl Trace {
         self.left.pinned = None;
         let leaves = &mut self.left.leaves;
         let closes = leaves.residue == Residue::Close;
+        // Custom settings stay, without their values.
+        let asks = (leaves.code != Code::None).then_some(Reason::Function);
         *leaves = Leaves {
             hard: leaves.hard,
+            check: asks,
+            lasting: asks,
+            code: leaves.code,
             ..Leaves::default()
         };
         if closes {

@@ -134,6 +134,12 @@ impl Ledger {
         self.owed.is_empty() && self.batch == Batch::Closed && !self.copying_in
     }
 
+    /// Whether the server waits for more from the client: rows of a COPY, or the Sync
+    /// of a batch.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.copying_in || self.batch != Batch::Closed
+    }
+
     /// Whether the server discards what comes, up to the next Sync.
     pub(crate) fn is_discarding(&self) -> bool {
         self.batch == Batch::Failed

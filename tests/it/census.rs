@@ -70,7 +70,14 @@ impl Census {
         let about = self.0.iter().filter(|line| line.ends_with(&ends));
         about
             .map(|line| line.strip_suffix(&ends).unwrap())
-            .filter(|line| *line != "function 0")
+            .filter(|line| *line != "function 0" && !line.starts_with("hidden"))
+            .collect()
+    }
+
+    fn custom(&self) -> Vec<&str> {
+        let lines = self.0.iter();
+        lines
+            .filter_map(|line| line.strip_prefix("custom 0 "))
             .collect()
     }
 
@@ -135,7 +142,13 @@ const BODIES: &[(&str, &str, bool)] = &[
         "insert into t values (1) on conflict do update set a = 1;",
         false,
     ),
-    ("g04", "set local a.b = 'c';", false),
+    ("f27", "set local a.b = 'c';", true),
+    ("f28", "set local a /* */ .b = 'c';", true),
+    (
+        "g04",
+        "set local work_mem = '1MB'; set local search_path to a, b;",
+        false,
+    ),
     ("g05", "-- we listen and execute\n null;", false),
     ("g06", "raise notice 'set % listen', 'it''s load';", false),
     (
@@ -174,6 +187,116 @@ async fn a_function_is_unproven_by_what_its_body_says() {
         assert!(census.0.contains(&format!("function 0 {name}")));
     }
     census.says(&[("leaks", USED), ("keeps", NOTHING)]);
+}
+
+#[tokio::test]
+async fn custom_settings_are_named_wherever_code_makes_them() {
+    let function = |name: &str, body: &str| {
+        format!(
+            "create function {name}() returns text language plpgsql as $body$ begin {body}\n end $body$;"
+        )
+    };
+    let objects = [
+        function("n1", "perform SET_CONFIG ( 'Fn.Called'::text, 'x', false);"),
+        function("n2", "set fn.set = 'x'; set local fn.local to 'y';"),
+        function("n3", "execute format('SET fn.executed = %L', x);"),
+        function("n4", "execute 'select set_config(''fn.quoted'', $1, true)' using x;"),
+        "create function n5() returns int language sql set fn.declared = 'x' as 'select 1';
+         create function n6() returns text begin atomic select set_config('fn.atomic', 'c', false); end;
+         create view vw as select set_config('v.iew', 'x', false) as one, set_config('v.second', a, true) as two from (values ('x')) as x (a);
+         create table t (a text default set_config('t.default', 'c', false), check (set_config('t.check', 'x', false) > ''));
+         create rule r as on insert to t do also select set_config('t.rule', new.a, false);
+         create trigger g before update on t for each row
+             when (set_config('t.when', 'c', false) = 'c') execute function keeps_trigger();
+         create policy p on t using (set_config('t.policy', a, true) = 'x');"
+            .to_owned(),
+    ];
+    let census = Census::of(&objects.concat()).await;
+    assert_eq!(
+        census.custom(),
+        [
+            "Fn.Called",
+            "a.b",
+            "fn.atomic",
+            "fn.declared",
+            "fn.executed",
+            "fn.local",
+            "fn.quoted",
+            "fn.set",
+            "t.check",
+            "t.default",
+            "t.policy",
+            "t.rule",
+            "t.when",
+            "v.iew",
+            "v.second",
+        ]
+    );
+    let hidden: Vec<_> = census
+        .0
+        .iter()
+        .filter(|line| line.starts_with("hidden"))
+        .collect();
+    assert_eq!(hidden, Vec::<&String>::new());
+    census.says(&[("n2", USED), ("n5", USED), ("vw", USED), ("t", USED)]);
+}
+
+/// Bodies of functions, and whether they make settings of names that do not show.
+const HIDDEN: &[(&str, &str, bool)] = &[
+    ("h01", "perform set_config(x, 'c', false);", true),
+    ("h02", "perform set_config('a.' || x, 'c', false);", true),
+    ("h03", "perform set_config(E'a.b', 'c', false);", true),
+    ("h04", "execute 'set ' || x;", true),
+    ("h05", "execute format('SET LOCAL %I = %L', a, b);", true),
+    ("h06", "set a.\"B\" = 1;", true),
+    ("h07", "set \"a.b\" = 1;", true),
+    ("h08", "execute x;", true),
+    ("h09", "execute x using y;", true),
+    ("h10", "perform h01();", true),
+    (
+        "o01",
+        "perform set_config('work_mem', '1MB', false);",
+        false,
+    ),
+    ("o02", "-- see set_config and set\n null;", false),
+    (
+        "o03",
+        "execute format('create table %I (a int)', x);",
+        false,
+    ),
+    ("o04", "execute 'update t' || ' set ' || x;", false),
+    ("o05", "update t set \"A\" = 1, b = '2';", false),
+    ("o06", "perform h02_not();", false),
+];
+
+#[tokio::test]
+async fn code_that_computes_names_of_settings_is_hidden() {
+    let mut objects: String = HIDDEN
+        .iter()
+        .map(|(name, body, _)| {
+            format!(
+                "create function {name}() returns void language plpgsql as \
+                 $body$ begin {body}\n end $body$;"
+            )
+        })
+        .collect();
+    objects.push_str(
+        "create view hiding as select set_config(a, 'x', false) from (values ('x.y')) as x (a);
+         create view showing as select set_config('x.y', a, false) from (values ('x')) as x (a);
+         create table hiding_default (a text default set_config('x.' || current_user, 'x', false));
+         create table hiding_trigger (a int);
+         create function hiding_trigger_function() returns trigger language plpgsql as
+             $$ begin perform h01(); return new; end $$;
+         create trigger t before update on hiding_trigger for each row
+             execute function hiding_trigger_function();",
+    );
+    let census = Census::of(&objects).await;
+    let hides = |name: &str, level: u8| census.0.contains(&format!("hidden {level} {name}"));
+    for (name, body, hidden) in HIDDEN {
+        assert_eq!(hides(name, 0), *hidden, "{body}");
+    }
+    assert!(hides("hiding", 0) && !hides("showing", 0));
+    assert!(hides("hiding_default", 2) && hides("hiding_trigger", 1));
 }
 
 #[tokio::test]

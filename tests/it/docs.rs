@@ -100,20 +100,106 @@ fn every_sqlstate_in_the_source_is_in_the_table_and_the_other_way_round() {
     assert_eq!(in_table, in_source);
 }
 
+/// The texts in the function that begins so.
+fn texts_in<'a>(source: &'a str, function: &str) -> BTreeSet<&'a str> {
+    let (_, body) = source.split_once(function).expect(function);
+    body.lines()
+        .take_while(|line| *line != "    }")
+        .filter_map(|line| line.split('"').nth(1))
+        .collect()
+}
+
+/// What stands in backticks in a column of the table under `heading`.
+fn column<'a>(text: &'a str, heading: &str, number: usize) -> BTreeSet<&'a str> {
+    table(text, heading)
+        .flat_map(|row| quoted(row.split('|').nth(number).unwrap()))
+        .collect()
+}
+
+#[test]
+fn every_reason_to_keep_or_to_close_a_pooled_connection_is_explained() {
+    let pooling = read("docs/pooling.md");
+    for (file, function, heading) in [
+        (
+            "src/state/trace/hold.rs",
+            "fn label(self)",
+            "## Why a client keeps its connection",
+        ),
+        (
+            "src/pool/books.rs",
+            "fn label(self)",
+            "## Connections that end",
+        ),
+        ("src/session/handle.rs", "fn name(self)", "## Timeouts"),
+    ] {
+        let source = read(file);
+        let in_source = texts_in(&source, function);
+        assert!(in_source.len() >= 4, "the labels were not found in {file}");
+        assert_eq!(column(&pooling, heading, 1), in_source, "{heading}");
+    }
+}
+
+#[test]
+fn every_timeout_of_pools_has_the_sqlstate_that_is_told() {
+    let handle = read("src/session/handle.rs");
+    let sqlstates = read("src/wire/sqlstate.rs");
+    let (_, faults) = handle.split_once("fn fault(self)").unwrap();
+    let mut pairs = BTreeSet::new();
+    let mut constant = "";
+    for line in faults.lines().take_while(|line| *line != "    }") {
+        if let Some((_, name)) = line.split_once("SqlState::") {
+            constant = name.trim_end_matches(',');
+        } else if let Some((_, name)) = line.split_once("due to ") {
+            let (_, code) = sqlstates
+                .split_once(&format!("const {constant}: Self = Self(\""))
+                .expect(constant);
+            pairs.insert((name.trim_end_matches("\","), &code[..5]));
+        }
+    }
+    let pooling = read("docs/pooling.md");
+    let in_table: BTreeSet<_> = table(&pooling, "## Timeouts")
+        .map(|row| (quoted(row).next().unwrap(), quoted(row).last().unwrap()))
+        .collect();
+    assert_eq!(in_table, pairs);
+}
+
+#[test]
+fn every_setting_that_replaces_one_of_pgbouncer_is_one() {
+    let pooling = read("docs/pooling.md");
+    let configuration = read("docs/configuration.md");
+    let named = column(&pooling, "## For those who come from pgbouncer", 2);
+    assert!(named.len() > 10, "the settings were not found");
+    for name in named {
+        let key = format!("| `{name}` |");
+        let section = format!("### `{name}`");
+        assert!(
+            configuration.contains(&key) || configuration.contains(&section),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_metric_that_a_paper_names_exists() {
+    let metrics = read("docs/metrics.md");
+    for (path, text) in papers() {
+        for name in quoted(&prose(&text)) {
+            let name = name.split('{').next().unwrap();
+            if name.starts_with("pgsluice_") && !name.contains(' ') {
+                let row = format!("| `{name}` |");
+                assert!(metrics.contains(&row), "{}: {name}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn every_label_of_a_tls_fault_is_in_the_list_of_cures_and_the_other_way_round() {
     let source = read("src/tls/fault.rs");
-    let (_, labels) = source.split_once("fn label(&self)").unwrap();
-    let in_source: BTreeSet<_> = labels
-        .lines()
-        .take_while(|line| *line != "    }")
-        .filter_map(|line| line.split('"').nth(1))
-        .collect();
+    let in_source = texts_in(&source, "fn label(&self)");
     let operations = read("docs/operations.md");
-    let in_list: BTreeSet<_> = table(&operations, "## When TLS to the upstream fails")
-        .flat_map(|row| quoted(row.split('|').nth(1).unwrap()))
-        .collect();
     assert!(in_source.len() > 20, "the labels were not found");
+    let in_list = column(&operations, "## When TLS to the upstream fails", 1);
     assert_eq!(in_list, in_source);
 }
 
@@ -127,9 +213,7 @@ fn every_dependency_has_a_reason_and_every_reason_a_dependency() {
         .map(String::as_str)
         .collect();
     let architecture = read("docs/architecture.md");
-    let in_table: BTreeSet<_> = table(&architecture, "## Dependencies")
-        .flat_map(|row| quoted(row.split('|').nth(1).unwrap()))
-        .collect();
+    let in_table = column(&architecture, "## Dependencies", 1);
     assert_eq!(in_table, in_manifest);
 }
 

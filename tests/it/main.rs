@@ -24,6 +24,7 @@ mod lifecycle;
 mod listening;
 mod observed;
 mod passthrough;
+mod pooling;
 mod scripted;
 mod session_state;
 mod support;

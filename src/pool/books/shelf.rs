@@ -31,9 +31,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// It has adopted more than its size.
+    /// It has adopted more than its size. What is closing makes room by itself.
     pub(super) fn is_oversized(&self) -> bool {
-        self.tally.total() > self.plan.size.saturating_add(self.plan.reserve_size)
+        self.tally.total() - self.tally.closing
+            > self.plan.size.saturating_add(self.plan.reserve_size)
     }
 
     pub(super) fn new(key: Key, plan: Arc<PoolPlan>) -> Self {

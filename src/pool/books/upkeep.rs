@@ -33,6 +33,7 @@ impl<C: Item> Books<C> {
                 }
             }
             self.trim(number, &members, now, out);
+            self.ask_idle(number, &members, now, out);
             self.warm_up(number, &members, now, out);
             if let Some(&pool) = members.first() {
                 self.pump(pool, now, out);
@@ -89,6 +90,34 @@ impl<C: Item> Books<C> {
             {
                 return;
             }
+        }
+    }
+
+    /// Asks clients for what they keep and have not used for `server_idle_timeout`.
+    fn ask_idle(
+        &mut self,
+        number: GroupNumber,
+        members: &[PoolNumber],
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let Some(group) = self.groups.get(&number) else {
+            return;
+        };
+        if group.tally.has() <= group.plan.min_size {
+            return;
+        }
+        let limit = group.plan.server_idle_timeout;
+        let overdue = |since| now.saturating_duration_since(since) >= limit;
+        let idle: Vec<_> = self
+            .shelves_of(members)
+            .filter(|(_, shelf)| shelf.can_open)
+            .flat_map(|(pool, shelf)| shelf.held.iter().map(move |(&id, held)| (pool, id, held)))
+            .filter(|(_, _, held)| held.may_be_asked() && overdue(held.since))
+            .map(|(pool, id, _)| (pool, id))
+            .collect();
+        for one in idle {
+            self.ask(one, out);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::pool::books::{Answer, Reason, Ticket};
 use crate::pool::closing::{Closing, UpstreamState};
 use crate::pool::connection::Connection;
 use crate::pool::lease::{Lease, LeaseError};
-use crate::pool::plan::{PoolId, Want};
+use crate::pool::plan::Want;
 use crate::upstream::Opened;
 use crate::wire::startup::CancelKey;
 
@@ -30,10 +30,6 @@ impl Pool {
         &self.pools
     }
 
-    pub(crate) const fn id(&self) -> &PoolId {
-        &self.id
-    }
-
     pub(crate) fn key(&self) -> Key {
         Key::new(Arc::clone(&self.id.user), Arc::clone(&self.id.database))
     }
@@ -41,11 +37,6 @@ impl Pool {
     /// How metrics and logs call it.
     pub(crate) fn label(&self) -> String {
         format!("{}/{}", self.id.database, self.id.user)
-    }
-
-    /// Whether the proxy can make connections itself.
-    pub(crate) const fn can_open(&self) -> bool {
-        self.opener.is_some()
     }
 
     /// Waits for a connection until `deadline`, in line with the other clients of this

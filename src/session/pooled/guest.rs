@@ -113,12 +113,13 @@ impl Guest {
                         Verdict::Clean => Proof::Clean,
                         Verdict::Sequence => Proof::Sequence,
                         Verdict::Unproven => Proof::Unproven,
+                        Verdict::Hidden => Proof::Hidden,
                     }
                 }),
                 edition: Some(known.edition),
             },
             None => Noted {
-                digest: digest(text, self.dialect, |_| Proof::Unproven),
+                digest: digest(text, self.dialect, |_| Proof::Unjudged),
                 edition: None,
             },
         }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::names::Names;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::wire::sql::Statement;
@@ -71,6 +72,10 @@ pub(super) struct Knowledge {
     began: Instant,
     /// Milliseconds since `began` at which the catalog was asked last.
     asked: AtomicU64,
+    /// Of custom settings that code may make.
+    pub(super) names: Names,
+    /// As of this epoch there may be code that makes others.
+    hidden: AtomicU32,
 }
 
 /// One answer of the catalog.
@@ -98,6 +103,8 @@ impl Knowledge {
             unasked: AtomicU32::new(0),
             began: Instant::now(),
             asked: AtomicU64::new(0),
+            names: Names::default(),
+            hidden: AtomicU32::new(0),
         }
     }
 
@@ -128,6 +135,22 @@ impl Knowledge {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A definition has changed, or is about to, and what it defines makes custom
+    /// settings of names that it does not show.
+    pub(super) fn hide(&self) {
+        self.hidden.store(self.epoch(), Ordering::Release);
+    }
+
+    /// Whether code may have made custom settings of names that nobody knows, if it
+    /// is any code.
+    pub(super) fn hides(&self) -> bool {
+        let known = self.known.load();
+        let catalog = known.catalog.as_ref();
+        catalog.is_none_or(Catalog::hides)
+            || known.epoch < self.hidden.load(Ordering::Acquire)
+            || self.names.are_too_many()
+    }
+
     /// The last answer, if nothing has happened since that could make it wrong.
     pub(super) fn known(&self) -> Option<arc_swap::Guard<Arc<Known>>> {
         let known = self.known.load();
@@ -135,37 +158,57 @@ impl Knowledge {
         (holds && known.catalog.is_some()).then_some(known)
     }
 
-    /// Whether the caller is to ask the catalog, and nobody else; it owes an
-    /// [`Self::answered`] then.
-    pub(super) fn claim_question(&self) -> Option<Question> {
+    /// Whether the caller is to ask the catalog, and nobody else.
+    pub(super) fn claim_question(self: &Arc<Self>) -> Option<Question> {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
-        (stale && !self.asking.swap(true, Ordering::AcqRel)).then_some(Question { epoch })
+        (stale && !self.asking.swap(true, Ordering::AcqRel)).then(|| self.question())
+    }
+
+    /// For who cannot go on without an answer.
+    pub(super) fn question(self: &Arc<Self>) -> Question {
+        Question {
+            of: Arc::clone(self),
+            epoch: self.epoch(),
+        }
     }
 
     fn age(&self) -> Duration {
         let asked = Duration::from_millis(self.asked.load(Ordering::Relaxed));
         self.began.elapsed().saturating_sub(asked)
     }
+}
 
-    pub(super) fn answered(&self, question: Question, catalog: Option<Catalog>) {
-        let edition = self.known.load().edition.wrapping_add(1);
-        self.known.store(Arc::new(Known {
+/// The right to ask the catalog; dropped, others have it.
+#[derive(Debug)]
+pub(super) struct Question {
+    of: Arc<Knowledge>,
+    epoch: u32,
+}
+
+impl Question {
+    /// Notes the answer; without one, nothing is proven until the next.
+    pub(super) fn answered(self, catalog: Option<Catalog>) {
+        let of = &self.of;
+        if let Some(catalog) = &catalog {
+            of.names.add(catalog.custom());
+        }
+        let edition = of.known.load().edition.wrapping_add(1);
+        of.known.store(Arc::new(Known {
             catalog,
-            epoch: question.epoch,
+            epoch: self.epoch,
             edition,
         }));
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.asked.store(now, Ordering::Relaxed);
-        self.asking.store(false, Ordering::Release);
+        let now = u64::try_from(of.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        of.asked.store(now, Ordering::Relaxed);
     }
 }
 
-/// The right to ask the catalog.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Question {
-    epoch: u32,
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.of.asking.store(false, Ordering::Release);
+    }
 }
 
 impl Known {

@@ -158,6 +158,14 @@ pub(in super::super) async fn welcome(
         .send(&greeting)
         .await
         .map_err(|_| Unopened::Left)?;
+    let handle = entry.handle();
+    tracing::info!(
+        client = %handle.peer,
+        user = handle.user,
+        database = handle.database,
+        upstream = route.upstream.config().name,
+        "session started",
+    );
     Ok(Welcomed {
         route,
         pool,

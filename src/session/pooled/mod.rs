@@ -9,8 +9,11 @@ mod guest;
 mod idle;
 mod knowledge;
 mod login;
+mod names;
 mod policy;
 mod relay;
+mod replies;
+mod rest;
 mod talk;
 
 use std::future::poll_fn;
@@ -27,12 +30,13 @@ use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
 use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
-use crate::state::trace::{Hold, Residue};
+use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
 
 use guest::Guest;
 use idle::{Refusal, Stir};
-use relay::{Leave, Line, Relay, note_left};
+use relay::{Leave, Line, Relay};
+use rest::note_left;
 use talk::{Health, Need, Rules, Talk};
 
 pub(crate) use knowledge::Library;
@@ -52,8 +56,20 @@ pub(super) struct Session<'a> {
     /// Places for clients that keep a connection.
     pins: Arc<Semaphore>,
     refusal: Refusal,
+    pinning: Pinning,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
+}
+
+/// A statement for which a client has to have a place among those who keep their
+/// connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pinning {
+    None,
+    /// It waits for one, without a connection meanwhile.
+    Wanted(Reason),
+    /// It has waited long enough.
+    Refused(Reason),
 }
 
 impl<'a> Session<'a> {
@@ -80,6 +96,7 @@ impl<'a> Session<'a> {
             seat: welcomed.seat,
             pins,
             refusal: Refusal::Over,
+            pinning: Pinning::None,
             tls: "none",
         }
     }
@@ -117,6 +134,7 @@ impl<'a> Session<'a> {
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
             }
+            self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
             let departure = match Box::pin(self.lease()).await {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
@@ -134,6 +152,25 @@ impl<'a> Session<'a> {
                 return departure;
             }
         }
+    }
+
+    /// Waits for a place among those who keep their connection, if one is wanted.
+    async fn wait_for_pin(&mut self) {
+        let Pinning::Wanted(reason) = self.pinning else {
+            return;
+        };
+        self.entry.handle().set_activity(Activity::Waiting);
+        let place = Arc::clone(&self.pins).acquire_owned();
+        let place = timeout(self.plan.query_wait_timeout, place);
+        let place = tokio::select! {
+            place = place => place.ok().and_then(Result::ok),
+            _ = self.entry.handle().ordered() => None,
+        };
+        self.pinning = match place {
+            Some(_) => Pinning::None,
+            None => Pinning::Refused(reason),
+        };
+        self.guest.pin = place;
     }
 
     /// A connection that this client may use.
@@ -174,6 +211,9 @@ impl<'a> Session<'a> {
         self.line.to_client.append(&told);
         let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
         let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
+        if let Pinning::Refused(reason) = std::mem::replace(&mut self.pinning, Pinning::None) {
+            relay.refused(reason);
+        }
         let leave = loop {
             match relay.run().await {
                 Leave::Needs(Need::Vacant(database)) => {
@@ -183,24 +223,32 @@ impl<'a> Session<'a> {
                     relay.satisfied(Some(vacancy));
                 }
                 Leave::Needs(Need::Pin(reason)) => {
+                    let Ok(place) = Arc::clone(&self.pins).try_acquire_owned() else {
+                        break Leave::Needs(Need::Pin(reason));
+                    };
                     relay.busy();
-                    let place = Arc::clone(&self.pins).acquire_owned();
-                    match timeout(self.plan.query_wait_timeout, place).await {
-                        Ok(Ok(place)) => {
-                            relay.talk.guest.pin = Some(place);
-                            relay.satisfied(None);
-                        }
-                        _ => relay.refused(reason),
+                    relay.talk.guest.pin = Some(place);
+                    relay.satisfied(None);
+                }
+                Leave::Stuck => {
+                    if let Err(error) = self.seat.cancel().await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
                     }
                 }
                 other => break other,
             }
         };
-        let doubtful = relay.talk.health != Health::Good;
-        let owes = !relay.talk.ledger.owes_nothing();
+        if let Leave::Needs(Need::Pin(reason)) = leave {
+            self.pinning = Pinning::Wanted(reason);
+            relay.let_go();
+        }
+        let health = relay.talk.health;
+        let state = relay.upstream_state();
+        let dismissal = relay.talk.dismissal.take();
         let lease = relay.into_lease();
         self.seat.leave();
-        self.put_away(lease, leave, (doubtful, owes))
+        let departure = self.put_away(lease, leave, (health, state));
+        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
     }
 
     /// What becomes of the connection, and whether that was the end of the session.
@@ -208,11 +256,23 @@ impl<'a> Session<'a> {
         &self,
         lease: Lease,
         leave: Leave,
-        (doubtful, owes): (bool, bool),
+        (health, state): (Health, UpstreamState),
     ) -> Option<Departure> {
+        let doubtful = health != Health::Good;
         match leave {
+            // The server is still there.
+            Leave::Over(departure) if health == Health::Broken => {
+                lease.close(UpstreamState::Torn);
+                Some(departure)
+            }
             Leave::Over(departure) => {
-                lease.close(state_after(&departure, owes));
+                lease.close(match departure {
+                    Departure::UpstreamEnded | Departure::UpstreamLost { .. } => {
+                        UpstreamState::Ended
+                    }
+                    Departure::BadUpstream(_) => UpstreamState::Torn,
+                    _ => state,
+                });
                 Some(departure)
             }
             Leave::ClientLeft => {
@@ -231,7 +291,7 @@ impl<'a> Session<'a> {
                 lease.retire();
                 None
             }
-            Leave::Released | Leave::Needs(_) => {
+            Leave::Released | Leave::Needs(_) | Leave::Stuck => {
                 lease.check_in();
                 None
             }
@@ -296,16 +356,5 @@ impl<'a> Session<'a> {
         } else {
             lease.check_in();
         }
-    }
-}
-
-/// What the connection is in the middle of when a session ends otherwise than by
-/// the client's leaving at rest.
-fn state_after(departure: &Departure, owes: bool) -> UpstreamState {
-    match departure {
-        Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
-        Departure::BadUpstream(_) => UpstreamState::Torn,
-        _ if owes => UpstreamState::Busy,
-        _ => UpstreamState::AtRest,
     }
 }

@@ -14,16 +14,13 @@ use super::super::close::CLIENT_PATIENCE;
 use super::super::flow::{Flow, FlowError, Turn};
 use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
-use super::guest::Guest;
+use super::rest::Next;
 use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
 use crate::buffers::BUFFER;
-use crate::config::values::{OnSessionState, PoolMode};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Left, Pools, Vacancy};
-use crate::state::check::{self, Verdict};
-use crate::state::proof;
-use crate::state::trace::{Hold, Reason, Residue};
+use crate::pool::{Connection, Holder, Lease, Pools, UpstreamState, Vacancy};
+use crate::state::trace::{Hold, Reason};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
 use crate::wire::ledger::TransactionStatus;
@@ -37,6 +34,8 @@ pub(super) enum Leave {
     Discarded,
     /// A frame waits for something.
     Needs(Need),
+    /// The client has left, and what it asked for goes on and on.
+    Stuck,
     /// The client has left, and its connection is at rest.
     ClientLeft,
     /// The session is over.
@@ -51,14 +50,13 @@ pub(super) struct Line {
     pub(super) to_client: Flow,
 }
 
-/// How often, and for how long, a new client that may have used sequences keeps its
-/// connection though others wait; while nobody is known to ask for their values.
-const DRAWS: u8 = 5;
-const GRACE: Duration = Duration::from_millis(100);
+/// How long a statement whose client is gone may go on before it is cancelled
+/// (again), the first time and at most.
+const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
-const MAX_TEXT: usize = 1 << 20;
+const MAX_TEXT: usize = 4 << 20;
 
 impl Line {
     /// Of a client that is logged in; `ahead` is what was read beyond that.
@@ -91,19 +89,25 @@ impl Line {
 /// A client with a connection.
 #[derive(Debug)]
 pub(super) struct Relay<'a> {
-    line: &'a mut Line,
+    pub(super) line: &'a mut Line,
     pub(super) lease: Lease,
     pub(super) talk: Talk<'a>,
-    handle: &'a Handle,
-    metrics: &'a Metrics,
-    holder: Arc<Holder>,
-    pools: &'a Pools,
+    pub(super) handle: &'a Handle,
+    pub(super) metrics: &'a Metrics,
+    pub(super) holder: Arc<Holder>,
+    pub(super) pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
-    hold: Option<Hold>,
+    pub(super) hold: Option<Hold>,
     activity: Activity,
-    vacancy: Option<Vacancy>,
-    grace: Option<Pin<Box<Sleep>>>,
-    unwritable: bool,
+    pub(super) vacancy: Option<Vacancy>,
+    /// The reason for keeping the connection that was logged last.
+    pub(super) told: Option<Reason>,
+    pub(super) grace: Option<Pin<Box<Sleep>>>,
+    /// Until a statement without a client is cancelled, and how long that was.
+    outlasting: Option<(Duration, Pin<Box<Sleep>>)>,
+    pub(super) unwritable: bool,
+    /// The catalog was asked for the sake of the next check.
+    pub(super) informed: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -125,8 +129,11 @@ impl<'a> Relay<'a> {
             hold: None,
             activity: Activity::Active,
             vacancy: None,
+            told: None,
             grace: None,
+            outlasting: None,
             unwritable: false,
+            informed: false,
         }
     }
 
@@ -154,6 +161,17 @@ impl<'a> Relay<'a> {
     pub(super) fn refused(&mut self, reason: Reason) {
         self.talk.gate = Gate::Refused(reason);
         self.line.to_upstream.resume();
+    }
+
+    /// What the connection is in the middle of.
+    pub(super) fn upstream_state(&self) -> UpstreamState {
+        if self.line.to_upstream.is_torn() {
+            UpstreamState::Torn
+        } else if self.talk.ledger.owes_nothing() {
+            UpstreamState::AtRest
+        } else {
+            UpstreamState::Busy
+        }
     }
 
     /// The lease back, to be given to others or closed.
@@ -189,7 +207,7 @@ impl<'a> Relay<'a> {
             let next = if self.is_at_rest() {
                 self.rest(cx, order)
             } else {
-                self.unrest()
+                self.unrest(cx)
             };
             match next {
                 Next::Wait => return Poll::Pending,
@@ -206,175 +224,39 @@ impl<'a> Relay<'a> {
             && self.line.to_client.is_between_frames()
     }
 
-    fn unrest(&mut self) -> Next {
+    fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
         self.busy();
         let talk = &mut self.talk;
-        let may_end = talk.client == ClientSide::Gone
-            && talk.ledger.owes_nothing()
-            && talk.ledger.status() != TransactionStatus::Idle
-            && self.line.to_upstream.is_clear()
-            && matches!(talk.errand, Errand::None);
-        if !may_end {
+        let idle = matches!(talk.errand, Errand::None);
+        if talk.client != ClientSide::Gone || !idle {
+            return Next::Wait;
+        }
+        // Nobody can end what it began, and it is not to be done.
+        if self.line.to_upstream.is_torn() || talk.ledger.awaits_client() {
+            return Next::Leave(Leave::Over(Departure::ClientLeft));
+        }
+        if !talk.ledger.owes_nothing() {
+            return self.outlast(cx);
+        }
+        if talk.ledger.status() == TransactionStatus::Idle || !self.line.to_upstream.is_clear() {
             return Next::Wait;
         }
         self.send(b"ROLLBACK", Errand::Rollback);
         Next::Again
     }
 
-    /// What to do with a connection that is at rest.
-    fn rest(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Next {
-        if let Some(next) = self.finish_errand() {
-            return next;
-        }
-        if self.talk.client == ClientSide::Gone {
-            return Next::Leave(Leave::ClientLeft);
-        }
-        if order.is_some() && self.line.to_client.is_empty() {
-            return Next::Leave(Leave::Over(Departure::Ordered));
-        }
-        if self.talk.stirred || self.hold.is_none() {
-            self.talk.stirred = false;
-            return self.settle();
-        }
-        match self.hold {
-            Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
-            Some(Hold::Soft) => match self.has_bethought(cx) {
-                true => Next::Leave(self.release(Left::Light)),
-                false => Next::Wait,
-            },
-            Some(Hold::Check(_)) => {
-                self.ask();
-                Next::Again
-            }
-            _ => self.learn(),
-        }
-    }
-
-    /// A transaction has ended: does the connection go back?
-    fn settle(&mut self) -> Next {
-        self.vacancy = None;
-        self.grace = None;
-        let talk = &mut self.talk;
-        if std::mem::take(&mut talk.changes.definitions) {
-            talk.guest.knowledge.changed();
-        }
-        if std::mem::take(&mut talk.changes.logins) {
-            self.pools.bump_generation();
-        }
-        talk.guest.share_habits();
-        let hold = talk.guest.trace.hold();
-        // The server is to end this client when it idles, not a connection that
-        // it has used.
-        let settings = talk.guest.trace.settings();
-        let stays = talk.rules.mode == PoolMode::Session
-            || settings.changes(b"idle_session_timeout")
-            || talk.guest.statements.must_stay();
-        let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
-        if (hold == Hold::Free || ignores) && !stays {
-            return Next::Leave(self.release(Left::Nothing));
-        }
-        let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
-        if self.hold.is_none() && asked {
-            self.lease.hold(&self.holder);
-        }
-        self.hold = Some(if stays {
-            Hold::Hard(Reason::Session)
-        } else {
-            hold
-        });
-        Next::Again
-    }
-
-    /// Whether a client that may ask what its sequences gave has had time to do so:
-    /// most that do ask at once, and then it is known of all.
-    fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
-        let guest = &mut *self.talk.guest;
-        if guest.draws >= DRAWS || guest.knowledge.sequences_are_unasked_for() {
-            return true;
-        }
-        let grace = self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE)));
-        let over = grace.as_mut().poll(cx).is_ready();
-        if over {
-            guest.draws += 1;
-            guest.knowledge.sequence_left();
-        }
-        over
-    }
-
-    /// Asks the server what the client has left.
-    fn ask(&mut self) {
-        let trace = &self.talk.guest.trace;
-        let sequences = trace.asks_for_sequences();
-        let mut text = Vec::new();
-        check::query(trace.custom(), sequences, &mut text);
-        self.send(&text, Errand::Check(check::Reader::new(sequences)));
-    }
-
-    /// An idle moment: is there something to be learnt from the catalog?
-    fn learn(&mut self) -> Next {
-        if self.hold != Some(Hold::Check(Reason::Function)) {
+    /// The client is gone in the middle of something.
+    fn outlast(&mut self, cx: &mut Context<'_>) -> Next {
+        let (first, longest) = STATEMENT_PATIENCE;
+        let (patience, timer) = self
+            .outlasting
+            .get_or_insert_with(|| (first, Box::pin(sleep(first))));
+        if timer.as_mut().poll(cx).is_pending() {
             return Next::Wait;
         }
-        let Some(question) = self.talk.guest.knowledge.claim_question() else {
-            return Next::Wait;
-        };
-        let reader = proof::Reader::default();
-        self.send(proof::census(), Errand::Census(question, reader));
-        Next::Again
-    }
-
-    /// `None` if there was none.
-    fn finish_errand(&mut self) -> Option<Next> {
-        let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
-        let guest = &mut *self.talk.guest;
-        match errand {
-            Errand::None | Errand::Rollback => return None,
-            Errand::Census(question, reader) => {
-                guest.knowledge.answered(question, reader.finish());
-            }
-            Errand::Check(reader) => {
-                let verdict = guest.trace.checked(&reader.finish());
-                let hold = guest.trace.hold();
-                if matches!(hold, Hold::Free | Hold::Soft) {
-                    return Some(Next::Leave(self.release(Left::Light)));
-                }
-                self.hold = Some(hold);
-                self.lease.refuse(&self.holder);
-                if let Verdict::Pinned(reason) = verdict {
-                    self.metrics.pinned(reason.label());
-                    tracing::info!(
-                        session = guest.id,
-                        reason = reason.label(),
-                        "client keeps its connection"
-                    );
-                }
-            }
-        }
-        self.line.to_upstream.resume();
-        Some(Next::Again)
-    }
-
-    /// Sends a text of the proxy's own; the client's messages wait until it is done.
-    fn send(&mut self, text: &[u8], errand: Errand) {
-        self.line.to_upstream.append(&frontend::query(text));
-        self.talk.own_query(&mut self.lease.statements);
-        self.talk.errand = errand;
-    }
-
-    /// Gives the connection back as the client leaves it.
-    fn release(&mut self, left: Left) -> Leave {
-        let guest = &mut *self.talk.guest;
-        let ignores = self.talk.rules.on_session_state == OnSessionState::Ignore;
-        let residue = guest.trace.residue_beside_settings();
-        let connection = &mut *self.lease;
-        note_left(connection, guest, left);
-        guest.trace.reset();
-        guest.pin = None;
-        if residue == Residue::Close && !ignores {
-            Leave::Discarded
-        } else {
-            Leave::Released
-        }
+        *patience = (*patience * 2).min(longest);
+        timer.set(sleep(*patience));
+        Next::Leave(Leave::Stuck)
     }
 
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
@@ -413,8 +295,12 @@ impl<'a> Relay<'a> {
                 self.unwritable = true;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) if talk.client == ClientSide::Gone => Poll::Pending,
-            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
+            Err(FlowError::Source(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                Poll::Pending
+            }
             Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
         }
     }
@@ -447,7 +333,13 @@ impl<'a> Relay<'a> {
                 line.to_client.end_source();
                 lost(talk, Some(error))
             }
-            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
+            // It has left, and what it had asked for goes on without it.
+            Err(FlowError::Destination(_)) => {
+                talk.client = ClientSide::Gone;
+                line.to_upstream.end_source();
+                line.to_client.lose_outlet();
+                return self.poll_to_client(cx);
+            }
             Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
         })
     }
@@ -470,23 +362,6 @@ impl<'a> Relay<'a> {
     }
 }
 
-/// Notes on a connection what `guest`, which is about to give it back, leaves there.
-pub(super) fn note_left(connection: &mut Connection, guest: &Guest, left: Left) {
-    let residue = match guest.trace.residue_beside_settings() {
-        Residue::Nothing => Left::Nothing,
-        Residue::Scrub => Left::Light,
-        Residue::Discard | Residue::Close => Left::Full,
-    };
-    connection.left = connection.left.max(left).max(residue);
-    if connection.statements.must_be_cleared() {
-        connection.left = Left::Full;
-    }
-    let settings = guest.trace.settings();
-    connection.settings = settings.identity();
-    let placeholders = settings.placeholders().map(Into::into);
-    connection.placeholders.extend(placeholders);
-}
-
 fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
     match (talk.health, talk.client) {
         (Health::Farewell, _) => Departure::UpstreamEnded,
@@ -496,12 +371,4 @@ fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
             error,
         },
     }
-}
-
-/// What follows from a look at the connection.
-#[derive(Debug)]
-enum Next {
-    Wait,
-    Again,
-    Leave(Leave),
 }

@@ -1,21 +1,23 @@
 //! The conversation over a lease: every frame of either side is looked at once,
 //! and what becomes of it is decided here. No sockets.
 
+use std::collections::VecDeque;
+
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::guest::{Guest, Noted};
 use super::knowledge::Question;
 use super::policy;
 use crate::config::values::{OnSessionState, PoolMode};
+use crate::fault::Fault;
 use crate::pool::Connection;
 use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
-use crate::state::trace::{Alignment, Digest, Reason, Via};
+use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
 use crate::state::{check, proof};
-use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
-use crate::wire::ledger::{Ledger, Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::ledger::{Ledger, TransactionStatus};
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -97,21 +99,28 @@ pub(super) struct Talk<'a> {
     /// Why the client's next frame waits.
     pub(super) need: Option<Need>,
     pub(super) gate: Gate,
+    /// Why the client is sent away when the connection is at rest.
+    pub(super) dismissal: Option<Fault>,
     /// ReadyForQuery messages until the connection is this client's.
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
     pub(super) stirred: bool,
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
-    portals: Vec<(Box<[u8]>, Digest)>,
+    pub(super) portals: Vec<(Box<[u8]>, Digest)>,
+    /// Names in the DEALLOCATEs that are under way.
+    pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) rules: Rules,
 }
 
 /// Definitions that what ran may have changed.
 #[derive(Debug, Default, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each happens by itself")]
 pub(super) struct Changes {
     /// Of anything: plans and proofs are stale.
     pub(super) definitions: bool,
+    /// Of code that hides the names of its settings.
+    pub(super) hidden: bool,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }
@@ -128,10 +137,12 @@ impl<'a> Talk<'a> {
             health: Health::Good,
             need: None,
             gate: Gate::Open,
+            dismissal: None,
             introducing: 0,
             stirred: false,
             changes: Changes::default(),
             portals: Vec::new(),
+            freeing: VecDeque::new(),
             rules,
         }
     }
@@ -335,10 +346,19 @@ impl<'a> Talk<'a> {
     }
 
     fn run(&mut self, digest: &Digest, via: Via) {
+        self.freeing.extend(digest.freed().iter().cloned());
         self.changes.logins |= digest.login_settings();
+        let knowledge = &self.guest.knowledge;
+        knowledge
+            .names
+            .add(digest.defined().iter().map(|name| &**name));
         if digest.ddl() {
             self.changes.definitions = true;
-            self.guest.knowledge.changed();
+            knowledge.changed();
+            if digest.hides() {
+                self.changes.hidden = true;
+                knowledge.hide();
+            }
         }
         self.guest.trace.ran(digest, via);
     }
@@ -353,6 +373,14 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(frame);
     }
 
+    /// Whether the client needs a place to keep its connection, and can wait for one
+    /// without it: who is in a transaction may hold what others wait for.
+    fn may_wait(&self) -> bool {
+        self.guest.pin.is_none()
+            && self.ledger.is_quiescent()
+            && self.guest.trace.hold() == Hold::Free
+    }
+
     /// Whether something has to happen first.
     fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
         match self.gate {
@@ -363,161 +391,17 @@ impl<'a> Talk<'a> {
         if let Some(database) = digest.alone() {
             return Err(Hitch::Need(Need::Vacant(database.to_vec())));
         }
-        let Some(reason) = digest.pins() else {
+        let Some(reason) = digest
+            .pins()
+            .filter(|_| self.rules.mode != PoolMode::Session)
+        else {
             return Ok(());
         };
         match self.rules.on_session_state {
             OnSessionState::Error => Err(Hitch::Refused(reason)),
-            // Who waits in a transaction may hold what others wait for.
-            OnSessionState::Pin if self.ledger.is_quiescent() && self.guest.pin.is_none() => {
-                Err(Hitch::Need(Need::Pin(reason)))
-            }
+            OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
-    }
-
-    /// A message from the server.
-    pub(super) fn on_backend(
-        &mut self,
-        held: &mut Held<'_>,
-        frame: Frame<'_>,
-        before: &mut Vec<u8>,
-    ) -> Step {
-        if self.health == Health::Broken {
-            return Step::Drop;
-        }
-        let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
-            tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
-            self.health = self.health.max(Health::Doubtful);
-            Reply {
-                origin: Origin::Client,
-                settled: Settled::Nothing,
-            }
-        });
-        let statements = &mut self.guest.statements;
-        if self.gate == Gate::Closed {
-            self.gate = Gate::Open;
-        }
-        match reply.settled {
-            Settled::Parse => statements.parsed(held.statements),
-            Settled::Close => statements.closed(held.statements),
-            Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
-            Settled::Failed(Skipped { count, begun }) if count > 0 => {
-                let begun = begun && !is_malformed(frame.body);
-                statements.failed(held.statements, count, begun);
-            }
-            _ => {}
-        }
-        match frame.tag {
-            backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
-            // What comes before the connection is this client's was for another.
-            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
-            backend::NOTIFICATION_RESPONSE => Step::Pass,
-            _ if reply.origin == Origin::Proxy => {
-                self.own_reply(held, frame, before);
-                Step::Drop
-            }
-            _ => {
-                self.client_reply(held, frame);
-                Step::Pass
-            }
-        }
-    }
-
-    fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
-        let guest = &mut *self.guest;
-        match frame.tag {
-            backend::COMMAND_COMPLETE => {
-                let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
-                if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
-                    guest.statements.all_deallocated(held.statements);
-                }
-                guest.trace.tag(tag);
-            }
-            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
-            backend::ERROR_RESPONSE => {
-                guest.trace.failed(frame.body);
-                if backend::is_fatal(frame.body) {
-                    self.health = self.health.max(Health::Farewell);
-                } else if is_stale_plan(frame.body) {
-                    held.statements.plan_refused();
-                }
-            }
-            backend::READY_FOR_QUERY => {
-                let status = self.ledger.status();
-                guest.trace.settle(status, self.ledger.owes_nothing());
-                if self.ledger.owes_nothing() {
-                    self.commit.settled();
-                }
-                if self.ledger.is_quiescent() {
-                    self.portals.clear();
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn report(&mut self, held: &mut Held<'_>, frame: Frame<'_>, origin: Origin) -> Step {
-        let parameter =
-            split_cstr(frame.body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
-        let Some((name, value)) = parameter else {
-            self.health = self.health.max(Health::Doubtful);
-            return Step::Pass;
-        };
-        held.reported.set(name, value);
-        if origin == Origin::Proxy {
-            return Step::Drop;
-        }
-        if self.guest.known.set(name, value) {
-            self.guest.read_dialect();
-            self.guest.trace.reported(name);
-        }
-        Step::Pass
-    }
-
-    fn own_reply(&mut self, held: &Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
-        if self.introducing > 0 {
-            match frame.tag {
-                backend::ERROR_RESPONSE => {
-                    let error = backend::error_field(frame.body, b'M');
-                    tracing::warn!(
-                        session = self.guest.id,
-                        ?error,
-                        "a connection could not be handed over"
-                    );
-                    self.health = Health::Broken;
-                }
-                backend::READY_FOR_QUERY => {
-                    self.introducing -= 1;
-                    if self.introducing == 0 {
-                        self.tell(held.reported, before);
-                    }
-                }
-                _ => {}
-            }
-            return;
-        }
-        match &mut self.errand {
-            Errand::Check(reader) => reader.on_backend(frame),
-            Errand::Census(_, reader) if frame.tag == backend::DATA_ROW => {
-                // One that is streamed cannot be read.
-                let whole = frame.body.len() == frame.len;
-                reader.row(if whole { frame.body } else { &[] });
-            }
-            Errand::Census(..) => {}
-            Errand::Rollback | Errand::None => {}
-        }
-    }
-
-    /// Tells the client what is different on this connection from what it knows.
-    fn tell(&mut self, reported: &Parameters, out: &mut Vec<u8>) {
-        if self.guest.known.is_shared_with(reported) {
-            return;
-        }
-        for (name, value) in self.guest.known.differences(reported) {
-            out.extend_from_slice(&backend::parameter_status(name, value));
-        }
-        self.guest.know(reported.clone());
     }
 }
 
@@ -536,22 +420,10 @@ impl From<Wait> for Hitch {
     }
 }
 
-/// Whether the message itself was at fault, before anything was done about it.
-fn is_malformed(body: &[u8]) -> bool {
-    let code = backend::error_field(body, b'C');
-    matches!(code.as_deref(), Some("08P01" | "22021"))
-}
-
 /// The statement that a Describe or Close names; `None` when it names a portal.
 fn statement_named(body: &[u8]) -> Option<&[u8]> {
     let (b'S', rest) = body.split_first()? else {
         return None;
     };
     Some(split_cstr(rest)?.0)
-}
-
-/// Whether a prepared statement's plan no longer fits what the client was told.
-fn is_stale_plan(body: &[u8]) -> bool {
-    backend::error_field(body, b'C').as_deref() == Some("0A000")
-        && backend::error_field(body, b'R').as_deref() == Some("RevalidateCachedQuery")
 }

@@ -16,6 +16,9 @@ use crate::wire::sql::token::{Token, TokenKind};
 /// The server cuts longer names.
 const MAX_NAME: usize = 63;
 
+/// Where code makes more custom settings than this, nobody can ask for them all.
+const MAX_CUSTOM: usize = 200;
+
 /// What the catalog proves of a statement. What the statement's own marks say is
 /// not repeated here. Greater is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +28,9 @@ pub(crate) enum Verdict {
     /// It may leave a value to currval and lastval, and nothing else.
     Sequence,
     Unproven,
+    /// Unproven, and it may leave custom settings of names that nobody knows: asking
+    /// the server does not tell what was left.
+    Hidden,
 }
 
 /// What a name leads to.
@@ -34,6 +40,8 @@ pub(super) enum Taint {
     None,
     Sequence,
     Unproven,
+    /// Makes custom settings of names that its code does not show.
+    Hidden,
 }
 
 /// How a statement uses what it names: 0 reads rows, 1 changes or removes some, 2
@@ -46,6 +54,7 @@ const NEVER: Level = u8::MAX;
 /// What is known of all objects of one name.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    hidden: Level,
     unproven: Level,
     sequence: Level,
     is_function: bool,
@@ -53,13 +62,22 @@ struct Entry {
 
 impl Entry {
     const NOTHING: Self = Self {
+        hidden: NEVER,
         unproven: NEVER,
         sequence: NEVER,
         is_function: false,
     };
 
+    fn join(&mut self, other: &Self) {
+        self.hidden = self.hidden.min(other.hidden);
+        self.unproven = self.unproven.min(other.unproven);
+        self.sequence = self.sequence.min(other.sequence);
+    }
+
     const fn verdict(&self, level: Level) -> Verdict {
-        if level >= self.unproven {
+        if level >= self.hidden {
+            Verdict::Hidden
+        } else if level >= self.unproven {
             Verdict::Unproven
         } else if level >= self.sequence {
             Verdict::Sequence
@@ -79,9 +97,11 @@ pub(crate) struct Catalog {
     /// Something that is used without a name may leave a trace.
     everything: Option<Verdict>,
     /// So may an event trigger.
-    definitions: bool,
-    /// Something may leave more than a sequence's value.
-    any_unproven: bool,
+    definitions: Option<Verdict>,
+    /// Of all objects.
+    worst: Option<Verdict>,
+    /// Custom settings that code shows to be made by it.
+    custom: Vec<Box<[u8]>>,
 }
 
 impl Catalog {
@@ -90,14 +110,17 @@ impl Catalog {
             Taint::None => Verdict::Clean,
             Taint::Sequence => Verdict::Sequence,
             Taint::Unproven => Verdict::Unproven,
+            Taint::Hidden => Verdict::Hidden,
         };
         // Tables of these names only cost certainty.
         if name == b"everything" {
             self.everything = self.everything.max(Some(verdict));
         } else if name == b"definitions" {
-            self.definitions |= verdict != Verdict::Clean;
+            let is_clean = verdict == Verdict::Clean;
+            let verdict = (!is_clean).then(|| verdict.max(Verdict::Unproven));
+            self.definitions = self.definitions.max(verdict);
         }
-        self.any_unproven |= taint == Taint::Unproven;
+        self.worst = self.worst.max(Some(verdict));
         let entry = if name.is_empty() {
             self.foreign.get_or_insert(Entry::NOTHING)
         } else {
@@ -108,27 +131,66 @@ impl Catalog {
             Taint::None => entry.is_function = true,
             Taint::Sequence => entry.sequence = entry.sequence.min(level),
             Taint::Unproven => entry.unproven = entry.unproven.min(level),
+            Taint::Hidden => entry.hidden = entry.hidden.min(level),
+        }
+    }
+
+    pub(super) fn add_custom(&mut self, name: &[u8]) {
+        if self.custom.len() < MAX_CUSTOM {
+            self.custom.push(name.into());
+        } else {
+            self.worst = Some(Verdict::Hidden);
+        }
+    }
+
+    /// The custom settings that code of this database may make, as it spells them.
+    pub(crate) fn custom(&self) -> impl Iterator<Item = &[u8]> {
+        self.custom.iter().map(|name| &**name)
+    }
+
+    /// Whether there is code that may make custom settings of unknown names.
+    pub(crate) fn hides(&self) -> bool {
+        self.worst == Some(Verdict::Hidden)
+    }
+
+    /// Of what may run anything.
+    fn anything(&self) -> Verdict {
+        if self.hides() {
+            Verdict::Hidden
+        } else {
+            Verdict::Unproven
         }
     }
 
     pub(crate) fn judge(&self, statement: &Statement<'_>) -> Verdict {
-        let own = match statement.effects.certainty {
+        let marks = statement.effects.marks;
+        let mut verdict = match statement.effects.certainty {
             // Runs nobody's code.
             Certainty::Exact => return Verdict::Clean,
-            Certainty::Unknown => return Verdict::Unproven,
-            Certainty::Opaque if !self.knows_calls(statement) => return Verdict::Unproven,
+            Certainty::Unknown => return self.anything(),
+            Certainty::Opaque if !self.knows_calls(statement) => match statement.kind {
+                Kind::Create { .. } | Kind::Alter(_) => Verdict::Unproven,
+                _ => self.anything(),
+            },
             _ => self.own(statement),
         };
-        if own == Verdict::Unproven || self.definitions && is_definition(statement) {
-            return Verdict::Unproven;
+        verdict = verdict.max(self.everything.unwrap_or(Verdict::Clean));
+        if is_definition(statement) {
+            verdict = verdict.max(self.definitions.unwrap_or(Verdict::Clean));
         }
-        let mut verdict = own.max(self.everything.unwrap_or(Verdict::Clean));
-        if statement.effects.marks.has(Marks::SEQUENCE_SET) {
+        if marks.has(Marks::SEQUENCE_SET) {
             verdict = verdict.max(Verdict::Sequence);
         }
-        match self.of_names(statement) {
-            Some((names, level)) => verdict.max(names.verdict(level)),
-            None => Verdict::Unproven,
+        if verdict < Verdict::Hidden && (verdict < Verdict::Unproven || self.hides()) {
+            verdict = verdict.max(match self.of_names(statement) {
+                Some((names, level)) => names.verdict(level),
+                None => self.anything(),
+            });
+        }
+        let uncounted = self.custom.len() >= MAX_CUSTOM && !marks.has(Marks::DDL);
+        match verdict {
+            Verdict::Unproven if uncounted => self.anything(),
+            other => other,
         }
     }
 
@@ -147,8 +209,7 @@ impl Catalog {
                 // An update of that view is a SET.
                 names.unproven = names.unproven.min(1);
             } else if let Some(entry) = self.entry(&name) {
-                names.unproven = names.unproven.min(entry.unproven);
-                names.sequence = names.sequence.min(entry.sequence);
+                names.join(entry);
             }
         }
         Some((names, level(statement.kind, words.level)))
@@ -168,13 +229,16 @@ impl Catalog {
             Kind::Prepare(_) | Kind::Execute(_) | Kind::Do | Kind::Load | Kind::Unknown => true,
             Kind::Create { object, .. } | Kind::Alter(object) => runs_library(object),
             // Expressions of indexes are evaluated, of all tables where none is named.
-            Kind::Analyze | Kind::Cluster | Kind::Reindex | Kind::Vacuum => self.any_unproven,
+            Kind::Analyze | Kind::Cluster | Kind::Reindex | Kind::Vacuum => {
+                self.worst >= Some(Verdict::Unproven)
+            }
             // Reaches all tables that reference this one.
             Kind::Truncate => statement.tokens().any(|token| is_word(&token, "cascade")),
             _ => false,
         };
         match statement.kind {
-            _ if unproven => Verdict::Unproven,
+            Kind::Create { .. } | Kind::Alter(_) if unproven => Verdict::Unproven,
+            _ if unproven => self.anything(),
             // A new column may be filled from a new sequence.
             Kind::Alter(ObjectType::Table) => Verdict::Sequence,
             _ => Verdict::Clean,

@@ -94,6 +94,19 @@ cleaned AS MATERIALIZED (
     END AS body
   FROM fn WHERE body <> ''
 ),
+-- Texts of functions as they are spelled, where custom settings (with a dot in the name) may be made. What stands in
+-- strings counts: EXECUTE may run it.
+code AS MATERIALIZED (
+  SELECT 'f' || p.oid AS node, p.prosrc COLLATE "C" AS source
+  FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+  WHERE p.oid >= 16384 AND l.lanname NOT IN ('c', 'internal') AND p.prosrc COLLATE "C" ~* $$set_config|\mset\M|\mexecute\M$$
+),
+-- The settings that a function is declared with come and go with each call, but for a custom one's being there.
+declared AS MATERIALIZED (
+  SELECT 'f' || oid AS node, split_part(item COLLATE "C", '=', 1) AS name
+  FROM pg_proc, unnest(proconfig) AS item
+  WHERE oid >= 16384 AND proconfig IS NOT NULL AND strpos(split_part(item COLLATE "C", '=', 1), '.') > 0
+),
 -- The first of a name's words stands for it.
 term AS MATERIALIZED (
   SELECT coalesce(substring(lower(name) FROM '[a-z0-9_]+'), '') AS word, node AS target FROM named
@@ -142,6 +155,30 @@ tree AS MATERIALIZED (
   UNION ALL SELECT 'r' || stxrelid, 0, stxexprs::text FROM pg_statistic_ext WHERE stxexprs IS NOT NULL
   UNION ALL SELECT 'r' || partrelid, 0, partexprs::text FROM pg_partitioned_table WHERE partexprs IS NOT NULL
 ),
+-- Calls of set_config with a constant name, the bytes of which follow four of its length.
+constant AS MATERIALIZED (
+  SELECT node, count(*) AS calls, array_agg((
+      SELECT string_agg(chr(byte::int), '' ORDER BY at) FROM unnest(string_to_array(bytes, ' ')) WITH ORDINALITY AS one(byte, at)
+      WHERE at > 4 AND byte::int > 0)) AS names
+  FROM (
+    SELECT node, (regexp_matches(tree, $$:funcid 2078 [^()]*:args [(][{]CONST [^{}]*:constvalue [0-9]+ \[ ([-0-9 ]*[0-9]) \]$$, 'g'))[1] AS bytes
+    FROM tree WHERE strpos(tree, ':funcid 2078 ') > 0
+  ) AS called
+  GROUP BY node
+),
+calling AS MATERIALIZED (
+  SELECT node, min(level) AS level, sum((length(tree) - length(replace(tree, ':funcid 2078 ', ''))) / 13) AS calls
+  FROM tree WHERE strpos(tree, ':funcid 2078 ') > 0 GROUP BY node
+),
+custom(name) AS MATERIALIZED (
+  SELECT (regexp_matches(source, $$\mset_config"?\s*[(]\s*(?:setting_name\s*[:=>]+\s*)?'+([a-z_][a-z0-9_$]*(?:[.][a-z_][a-z0-9_$]*)+)'$$, 'gi'))[1] FROM code
+  UNION
+  SELECT (regexp_matches(source, $$\mset\s+(?:(?:local|session)\s+)?([a-z_][a-z0-9_$]*(?:[.][a-z_][a-z0-9_$]*)+)$$, 'gi'))[1] FROM code
+  UNION
+  SELECT name FROM declared
+  UNION
+  SELECT unnest(names) FROM constant
+),
 pattern AS MATERIALIZED (
   SELECT (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM watched)) AS bad,
          (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM draws)) AS draws,
@@ -158,7 +195,21 @@ direct(node, taint, level) AS (
   -- A SET that begins a statement, a DO, and what hides names.
   SELECT node, 'unproven', 0 FROM cleaned
   WHERE body ~ $$(^|;|>>|[*]/|\m(begin|then|else|loop))\s*set\M(?!\s+local\s+[a-z])$$
+     OR body ~ $$\mset\s+local\s+[^\s.=;/]+\s*[./]$$
      OR body ~ $$\mdo\M(?!\s+(nothing|update)\M)|u&\s*"|pg_(toast_)?temp_$$
+  UNION ALL
+  SELECT node, 'unproven', 0 FROM declared
+  UNION ALL
+  -- Custom settings of names that are computed, or too well hidden to be read.
+  SELECT node, 'hidden', 0 FROM code
+  WHERE source ~* $$\mset_config"?\s*[(](?!\s*(setting_name\s*[:=>]+\s*)?'+[a-z0-9_$.]*'+\s*(::\s*[a-z0-9_.]+\s*)?,)$$
+     OR source ~* $$\mset_config"?\s*(/[*]|--)$$
+     OR source ~* $$\mset\s+((local|session)\s+)?("[^"]*"\s*[.]|"[^"]*[.][^"]*"|[a-z0-9_$.]*[.]\s*"|[a-z0-9_$]+\s+[.])$$
+     OR source ~* $$([(=,:]|\m(execute|default|then|else|return|query|in))\s*'+\s*set\s+((local|session)\s+)?[%']$$
+     OR source ~* $$\mexecute\M(?!\s+(function|procedure|on)\M)$$
+        AND source !~* $$'\s*(alter|analyze|begin|call|cluster|comment|copy|create|delete|do|drop|explain|grant|insert|listen|lock|merge|notify|refresh|reindex|reset|revoke|select|set|truncate|update|vacuum|values|with)\M$$
+  UNION ALL
+  SELECT g.node, 'hidden', g.level FROM calling g LEFT JOIN constant c ON c.node = g.node WHERE c.calls IS DISTINCT FROM g.calls
   UNION ALL
   SELECT t.node, 'unproven', t.level FROM tree t, pattern WHERE t.tree ~ bad
   UNION ALL
@@ -242,6 +293,8 @@ line(kind, level, name) AS MATERIALIZED (
     SELECT 'function', 0, n.name FROM named n WHERE n.node LIKE 'f%'
     UNION ALL
     SELECT taint, 0, node FROM tainted WHERE node IN ('everything', 'definitions')
+    UNION ALL
+    SELECT 'custom', 0, name FROM custom WHERE name ~ $$^[A-Za-z_][A-Za-z0-9_$]*([.][A-Za-z_][A-Za-z0-9_$]*)+\Z$$
   ) AS found(kind, level, name)
   LIMIT 50001
 )

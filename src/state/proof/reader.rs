@@ -45,7 +45,12 @@ impl Reader {
         let taint = match kind {
             b"unproven" => Taint::Unproven,
             b"sequence" => Taint::Sequence,
+            b"hidden" => Taint::Hidden,
             b"function" => Taint::None,
+            b"custom" => {
+                self.catalog.add_custom(name);
+                return (self.rows <= MAX_NAMES).then_some(());
+            }
             _ => return None,
         };
         let level = match level {

@@ -117,6 +117,56 @@ fn proof_of_queries_is_by_the_names_in_them() {
 }
 
 #[test]
+fn what_makes_settings_of_unknown_names_is_hidden() {
+    let catalog = catalog_with(&[
+        ("hidden", "0", "leaks"),
+        ("hidden", "1", "audited"),
+        ("custom", "0", "app.last"),
+        ("custom", "0", "My.view"),
+    ]);
+    assert!(catalog.hides());
+    let custom: Vec<_> = catalog.custom().collect();
+    assert_eq!(custom, [&b"app.last"[..], b"My.view"]);
+    judges(
+        &catalog,
+        Verdict::Hidden,
+        &[
+            "select leaks()",
+            "update audited set a = leaks",
+            "do $$ begin end $$",
+            "select unknown_function(1)",
+            "select query_to_xml('select 1', true, true, '')",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "insert into tricky values (1)",
+            "create function f() returns int language sql as 'select 1'",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Clean,
+        &["select 1", "select * from audited"],
+    );
+    assert!(!catalog_with(&[]).hides());
+}
+
+#[test]
+fn more_custom_settings_than_can_be_asked_for_are_hidden() {
+    let names: Vec<_> = (0..=200).map(|at| format!("a.b{at}")).collect();
+    let rows: Vec<_> = names
+        .iter()
+        .map(|name| ("custom", "0", name.as_str()))
+        .collect();
+    let catalog = catalog_with(&rows);
+    judges(&catalog, Verdict::Hidden, &["select leaks()"]);
+    judges(&catalog, Verdict::Clean, &["select keeps(1)"]);
+}
+
+#[test]
 fn proof_allows_for_values_of_sequences() {
     judges(
         &catalog_with(&[]),

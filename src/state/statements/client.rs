@@ -280,20 +280,21 @@ impl<T> Client<T> {
         text.get(..end)
     }
 
-    /// It has a statement that could not be kept, so it can be found on its present
-    /// connection only.
-    pub(crate) fn must_stay(&self) -> bool {
-        self.inner
-            .as_ref()
-            .is_some_and(|inner| inner.unkept > 0 || inner.overflown)
-    }
-
     /// Nothing that was announced is without a reply.
+    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
         self.queries == 0
             && self
                 .inner
                 .as_ref()
                 .is_none_or(|inner| inner.flight.is_empty())
+    }
+
+    /// It has a statement that could not be kept, so it can be found on its present
+    /// connection only.
+    pub(crate) fn must_stay(&self) -> bool {
+        self.inner
+            .as_ref()
+            .is_some_and(|inner| inner.unkept > 0 || inner.overflown)
     }
 }

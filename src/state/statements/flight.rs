@@ -43,7 +43,7 @@ pub(super) enum Latest<'a, T> {
     /// this batch, it reads only if this one was done.
     Sure(&'a Act<T>),
     /// It may be skipped, but then the server and the client agree all the same.
-    Plain(&'a Act<T>),
+    Plain,
     /// It is in a batch before, and what the server holds of the name depends on
     /// whether that fails.
     Unsure,
@@ -91,6 +91,11 @@ impl<T> Act<T> {
 }
 
 impl<T> Flight<T> {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     /// A message was written. `fresh`: neither the server nor the client has
     /// anything of this name, that we know of.
     pub(super) fn push(&mut self, name: &[u8], act: Act<T>, fresh: bool) {
@@ -135,10 +140,6 @@ impl<T> Flight<T> {
         Some(op)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.ops.is_empty()
-    }
-
     /// A Sync was written.
     pub(super) fn sync(&mut self) {
         self.batch += 1;
@@ -161,7 +162,7 @@ impl<T> Flight<T> {
         Some(if pending.batch == self.batch {
             Latest::Sure(act)
         } else if pending.plain {
-            Latest::Plain(act)
+            Latest::Plain
         } else {
             Latest::Unsure
         })

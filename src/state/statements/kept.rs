@@ -74,7 +74,7 @@ impl<T> Kept<T> {
     ) -> Result<(), Wait> {
         match self.flight.latest(name) {
             Some(Latest::Unsure) => return Err(Wait),
-            Some(Latest::Plain(_)) => return Ok(()),
+            Some(Latest::Plain) => return Ok(()),
             // It was closed, to make room or for its owner's absence.
             Some(Latest::Sure(Act::InjectedClose)) => {
                 self.restore(server, name, env, sink);

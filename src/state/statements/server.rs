@@ -92,6 +92,7 @@ impl Server {
 
     /// The server refused a plan (0A000, "cached plan must not change result
     /// type"): the next use parses anew.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the server names no statement"))]
     pub(crate) fn stale(&mut self, name: &[u8]) {
         if let Some(held) = self.held.get_mut(key(name)) {
             held.text = None;

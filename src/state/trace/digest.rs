@@ -3,15 +3,15 @@
 //! Small, so that it can be kept with every prepared statement: what is rare is
 //! behind a pointer that clones share.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::hold::{Drawn, Leaves, Reason, Residue};
-use super::spelling;
+use super::hold::{Code, Drawn, Leaves, Reason, Residue};
+use super::{made, spelling};
 use crate::wire::sql::effects::{Certainty, Marks};
-use crate::wire::sql::kind::{Discarded, Kind, ObjectType, Scope, Set, Setting, Value, Which};
-use crate::wire::sql::name::Ident;
+use crate::wire::sql::kind::Kind;
 use crate::wire::sql::{Dialect, Statement, statements};
+
+mod build;
 
 /// What the catalog proves of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub(crate) enum Proof {
     /// It may leave a value to currval and lastval, and nothing else.
     Sequence,
     Unproven,
+    /// The same, and nobody has looked.
+    Unjudged,
+    /// It may leave what cannot even be asked for.
+    Hidden,
 }
 
 /// Whether a text names or lists prepared statements, so that the connection has
@@ -46,6 +50,8 @@ impl Traits {
     /// May remove what a connection is held for.
     pub(super) const RELEASES: Self = Self(1 << 4);
     pub(super) const SEVERAL: Self = Self(1 << 5);
+    /// Defines code that makes custom settings of names that do not show.
+    pub(super) const HIDES: Self = Self(1 << 6);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -77,7 +83,10 @@ struct Rare {
     changes: Vec<Change>,
     created: Vec<Box<[u8]>>,
     suspected: Vec<Box<[u8]>>,
+    defined: Vec<Box<[u8]>>,
     alone: Option<Box<[u8]>>,
+    /// Prepared statements that it removes by name.
+    freed: Vec<Box<[u8]>>,
 }
 
 /// What all statements of a text do.
@@ -118,9 +127,12 @@ pub(crate) fn digest(
         changes,
         created,
         suspected,
+        defined,
         alone,
+        freed,
     } = &rare;
-    let empty = changes.is_empty() && created.is_empty() && suspected.is_empty();
+    let names = [created, suspected, defined, freed];
+    let empty = changes.is_empty() && names.iter().all(|names| names.is_empty());
     if !empty || alone.is_some() {
         digest.rare = Some(Arc::new(rare));
     }
@@ -131,9 +143,7 @@ impl Digest {
     /// Of a FunctionCall: a function by its number.
     pub(crate) fn function() -> Self {
         let mut digest = Self::default();
-        digest.check(Reason::Function);
-        digest.leaves.add(Leaves::drawn(Drawn::Perhaps));
-        digest.traits.add(Traits::RELEASES);
+        digest.code(Code::Unjudged);
         digest
     }
 
@@ -172,6 +182,22 @@ impl Digest {
             .or_else(|| leaves.check.filter(known))
     }
 
+    /// A transaction block begins in it.
+    #[cfg(test)]
+    pub(crate) const fn begins_block(&self) -> bool {
+        self.traits.has(Traits::BEGINS)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn commits(&self) -> bool {
+        self.traits.has(Traits::COMMITS)
+    }
+
+    /// The prepared statements that it removes by name, one a DEALLOCATE.
+    pub(crate) fn freed(&self) -> &[Box<[u8]>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.freed)
+    }
+
     /// The database that it needs for itself.
     pub(crate) fn alone(&self) -> Option<&[u8]> {
         self.rare.as_ref()?.alone.as_deref()
@@ -180,14 +206,6 @@ impl Digest {
     /// What sessions begin with changes (ALTER ROLE or DATABASE … SET).
     pub(crate) const fn login_settings(&self) -> bool {
         self.traits.has(Traits::LOGIN_SETTINGS)
-    }
-
-    pub(crate) const fn begins_block(&self) -> bool {
-        self.traits.has(Traits::BEGINS)
-    }
-
-    pub(crate) const fn commits(&self) -> bool {
-        self.traits.has(Traits::COMMITS)
     }
 
     pub(super) const fn marks(&self) -> Marks {
@@ -216,6 +234,24 @@ impl Digest {
         self.rare.as_ref().map_or(&[], |rare| &rare.suspected)
     }
 
+    /// Custom settings that code which it defines may make.
+    pub(crate) fn defined(&self) -> &[Box<[u8]>] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.defined)
+    }
+
+    /// Whether it may define code that makes others.
+    pub(crate) fn hides(&self) -> bool {
+        self.traits.has(Traits::HIDES) || self.leaves.hard == Some(Reason::Unknown)
+    }
+
+    /// It runs code that does not show.
+    fn code(&mut self, code: Code) {
+        self.check(Reason::Function);
+        self.leaves.add(Leaves::drawn(Drawn::Perhaps));
+        self.leaves.add(Leaves::code(code));
+        self.traits.add(Traits::RELEASES);
+    }
+
     fn check(&mut self, reason: Reason) {
         self.leaves.add(Leaves::checked(reason, Residue::Scrub));
     }
@@ -231,6 +267,16 @@ impl Digest {
         self.by_certainty(statement, rare, proven);
         self.by_marks(statement.kind, marks);
         self.by_kind(statement, rare);
+        if marks.has(Marks::DDL) || statement.kind == Kind::Do {
+            let hides = made::settings(statement.text, &mut rare.defined);
+            if hides {
+                self.traits.add(Traits::HIDES);
+            }
+            if hides && statement.kind == Kind::Do {
+                self.leaves
+                    .add(Leaves::hard(Reason::Setting, Residue::Close));
+            }
+        }
         if marks.has(Marks::SET_CONFIG) {
             self.set_configs(statement, rare);
         }
@@ -271,10 +317,15 @@ impl Digest {
         match proof {
             Proof::Clean => {}
             Proof::Sequence => self.leaves.add(Leaves::drawn(Drawn::Perhaps)),
-            Proof::Unproven => {
-                self.check(Reason::Function);
-                self.leaves.add(Leaves::drawn(Drawn::Perhaps));
-                self.traits.add(Traits::RELEASES);
+            Proof::Unproven | Proof::Unjudged | Proof::Hidden => {
+                self.code(match proof {
+                    Proof::Unjudged => Code::Unjudged,
+                    _ => Code::Known,
+                });
+                if proof == Proof::Hidden {
+                    self.leaves
+                        .add(Leaves::hard(Reason::Setting, Residue::Close));
+                }
                 spelling::suspects(statement.text, &mut rare.suspected);
                 if certainty == Certainty::Opaque {
                     self.alignment = self.alignment.max(Alignment::Perhaps);
@@ -282,205 +333,4 @@ impl Digest {
             }
         }
     }
-
-    fn by_marks(&mut self, kind: Kind<'_>, marks: Marks) {
-        use Residue::{Close, Nothing, Scrub};
-        const HARD: &[(Marks, Reason, Residue)] = &[
-            (Marks::DBLINK, Reason::Dblink, Close),
-            (Marks::LIBRARY, Reason::Library, Close),
-            (Marks::SEED, Reason::Seed, Close),
-            (Marks::SESSION, Reason::Session, Close),
-            (Marks::IDENTITY, Reason::Identity, Nothing),
-        ];
-        for &(mark, reason, residue) in HARD {
-            if marks.has(mark) {
-                self.leaves.add(Leaves::hard(reason, residue));
-            }
-        }
-        for (mark, reason) in [
-            (Marks::ADVISORY_LOCK, Reason::AdvisoryLock),
-            (Marks::CURSOR_HOLD, Reason::HoldCursor),
-        ] {
-            if marks.has(mark) {
-                self.leaves.add(Leaves::checked(reason, Scrub));
-            }
-        }
-        if marks.has(Marks::SEQUENCE_SET) {
-            self.leaves.add(Leaves::drawn(Drawn::Surely));
-        }
-        if marks.has(Marks::ADVISORY_UNLOCK) {
-            self.traits.add(Traits::RELEASES);
-        }
-        if marks.has(Marks::TEMP) && makes_objects(kind) {
-            self.leaves.add(Leaves::checked(Reason::TempObject, Close));
-        }
-    }
-
-    fn by_kind(&mut self, statement: &Statement<'_>, rare: &mut Rare) {
-        match statement.kind {
-            Kind::Begin { .. } => self.traits.add(Traits::BEGINS),
-            Kind::Commit { .. } | Kind::CommitPrepared => self.traits.add(Traits::COMMITS),
-            Kind::PrepareTransaction => {
-                self.traits.add(Traits::COMMITS);
-                self.traits.add(Traits::DIVIDES);
-            }
-            Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => {
-                self.traits.add(Traits::DIVIDES);
-            }
-            Kind::Set(set) => self.set(&set, statement.text, rare),
-            Kind::Reset(setting) => self.reset(setting, rare),
-            Kind::Prepare(_) | Kind::Execute(_) => {
-                self.leaves
-                    .add(Leaves::checked(Reason::Prepared, Residue::Discard));
-                self.alignment = Alignment::Needed;
-            }
-            Kind::Deallocate(which) => {
-                self.traits.add(Traits::RELEASES);
-                if which != Which::All {
-                    self.alignment = Alignment::Needed;
-                }
-            }
-            Kind::Listen(_) => self.check(Reason::Listen),
-            Kind::Unlisten(_) | Kind::Close(_) | Kind::Drop(_) | Kind::Discard(_) => {
-                self.traits.add(Traits::RELEASES);
-            }
-            Kind::DropDatabase(name)
-            | Kind::AlterDatabase {
-                name,
-                vacates: true,
-            } => rare.alone = folded(name),
-            Kind::CreateDatabase { template, .. } => {
-                rare.alone = template.map_or_else(|| Some((*b"template1").into()), folded);
-            }
-            Kind::AlterDatabase { .. } | Kind::Alter(ObjectType::Role | ObjectType::System)
-                if spelling::has_word(statement.text, &["set", "reset"]) =>
-            {
-                self.traits.add(Traits::LOGIN_SETTINGS);
-            }
-            Kind::Explain { .. } if statement.effects.marks.has(Marks::PREPARED) => {
-                self.check(Reason::Prepared);
-                self.alignment = Alignment::Needed;
-            }
-            _ => {}
-        }
-    }
-
-    fn set(&mut self, set: &Set<'_>, text: &[u8], rare: &mut Rare) {
-        let Some(name) = set.name.setting() else {
-            self.leaves
-                .add(Leaves::hard(Reason::Setting, Residue::Scrub));
-            return;
-        };
-        if name.contains(&b'.') {
-            rare.created.push((&*name).into());
-        }
-        match (set.scope, set.value) {
-            (Scope::Local | Scope::Transaction, _) => return,
-            (Scope::SessionCharacteristics, Value::Raw(modes)) => {
-                match spelling::characteristics(modes) {
-                    Some(changes) => {
-                        let changes = changes.into_iter();
-                        rare.changes
-                            .extend(changes.map(|(name, value)| Change::Value { name, value }));
-                    }
-                    None => self.check(Reason::Setting),
-                }
-                return;
-            }
-            _ => {}
-        }
-        match (&*name, set.value) {
-            // These hold for the transaction, whoever sets them.
-            (
-                b"transaction_isolation" | b"transaction_read_only" | b"transaction_deferrable",
-                _,
-            ) => {}
-            (b"role" | b"session_authorization", _) => {
-                self.check(Reason::Role);
-                self.traits.add(Traits::RELEASES);
-            }
-            (b"search_path", Value::Raw(_)) if self.marks.has(Marks::TEMP) => {
-                // What is created from now on is temporary without saying so.
-                self.leaves
-                    .add(Leaves::hard(Reason::TempObject, Residue::Close));
-            }
-            (_, Value::Default) => rare.changes.push(Change::Reset((&*name).into())),
-            (_, Value::Raw(_)) => match spelling::plain(text) {
-                Some(statement) => rare.changes.push(Change::Set {
-                    name: (&*name).into(),
-                    statement: statement.into(),
-                }),
-                None => self.check(Reason::Setting),
-            },
-            (_, Value::Current) => self.check(Reason::Setting),
-        }
-    }
-
-    fn reset(&mut self, setting: Setting<'_>, rare: &mut Rare) {
-        self.traits.add(Traits::RELEASES);
-        let Setting::Named(path) = setting else {
-            rare.changes.push(Change::ResetAll);
-            return;
-        };
-        match path.setting() {
-            // It takes the role along.
-            Some(name) if *name == *b"session_authorization" => self.check(Reason::Role),
-            Some(name) => {
-                // A custom setting that is not there yet: this creates it, empty.
-                if name.contains(&b'.') {
-                    rare.created.push((&*name).into());
-                }
-                rare.changes.push(Change::Reset((&*name).into()));
-            }
-            None => self.check(Reason::Setting),
-        }
-    }
-
-    /// Calls of set_config: the text may show the name and how far it reaches.
-    fn set_configs(&mut self, statement: &Statement<'_>, rare: &mut Rare) {
-        for call in statement.set_configs() {
-            let Some(name) = call.name.and_then(spelling::literal) else {
-                // It may be a custom setting, and no catalog would list it.
-                self.leaves
-                    .add(Leaves::hard(Reason::Setting, Residue::Scrub));
-                continue;
-            };
-            if name.contains(&b'.') {
-                rare.created.push(name.into());
-            }
-            if name.eq_ignore_ascii_case(b"seed") {
-                self.leaves.add(Leaves::hard(Reason::Seed, Residue::Close));
-            }
-            let path = name.eq_ignore_ascii_case(b"search_path");
-            let plain = call
-                .value
-                .is_some_and(|value| !spelling::mentions(value, b"pg_temp"));
-            if path && !plain && call.value.is_some() {
-                self.leaves
-                    .add(Leaves::hard(Reason::TempObject, Residue::Close));
-            } else if call.local != Some(true) {
-                self.check(Reason::Setting);
-            }
-        }
-    }
-}
-
-/// Whether the mark TEMP can mean that something temporary is made, and not just
-/// used.
-const fn makes_objects(kind: Kind<'_>) -> bool {
-    match kind {
-        Kind::Discard(Discarded::All | Discarded::Temp) => false,
-        Kind::Create { .. }
-        | Kind::SelectInto { .. }
-        | Kind::Alter(_)
-        | Kind::Explain { .. }
-        | Kind::Prepare(_)
-        | Kind::Set(_)
-        | Kind::Unknown => true,
-        _ => false,
-    }
-}
-
-fn folded(name: Ident<'_>) -> Option<Box<[u8]>> {
-    name.bytes().map(Cow::into_owned).map(Into::into)
 }

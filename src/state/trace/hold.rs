@@ -83,7 +83,20 @@ pub(super) struct Leaves {
     pub(super) lasting: Option<Reason>,
     pub(super) hard: Option<Reason>,
     pub(super) drawn: Drawn,
+    pub(super) code: Code,
     pub(super) residue: Residue,
+}
+
+/// Whether code ran that the text does not show: custom settings may exist whose
+/// names are known to the database at best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Code {
+    #[default]
+    None,
+    /// All names that it may have used are known.
+    Known,
+    /// Nobody has looked at it.
+    Unjudged,
 }
 
 /// Whether sequences were used.
@@ -131,11 +144,19 @@ impl Leaves {
         }
     }
 
+    pub(super) fn code(code: Code) -> Self {
+        Self {
+            code,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.check = self.check.max(other.check);
         self.lasting = self.lasting.max(other.lasting);
         self.hard = self.hard.max(other.hard);
         self.drawn = self.drawn.max(other.drawn);
+        self.code = self.code.max(other.code);
         self.residue = self.residue.max(other.residue);
     }
 

@@ -63,7 +63,7 @@ pub(super) fn literal(spelled: &[u8]) -> Option<&[u8]> {
 /// Names that custom settings may have: `a.b` behind a quote or behind SET. Of
 /// code that does not show, its literals may be all that tells.
 pub(super) fn suspects(text: &[u8], out: &mut Vec<Box<[u8]>>) {
-    let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'$');
+    let part = |byte: &u8| is_word_byte(*byte) || *byte == b'.';
     let mut at = 0;
     let mut before: &[u8] = &[];
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -85,8 +85,13 @@ pub(super) fn suspects(text: &[u8], out: &mut Vec<Box<[u8]>>) {
     }
 }
 
+/// Of names that are not quoted, in ASCII.
+pub(super) const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
+}
+
 /// Whether a custom setting can have this name.
-fn is_custom(name: &[u8]) -> bool {
+pub(super) fn is_custom(name: &[u8]) -> bool {
     let starts = |part: &[u8]| {
         let first = part.first();
         first.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')

@@ -62,7 +62,7 @@ pub(super) const TABLE: &[(&str, Hold, Residue)] = &[
     (
         "select set_config($1, 'b', true)",
         Hard(Reason::Setting),
-        Scrub,
+        Close,
     ),
     (
         "set search_path = pg_temp, public",

@@ -1,0 +1,202 @@
+//! The server's side of a conversation: what its messages mean for what is known
+//! of the client and the connection, and whom they are for.
+
+use super::super::flow::Step;
+use super::talk::{ClientSide, Errand, Gate, Health, Held, Talk};
+use crate::config::values::PoolMode;
+use crate::fault::Fault;
+use crate::state::parameters::Parameters;
+use crate::wire::backend;
+use crate::wire::frame::Frame;
+use crate::wire::frontend::split_cstr;
+use crate::wire::ledger::{Origin, Reply, Settled, Skipped, TransactionStatus};
+use crate::wire::sqlstate::SqlState;
+
+impl Talk<'_> {
+    /// A message from the server.
+    pub(super) fn on_backend(
+        &mut self,
+        held: &mut Held<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Step {
+        if self.health == Health::Broken {
+            return Step::Drop;
+        }
+        let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
+            tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
+            self.health = self.health.max(Health::Doubtful);
+            Reply {
+                origin: Origin::Client,
+                settled: Settled::Nothing,
+            }
+        });
+        let statements = &mut self.guest.statements;
+        if self.gate == Gate::Closed {
+            self.gate = Gate::Open;
+        }
+        match reply.settled {
+            Settled::Parse => statements.parsed(held.statements),
+            Settled::Close => statements.closed(held.statements),
+            Settled::Query if reply.origin == Origin::Client => statements.queried(held.statements),
+            Settled::Failed(Skipped { count, begun }) if count > 0 => {
+                let begun = begun && !is_malformed(frame.body);
+                statements.failed(held.statements, count, begun);
+            }
+            _ => {}
+        }
+        match frame.tag {
+            backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
+            // What comes before the connection is this client's was for another.
+            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
+            backend::NOTIFICATION_RESPONSE => Step::Pass,
+            _ if reply.origin == Origin::Proxy => {
+                self.own_reply(held, frame, before);
+                Step::Drop
+            }
+            _ => {
+                self.client_reply(held, frame);
+                match frame.tag {
+                    backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    _ => Step::Pass,
+                }
+            }
+        }
+    }
+
+    /// In statement mode a client that has a transaction open is sent away; the
+    /// transaction is rolled back.
+    fn is_forbidden(&mut self) -> bool {
+        let open = self.ledger.status() != TransactionStatus::Idle;
+        if self.rules.mode == PoolMode::Statement && open {
+            self.client = ClientSide::Gone;
+            self.dismissal = Some(no_transactions());
+        }
+        self.dismissal.is_some()
+    }
+
+    fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
+        let guest = &mut *self.guest;
+        match frame.tag {
+            backend::COMMAND_COMPLETE => {
+                let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
+                if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
+                    guest.statements.all_deallocated(held.statements);
+                }
+                if tag == b"DEALLOCATE"
+                    && let Some(name) = self.freeing.pop_front()
+                {
+                    guest.statements.deallocated(held.statements, &name);
+                }
+                guest.trace.tag(tag);
+            }
+            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
+            backend::ERROR_RESPONSE => {
+                guest.trace.failed(frame.body);
+                if backend::is_fatal(frame.body) {
+                    self.health = self.health.max(Health::Farewell);
+                } else if is_stale_plan(frame.body) {
+                    held.statements.plan_refused();
+                }
+            }
+            backend::READY_FOR_QUERY => {
+                let status = self.ledger.status();
+                guest.trace.settle(status, self.ledger.owes_nothing());
+                if self.ledger.owes_nothing() {
+                    self.freeing.clear();
+                    self.commit.settled();
+                }
+                if self.ledger.is_quiescent() {
+                    self.portals.clear();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn report(&mut self, held: &mut Held<'_>, frame: Frame<'_>, origin: Origin) -> Step {
+        let parameter =
+            split_cstr(frame.body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
+        let Some((name, value)) = parameter else {
+            self.health = self.health.max(Health::Doubtful);
+            return Step::Pass;
+        };
+        held.reported.set(name, value);
+        if origin == Origin::Proxy {
+            return Step::Drop;
+        }
+        if self.guest.known.set(name, value) {
+            self.guest.read_dialect();
+            self.guest.trace.reported(name);
+        }
+        Step::Pass
+    }
+
+    fn own_reply(&mut self, held: &Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
+        if self.introducing > 0 {
+            match frame.tag {
+                backend::ERROR_RESPONSE => {
+                    let error = backend::error_field(frame.body, b'M');
+                    tracing::warn!(
+                        session = self.guest.id,
+                        ?error,
+                        "a connection could not be handed over"
+                    );
+                    self.health = Health::Broken;
+                }
+                backend::READY_FOR_QUERY => {
+                    self.introducing -= 1;
+                    if self.introducing == 0 {
+                        self.tell(held.reported, before);
+                    }
+                }
+                _ => {}
+            }
+            return;
+        }
+        match &mut self.errand {
+            Errand::Check(reader) => reader.on_backend(frame),
+            Errand::Census(_, reader) if frame.tag == backend::DATA_ROW => {
+                // One that is streamed cannot be read.
+                let whole = frame.body.len() == frame.len;
+                reader.row(if whole { frame.body } else { &[] });
+            }
+            Errand::Census(..) => {}
+            Errand::Rollback | Errand::None => {}
+        }
+    }
+
+    /// Tells the client what is different on this connection from what it knows.
+    pub(super) fn tell(&mut self, reported: &Parameters, out: &mut Vec<u8>) {
+        if self.guest.known.is_shared_with(reported) {
+            return;
+        }
+        for (name, value) in self.guest.known.differences(reported) {
+            out.extend_from_slice(&backend::parameter_status(name, value));
+        }
+        self.guest.know(reported.clone());
+    }
+}
+
+/// What a client in statement mode is told that opens a transaction.
+fn no_transactions() -> Fault {
+    Fault::new(
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "transaction_block",
+        "transaction blocks are not allowed in statement pooling mode",
+    )
+    .detail("The transaction has been rolled back.")
+    .hint("Set the pool's mode to \"transaction\".")
+}
+
+/// Whether the message itself was at fault, before anything was done about it.
+fn is_malformed(body: &[u8]) -> bool {
+    let code = backend::error_field(body, b'C');
+    matches!(code.as_deref(), Some("08P01" | "22021"))
+}
+
+/// Whether a prepared statement's plan no longer fits what the client was told.
+fn is_stale_plan(body: &[u8]) -> bool {
+    backend::error_field(body, b'C').as_deref() == Some("0A000")
+        && backend::error_field(body, b'R').as_deref() == Some("RevalidateCachedQuery")
+}

@@ -1,0 +1,288 @@
+//! A connection at rest: whether its client keeps it, what is asked of the server
+//! to know that, and how it is given back.
+
+use std::future::Future as _;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::super::handle::Order;
+use super::super::relay::Departure;
+use super::guest::Guest;
+use super::relay::{Leave, Relay};
+use super::talk::{ClientSide, Errand};
+use crate::config::values::{OnSessionState, PoolMode};
+use crate::pool::{Connection, Left};
+use crate::state::check::{self, Verdict};
+use crate::state::proof;
+use crate::state::trace::{Code, Hold, Reason, Residue};
+use crate::wire::frontend;
+
+/// How often, and for how long, a new client that may have used sequences keeps its
+/// connection though others wait; while nobody is known to ask for their values.
+const DRAWS: u8 = 5;
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What follows from a look at the connection.
+#[derive(Debug)]
+pub(super) enum Next {
+    Wait,
+    Again,
+    Leave(Leave),
+}
+
+impl Relay<'_> {
+    /// What to do with a connection that is at rest.
+    pub(super) fn rest(&mut self, cx: &mut Context<'_>, order: Option<Order>) -> Next {
+        if let Some(next) = self.finish_errand() {
+            return next;
+        }
+        if self.talk.client == ClientSide::Gone {
+            return self.depart();
+        }
+        if order.is_some() && self.line.to_client.is_empty() {
+            return Next::Leave(Leave::Over(Departure::Ordered));
+        }
+        if self.talk.stirred || self.hold.is_none() {
+            self.talk.stirred = false;
+            return self.settle();
+        }
+        match self.hold {
+            Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
+            Some(Hold::Soft) => match self.has_bethought(cx) {
+                true => Next::Leave(self.release(Left::Light)),
+                false => Next::Wait,
+            },
+            Some(Hold::Check(_)) => {
+                self.ask();
+                Next::Again
+            }
+            _ => self.learn(),
+        }
+    }
+
+    /// A transaction has ended: does the connection go back?
+    fn settle(&mut self) -> Next {
+        self.vacancy = None;
+        self.grace = None;
+        let talk = &mut self.talk;
+        if std::mem::take(&mut talk.changes.definitions) {
+            talk.guest.knowledge.changed();
+        }
+        if std::mem::take(&mut talk.changes.hidden) {
+            talk.guest.knowledge.hide();
+        }
+        if std::mem::take(&mut talk.changes.logins) {
+            self.pools.bump_generation();
+        }
+        talk.guest.share_habits();
+        let hold = talk.guest.trace.hold();
+        // The server is to end this client when it idles, not a connection that
+        // it has used.
+        let settings = talk.guest.trace.settings();
+        let stays = talk.rules.mode == PoolMode::Session
+            || settings.changes(b"idle_session_timeout")
+            || talk.guest.statements.must_stay();
+        let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
+        if (hold == Hold::Free || ignores) && !stays {
+            return Next::Leave(self.release(Left::Nothing));
+        }
+        let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
+        if self.hold.is_none() && asked {
+            self.lease.hold(&self.holder);
+        }
+        match hold {
+            Hold::Hard(reason) if !stays => self.tell_of_pin(reason),
+            _ => {}
+        }
+        self.hold = Some(if stays {
+            Hold::Hard(Reason::Session)
+        } else {
+            hold
+        });
+        if asked && matches!(hold, Hold::Check(_)) && self.lease.is_old() {
+            self.ask();
+        }
+        Next::Again
+    }
+
+    /// Whether a client that may ask what its sequences gave has had time to do so:
+    /// most that do ask at once, and then it is known of all.
+    fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
+        let guest = &mut *self.talk.guest;
+        if guest.draws >= DRAWS || guest.knowledge.sequences_are_unasked_for() {
+            return true;
+        }
+        let grace = self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE)));
+        let over = grace.as_mut().poll(cx).is_ready();
+        if over {
+            guest.draws += 1;
+            guest.knowledge.sequence_left();
+        }
+        over
+    }
+
+    /// Asks the server what the client has left. Where code ran that nobody has
+    /// looked at, the catalog has to say first what to ask for.
+    fn ask(&mut self) {
+        let guest = &mut *self.talk.guest;
+        let knowledge = &guest.knowledge;
+        let code = guest.trace.code();
+        let informed = std::mem::take(&mut self.informed);
+        if code == Code::Unjudged && !informed && knowledge.known().is_none() {
+            let question = knowledge.question();
+            self.informed = true;
+            self.send(
+                proof::census(),
+                Errand::Census(question, proof::Reader::default()),
+            );
+            return;
+        }
+        let hides = match code {
+            Code::None => false,
+            Code::Known => knowledge.names.are_too_many(),
+            Code::Unjudged => knowledge.hides(),
+        };
+        if hides {
+            guest.trace.hide();
+            self.keep(Reason::Setting);
+            return;
+        }
+        let sequences = guest.trace.asks_for_sequences();
+        let mut text = Vec::new();
+        let custom = knowledge.names.with(guest.trace.custom());
+        let custom = custom.iter().map(|name| &**name);
+        check::query(custom, sequences, &mut text);
+        self.send(&text, Errand::Check(check::Reader::new(sequences)));
+    }
+
+    /// The client has left. What custom settings it leaves has to be known: nothing
+    /// removes them, so that the connection is not for everybody any more.
+    fn depart(&mut self) -> Next {
+        let guest = &*self.talk.guest;
+        let nameless = guest.knowledge.names.is_empty() && guest.trace.custom().next().is_none();
+        let asks = match guest.trace.code() {
+            Code::None => false,
+            Code::Known => !nameless,
+            Code::Unjudged => true,
+        };
+        if !asks || self.unwritable || guest.trace.residue() == Residue::Close {
+            return Next::Leave(Leave::ClientLeft);
+        }
+        self.ask();
+        Next::Again
+    }
+
+    /// The connection is found to be for nobody else.
+    fn keep(&mut self, reason: Reason) {
+        self.hold = Some(self.talk.guest.trace.hold());
+        if self.talk.client == ClientSide::Gone {
+            return;
+        }
+        self.lease.refuse(&self.holder);
+        self.tell_of_pin(reason);
+    }
+
+    /// Once a connection and reason.
+    fn tell_of_pin(&mut self, reason: Reason) {
+        if self.told == Some(reason) {
+            return;
+        }
+        self.told = Some(reason);
+        self.metrics.pinned(reason.label());
+        tracing::info!(
+            session = self.talk.guest.id,
+            reason = reason.label(),
+            "client keeps its connection"
+        );
+    }
+
+    /// An idle moment: is there something to be learnt from the catalog?
+    fn learn(&mut self) -> Next {
+        if self.hold != Some(Hold::Check(Reason::Function)) {
+            return Next::Wait;
+        }
+        let Some(question) = self.talk.guest.knowledge.claim_question() else {
+            return Next::Wait;
+        };
+        let reader = proof::Reader::default();
+        self.send(proof::census(), Errand::Census(question, reader));
+        Next::Again
+    }
+
+    /// `None` if there was none.
+    fn finish_errand(&mut self) -> Option<Next> {
+        let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
+        let guest = &mut *self.talk.guest;
+        match errand {
+            Errand::None | Errand::Rollback => return None,
+            Errand::Census(question, reader) => question.answered(reader.finish()),
+            Errand::Check(reader) => {
+                let verdict = guest.trace.checked(&reader.finish());
+                if self.talk.client == ClientSide::Gone {
+                    return Some(Next::Leave(Leave::ClientLeft));
+                }
+                let hold = guest.trace.hold();
+                if matches!(hold, Hold::Free | Hold::Soft) {
+                    return Some(Next::Leave(self.release(Left::Light)));
+                }
+                match verdict {
+                    Verdict::Pinned(reason) => self.keep(reason),
+                    _ => {
+                        self.hold = Some(hold);
+                        self.lease.refuse(&self.holder);
+                    }
+                }
+            }
+        }
+        self.line.to_upstream.resume();
+        Some(Next::Again)
+    }
+
+    /// Sends a text of the proxy's own; the client's messages wait until it is done.
+    pub(super) fn send(&mut self, text: &[u8], errand: Errand) {
+        self.line.to_upstream.append(&frontend::query(text));
+        self.talk.own_query(&mut self.lease.statements);
+        self.talk.errand = errand;
+    }
+
+    /// Gives the connection back for the time of a wait: nothing ran on it that would
+    /// be missed, or it is kept.
+    pub(super) fn let_go(&mut self) {
+        let _ = self.release(Left::Nothing);
+    }
+
+    /// Gives the connection back as the client leaves it.
+    fn release(&mut self, left: Left) -> Leave {
+        let guest = &mut *self.talk.guest;
+        let ignores = self.talk.rules.on_session_state == OnSessionState::Ignore;
+        let residue = guest.trace.residue_beside_settings();
+        let connection = &mut *self.lease;
+        note_left(connection, guest, left);
+        guest.trace.reset();
+        guest.pin = None;
+        if residue == Residue::Close && !ignores {
+            Leave::Discarded
+        } else {
+            Leave::Released
+        }
+    }
+}
+
+/// Notes on a connection what `guest`, which is about to give it back, leaves there.
+pub(super) fn note_left(connection: &mut Connection, guest: &Guest, left: Left) {
+    let residue = match guest.trace.residue_beside_settings() {
+        Residue::Nothing => Left::Nothing,
+        Residue::Scrub => Left::Light,
+        Residue::Discard | Residue::Close => Left::Full,
+    };
+    connection.left = connection.left.max(left).max(residue);
+    if connection.statements.must_be_cleared() {
+        connection.left = Left::Full;
+    }
+    let settings = guest.trace.settings();
+    connection.settings = settings.identity();
+    let placeholders = settings.placeholders().map(Into::into);
+    connection.placeholders.extend(placeholders);
+}

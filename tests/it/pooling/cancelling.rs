@@ -1,0 +1,142 @@
+//! Cancel requests of clients that share connections.
+
+use super::*;
+use crate::support::raw_client::Session;
+
+async fn cancel(stage: &Stage<'_>, request: &[u8]) {
+    let mut canceller = stage.proxy.raw().await;
+    canceller.send(request).await;
+    assert_eq!(canceller.read_until_closed().await, []);
+}
+
+/// Clients of a pool, and what they need to cancel.
+async fn sessions(stage: &Stage<'_>, count: usize) -> Vec<(Pooled, Session)> {
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(stage.session(&[]).await);
+    }
+    sessions
+}
+
+const LONG: &str = "select pg_sleep(60)";
+
+#[tokio::test]
+async fn each_client_cancels_its_own_statement_and_no_other() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 3).await;
+        let mut sessions = sessions(&stage, 6).await;
+        // Whoever was first has been on another connection since.
+        for (client, _) in sessions.iter_mut().rev() {
+            assert_eq!(ask(client, "select 1").await, "1");
+        }
+        for round in 0..3 {
+            let busy = &mut sessions[round..round + 3];
+            for (client, _) in busy.iter_mut() {
+                client.send(frontend::query(LONG)).await;
+            }
+            stage.in_state("active", 3).await;
+            for (number, (client, session)) in busy.iter_mut().enumerate() {
+                cancel(&stage, &session.cancel_request()).await;
+                assert_eq!(said(&client.read_until_ready().await), "57014");
+                stage
+                    .in_state("active", 2 - i64::try_from(number).unwrap())
+                    .await;
+            }
+        }
+    }
+}
+
+/// Goal: a cancel that comes late hits nobody.
+/// Method: one connection; the client's statement is done, and another's runs.
+#[tokio::test]
+async fn a_late_cancel_never_hits_the_next_client_of_the_connection() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 1).await;
+        let mut sessions = sessions(&stage, 2).await;
+        let (mut second, _) = sessions.pop().unwrap();
+        let (mut first, session) = sessions.pop().unwrap();
+        for _ in 0..5 {
+            assert_eq!(ask(&mut first, "select 1").await, "1");
+            second
+                .send(frontend::query("select pg_sleep(0.5), 2"))
+                .await;
+            stage.in_state("active", 1).await;
+            cancel(&stage, &session.cancel_request()).await;
+            assert_eq!(said(&second.read_until_ready().await), " 2");
+        }
+        // Nor does one that is on its way when the connection changes hands.
+        for _ in 0..30 {
+            first.send(frontend::query("select 1")).await;
+            let request = session.cancel_request();
+            let late = cancel(&stage, &request);
+            let (answer, ()) = tokio::join!(first.read_until_ready(), late);
+            assert!(["1", "57014"].contains(&&*said(&answer)));
+            assert_eq!(ask(&mut second, "select pg_sleep(0.01), 2").await, " 2");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_of_a_client_that_waits_does_no_harm_to_the_one_that_is_served() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 1).await;
+        let mut sessions = sessions(&stage, 2).await;
+        let (mut second, session) = sessions.pop().unwrap();
+        let (mut first, _) = sessions.pop().unwrap();
+        assert_eq!(ask(&mut first, "begin").await, "");
+        first
+            .send(frontend::query("select pg_sleep(3), 1; commit"))
+            .await;
+        stage.in_state("active", 1).await;
+        second.send(frontend::query("select 2")).await;
+        stage.waiting(1.0).await;
+        cancel(&stage, &session.cancel_request()).await;
+        assert_eq!(said(&first.read_until_ready().await), " 1");
+        let answer = said(&second.read_until_ready().await);
+        assert!(["2", "57014"].contains(&&*answer), "{answer}");
+        assert_eq!(ask(&mut second, "select 3").await, "3");
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_of_an_idle_client_and_one_without_a_known_key_do_nothing() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 1).await;
+        let mut sessions = sessions(&stage, 2).await;
+        let (mut busy, own) = sessions.pop().unwrap();
+        let (mut idle, session) = sessions.pop().unwrap();
+        assert_eq!(ask(&mut idle, "select 1").await, "1");
+        busy.send(frontend::query("select pg_sleep(0.5), 2")).await;
+        stage.in_state("active", 1).await;
+        let mut wrong = own.secret.clone();
+        wrong[0] ^= 1;
+        for request in [
+            session.cancel_request(),
+            frontend::cancel_request(own.process_id, &wrong),
+            frontend::cancel_request(own.process_id, &[0; 4]),
+            frontend::cancel_request(0, &own.secret),
+        ] {
+            cancel(&stage, &request).await;
+        }
+        assert_eq!(said(&busy.read_until_ready().await), " 2");
+        // Nor the key of one that has left, on a connection that lives on.
+        drop(idle);
+        busy.send(frontend::query("select pg_sleep(0.2), 2")).await;
+        stage.in_state("active", 1).await;
+        cancel(&stage, &session.cancel_request()).await;
+        assert_eq!(said(&busy.read_until_ready().await), " 2");
+    }
+}
+
+#[tokio::test]
+async fn the_process_that_a_client_is_told_of_is_real() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 1).await;
+        let (_client, session) = stage.session(&[]).await;
+        let watcher = stage.watcher().await;
+        let sql = "select datname from pg_stat_activity where pid = $1";
+        let id = i32::try_from(session.process_id).unwrap();
+        let row = watcher.query_one(sql, &[&id]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), stage.database);
+    }
+}

@@ -1,0 +1,163 @@
+//! Servers that die, and databases that come and go.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::*;
+use crate::scripted::{Scripted, read_message};
+use crate::support::postgres::{DATABASE, Stop};
+
+#[tokio::test]
+async fn a_client_whose_connection_is_killed_hears_it_from_the_server_and_others_go_on() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 2).await;
+        let mut other = stage.client().await;
+        let mut busy = stage.client().await;
+        let mut idle = stage.client().await;
+        assert_eq!(ask(&mut other, "begin").await, "");
+        busy.send(frontend::query("select pg_sleep(60)")).await;
+        stage.in_state("active", 1).await;
+        let watcher = stage.watcher().await;
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and state = 'active'";
+        watcher.execute(sql, &[&stage.database]).await.unwrap();
+        let error = first_error(&busy.read_until_closed().await);
+        assert_eq!((&*error[&'C'], &*error[&'S']), ("57P01", "FATAL"));
+        assert_eq!(ask(&mut other, "select 1").await, "1");
+        assert_eq!(ask(&mut other, "commit").await, "");
+        assert_eq!(ask(&mut idle, "select 2").await, "2");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_that_are_killed_are_replaced_and_nobody_hears_of_it() {
+    let stage = Stage::of(Auth::Held, 3).await;
+    let mut clients = stage.clients(6).await;
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert_eq!(ask(client, "begin").await, "");
+            assert_eq!(ask(client, "commit").await, "");
+        }
+        stage.postgres.terminate_sessions(&stage.database).await;
+        stage.settles_at(0).await;
+    }
+    for client in &mut clients {
+        assert_eq!(ask(client, "select 1").await, "1");
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_server_idle_clients_are_served_within_seconds() {
+    for how in [Stop::Fast, Stop::Immediate] {
+        let mut postgres = Postgres::builder().start().await;
+        let proxy = pooling(&postgres, Auth::Held, "default_pool_size = 8")
+            .start()
+            .await;
+        let mut idle = Vec::new();
+        let mut busy = Vec::new();
+        for _ in 0..20 {
+            let mut client = proxy.raw_session(DATABASE).await;
+            assert_eq!(tags(&client.query("begin").await), "CZ");
+            assert_eq!(tags(&client.query("commit").await), "CZ");
+            idle.push(client);
+        }
+        for _ in 0..5 {
+            let mut client = proxy.raw_session(DATABASE).await;
+            assert_eq!(ask(&mut client, "begin; select 1").await, "1");
+            client.send(frontend::query("select pg_sleep(60)")).await;
+            busy.push(client);
+        }
+        postgres.stop(how).await;
+        for client in &mut busy {
+            let error = first_error(&client.read_until_closed().await);
+            assert!(
+                ["57P01", "57P02", "08006"].contains(&&*error[&'C']),
+                "{error:?}"
+            );
+        }
+        postgres.start_again().await;
+        let all = idle.iter_mut().map(|client| ask(client, "select 1"));
+        // Two seconds, and as much again for a machine that has other things to do.
+        let answers = timeout(Duration::from_secs(4), join_all(all)).await;
+        assert_eq!(answers.unwrap(), vec!["1"; 20], "{how:?}");
+    }
+}
+
+/// Goal: a server that dies in the middle of a row leaves the client with what the
+/// server has said, and nothing that it has not.
+#[tokio::test]
+async fn what_a_client_has_of_a_server_that_died_is_what_it_said() {
+    for length in [1000, 1_000_000] {
+        let scripted = Scripted::bind().await;
+        let builder = scripted.proxy().await;
+        let proxy = builder
+            .toml("pooling.pool_mode = 'transaction'")
+            .start()
+            .await;
+        let (mut client, mut server) = scripted.session(&proxy).await;
+        client.send(frontend::query("select 'a long row'")).await;
+        assert_eq!(read_message(&mut server).await.0, b'Q');
+        let whole = frontend::message(b'D', &[&[0, 1, 0, 0, 0, 1, b'x'][..]].concat());
+        let row = frontend::message(b'D', &vec![b'x'; length]);
+        let sent = [&whole[..], &row[..length / 2]].concat();
+        server.write_all(&sent).await.unwrap();
+        drop(server);
+        let mut received = Vec::new();
+        client.stream().read_to_end(&mut received).await.unwrap();
+        assert!(received.starts_with(&whole));
+        if received.len() <= sent.len() && received == sent[..received.len()] {
+            continue;
+        }
+        let error = received.strip_prefix(&whole[..]).unwrap();
+        assert_eq!(error[0], b'E', "{length}");
+        let fields = crate::support::raw_client::error_fields(&error[5..]);
+        assert_eq!((&*fields[&'C'], &*fields[&'S']), ("08006", "FATAL"));
+    }
+}
+
+/// A superuser's client beside the pool of the test's database.
+async fn administrator(stage: &Stage<'_>) -> Pooled {
+    let account = &stage.postgres.superuser;
+    let mut client = stage.proxy.raw().await;
+    client
+        .login(account.user, &account.password, "postgres")
+        .await;
+    client
+}
+
+#[tokio::test]
+async fn idle_connections_are_in_nobodys_way_who_needs_a_database_for_itself() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 3).await;
+        let database = &stage.database;
+        let mut admin = administrator(&stage).await;
+        let steps = [
+            (
+                format!("create database {database}_copy template {database}"),
+                database.clone(),
+            ),
+            (
+                format!("alter database {database}_copy rename to {database}_new"),
+                format!("{database}_copy"),
+            ),
+            (
+                format!("drop database {database}_new"),
+                format!("{database}_new"),
+            ),
+        ];
+        for (sql, used) in steps {
+            // Idle connections, some kept and some not.
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                clients.push(stage.proxy.raw_session(&used).await);
+            }
+            for client in &mut clients {
+                assert_eq!(ask(client, "select 1").await, "1");
+            }
+            let answer = admin.query(&sql).await;
+            assert_eq!(tags(&answer), "CZ", "{auth:?} {sql}: {}", said(&answer));
+        }
+    }
+}
