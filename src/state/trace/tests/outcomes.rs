@@ -316,6 +316,15 @@ fn custom_settings_are_known_by_name_whatever_came_of_them() {
 }
 
 #[test]
+fn a_custom_setting_is_created_by_its_reset() {
+    let mut trace = Trace::default();
+    trace.query("reset a.b", "RESET", Idle);
+    assert_eq!(trace.hold(), Hold::Free);
+    let names: Vec<_> = trace.custom().map(<[u8]>::to_vec).collect();
+    assert_eq!(names, [&b"a.b"[..]]);
+}
+
+#[test]
 fn a_change_whose_answer_was_lost_is_asked_for() {
     let mut trace = Trace::default();
     trace.ran(&clean("set work_mem = 1"), Via::Execute);
