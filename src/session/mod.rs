@@ -6,6 +6,7 @@ mod commit;
 mod flow;
 mod handle;
 mod login;
+mod parting;
 mod pooled;
 mod registry;
 mod relay;
@@ -23,11 +24,12 @@ use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
 use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
-use crate::startup::{Admitted, Identity, refuse};
+use crate::startup::{Admitted, Identity};
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 pub(crate) use handle::Order;
+pub(crate) use parting::Parting;
 pub(crate) use pooled::Library;
 pub(crate) use registry::{Entry, Registry};
 
@@ -201,45 +203,6 @@ pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending
             };
             (ending, parting)
         }
-    }
-}
-
-/// What is left to do on both legs of a session that has ended.
-#[derive(Debug)]
-#[must_use = "dropped, it breaks both connections off"]
-pub(crate) struct Parting {
-    client: MaybeTls,
-    told: Option<Fault>,
-    /// What the upstream said, in place of `told`.
-    words: Option<Bytes>,
-    upstream: Option<(Closing, MaybeTls)>,
-}
-
-impl Parting {
-    const fn of(client: MaybeTls, told: Option<Fault>) -> Self {
-        Self {
-            client,
-            told,
-            words: None,
-            upstream: None,
-        }
-    }
-
-    /// Returns when both sides have let go.
-    pub(crate) async fn say(self) {
-        let to_client = async {
-            match (&self.words, &self.told) {
-                (Some(words), _) => refuse(self.client, words).await,
-                (None, Some(fault)) => refuse(self.client, &fault.fatal()).await,
-                (None, None) => close::client(self.client).await,
-            }
-        };
-        let to_upstream = async {
-            if let Some((closing, stream)) = self.upstream {
-                closing.close(stream).await;
-            }
-        };
-        tokio::join!(to_client, to_upstream);
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) const TERMINATE: u8 = b'X';
 /// The whole Terminate message.
 pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
 
+/// A Parse that fails, so that the batch it is in comes to nothing.
+pub(crate) const SPOILER: [u8; 13] = *b"P\0\0\0\x0c\0left\0\0\0";
+
 /// The whole Sync message.
 pub(crate) const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
 

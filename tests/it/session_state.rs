@@ -51,7 +51,7 @@ async fn rows(client: &Client, sql: &str) -> Vec<Row> {
     rows
 }
 
-/// What the check says beyond that there is a user and a role.
+/// What the check says beyond that there is a user, a role, and a temporary schema.
 async fn held(client: &Client) -> Vec<String> {
     let mut held = Vec::new();
     for row in rows(client, CHECK).await {
@@ -59,6 +59,8 @@ async fn held(client: &Client) -> Vec<String> {
         let usual = match row[0].as_str() {
             "user" => row[2] != "changed",
             "role" => row[1] == "none" && row[2] == "-",
+            // It stays until the end of the connection.
+            "schema" => true,
             _ => false,
         };
         if !usual && row[1] != "transaction_isolation" {

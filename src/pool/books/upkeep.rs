@@ -172,6 +172,20 @@ impl<C: Item> Books<C> {
         }
     }
 
+    /// Asks every client of a pool that keeps an idle connection whether it has to.
+    pub(crate) fn ask_all(&mut self, pool: PoolNumber, out: &mut Effects<C>) {
+        let held = self.shelves.get(&pool).map(|shelf| &shelf.held);
+        let askable: Vec<_> = held
+            .into_iter()
+            .flatten()
+            .filter(|(_, held)| held.may_be_asked())
+            .map(|(&id, _)| id)
+            .collect();
+        for id in askable {
+            self.ask((pool, id), out);
+        }
+    }
+
     pub(crate) fn end_vacating(&mut self, database: &Arc<str>) {
         match self.vacating.get_mut(database) {
             Some(count) if *count > 1 => *count -= 1,

@@ -164,6 +164,13 @@ impl Pool {
         answer
     }
 
+    /// Clients that keep an idle connection, and with it a place that others need, are
+    /// asked whether they have to.
+    pub(crate) fn ask_holders(&self) {
+        let pool = self.number;
+        self.pools.act(|room, out| room.books.ask_all(pool, out));
+    }
+
     /// The clock may allow what it did not before.
     pub(in crate::pool) fn look_again(&self) {
         let pool = self.number;

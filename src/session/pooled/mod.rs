@@ -167,6 +167,7 @@ impl<'a> Session<'a> {
             return;
         };
         self.entry.handle().set_activity(Activity::Waiting);
+        self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
         let place = timeout(self.plan.query_wait_timeout, place);
         let place = tokio::select! {

@@ -244,6 +244,10 @@ impl<'a> Relay<'a> {
         match talk.ledger.awaits() {
             Some(Awaited::Copy) => over,
             Some(Awaited::Sync) => {
+                // What the batch did so far must not be committed by that Sync.
+                self.line.to_upstream.append(&frontend::SPOILER);
+                self.lease.statements.unnamed_destroyed();
+                talk.ledger.on_own(frontend::PARSE);
                 self.line.to_upstream.append(&frontend::SYNC_MESSAGE);
                 talk.synced_for_gone();
                 Next::Again
