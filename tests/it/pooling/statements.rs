@@ -162,10 +162,10 @@ const SCRIPTS: &[(&str, Script)] = &[
             frontend::query(&format!(
                 "create schema {path}; create table {path}.t as select '{who}' as a; set search_path = {path}"
             )),
-            prepare("s", "select a from t"),
+            prepare("s", "select a || '' from t"),
             run("s"),
             run("s"),
-            prepare("u", "select a from t where a = $1"),
+            prepare("u", "select a || '' from t where a = $1"),
             [
                 frontend::bind("", "u", &[Some(who)]),
                 frontend::execute("", 0),
