@@ -162,10 +162,10 @@ const SCRIPTS: &[(&str, Script)] = &[
             frontend::query(&format!(
                 "create schema {path}; create table {path}.t as select '{who}' as a; set search_path = {path}"
             )),
-            prepare("s", "select a from t"),
+            prepare("s", "select a || '' from t"),
             run("s"),
             run("s"),
-            prepare("u", "select a from t where a = $1"),
+            prepare("u", "select a || '' from t where a = $1"),
             [
                 frontend::bind("", "u", &[Some(who)]),
                 frontend::execute("", 0),
@@ -198,7 +198,9 @@ fn shown(messages: &[Message]) -> String {
 async fn prepared_statements_of_two_clients_on_one_connection_are_as_on_two() {
     for auth in BOTH {
         for (what, script) in SCRIPTS {
-            let stage = Stage::of(auth, 1).await;
+            // Open transactions have a connection each.
+            let size = if *what == "a transaction" { 2 } else { 1 };
+            let stage = Stage::of(auth, size).await;
             let other = stage.postgres.create_database().await;
             let mut pooled = stage.clients(2).await;
             let mut direct: Vec<Direct> = Vec::new();
@@ -220,12 +222,7 @@ async fn prepared_statements_of_two_clients_on_one_connection_are_as_on_two() {
                     );
                 }
             }
-            let kept = if *what == "execution by SQL" {
-                1..=2
-            } else {
-                1..=1
-            };
-            assert!(kept.contains(&stage.backends().await), "{what}");
+            assert!(stage.backends().await <= i64::from(size), "{what}");
         }
     }
 }
