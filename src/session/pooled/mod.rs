@@ -16,6 +16,7 @@ mod relay;
 mod replies;
 mod rest;
 mod talk;
+mod terms;
 mod voices;
 
 use std::future::poll_fn;

@@ -8,98 +8,18 @@ use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::description::{self, Descriptions};
 use super::guest::{Guest, Noted};
-use super::knowledge::Question;
 use super::policy;
-use crate::config::values::{OnSessionState, PoolMode, Scrub};
+pub(super) use super::terms::{
+    Changes, ClientSide, Errand, Gate, Health, Held, Need, Rules, Scrubbed,
+};
+use crate::config::values::{OnSessionState, PoolMode};
 use crate::fault::Fault;
 use crate::pool::{Connection, ServerKey};
-use crate::state::parameters::Parameters;
 use crate::state::statements::{Injected, Parse, Server, Wait};
 use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
-use crate::state::{check, proof};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, TransactionStatus};
-
-/// What the connection at the other end holds, as far as a conversation changes it.
-#[derive(Debug)]
-pub(super) struct Held<'a> {
-    pub(super) statements: &'a mut Server,
-    pub(super) reported: &'a mut Parameters,
-}
-
-/// Work of the proxy's own on the connection, while the client's messages wait.
-#[derive(Debug)]
-pub(super) enum Errand {
-    /// None: the client has the connection.
-    None,
-    /// Asking what the client has left.
-    Check(check::Reader),
-    /// Asking the catalog.
-    Census(Question, proof::Reader),
-    /// Ending the transaction of a client that has left.
-    Rollback,
-    /// Undoing what a client that has left may have left.
-    Scrub(Scrubbed),
-}
-
-/// Whether all could be undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scrubbed {
-    Yes,
-    /// All but a temporary schema.
-    AllBut,
-    No,
-}
-
-/// What is still to be expected of the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientSide {
-    Speaking,
-    /// It said Terminate, or closed.
-    Gone,
-}
-
-/// Whether the connection can go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Health {
-    Good,
-    /// An answer fitted no question: it serves this client, and nobody after it.
-    Doubtful,
-    /// The server has announced the end of the session.
-    Farewell,
-    /// What was to make it this client's failed: nothing that follows may be believed.
-    Broken,
-}
-
-/// Something has to happen before a frame may go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Nobody may be connected to this database.
-    Vacant(Vec<u8>),
-    /// A place among those who may keep a connection.
-    Pin(Reason),
-}
-
-/// How the client's next frame stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    Open,
-    /// It waits for replies.
-    Closed,
-    /// What it needs has been seen to.
-    Satisfied,
-    /// What it needs cannot be had: it gets an error, for this reason.
-    Refused(Reason),
-}
-
-/// What a conversation may do; from the pool's settings.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) mode: PoolMode,
-    pub(super) on_session_state: OnSessionState,
-    pub(super) scrub: Scrub,
-}
 
 /// One lease's conversation.
 #[derive(Debug)]
@@ -127,18 +47,6 @@ pub(super) struct Talk<'a> {
     pub(super) descriptions: Descriptions,
     key: Option<Arc<ServerKey>>,
     pub(super) rules: Rules,
-}
-
-/// Definitions that what ran may have changed.
-#[derive(Debug, Default, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each happens by itself")]
-pub(super) struct Changes {
-    /// Of anything: plans and proofs are stale.
-    pub(super) definitions: bool,
-    /// Of code that hides the names of its settings.
-    pub(super) hidden: bool,
-    /// Of what new logins begin with.
-    pub(super) logins: bool,
 }
 
 impl<'a> Talk<'a> {
