@@ -12,7 +12,7 @@
 //! long enough); room made by closing an idle one that suits nobody who waits; a
 //! connection that its client keeps though it is idle, for which that client is
 //! asked. Where it is not the group but the cap of the upstream that is full,
-//! [`Books::relieve`] makes room for others, and [`gives_way`] says when a busy
+//! [`Books::relieve`] makes room for others, and `fairness` says when a busy
 //! pool has to.
 //!
 //! Invariant, after every operation: no group goes beyond its size and reserve,
