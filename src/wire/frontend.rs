@@ -27,6 +27,17 @@ pub(crate) const SPOILER: [u8; 13] = *b"P\0\0\0\x0c\0left\0\0\0";
 /// The whole Sync message.
 pub(crate) const SYNC_MESSAGE: [u8; 5] = [SYNC, 0, 0, 0, 4];
 
+/// Appends a Bind of a statement that nobody has: the server refuses it by `name`.
+pub(crate) fn failing_bind(name: &str, out: &mut Vec<u8>) {
+    // No portal, no formats, no parameters.
+    let body = 1 + name.len() + 1 + 6;
+    out.push(BIND);
+    out.extend_from_slice(&u32::try_from(4 + body).unwrap_or(u32::MAX).to_be_bytes());
+    out.push(0);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(&[0; 7]);
+}
+
 /// A simple Query with this text.
 pub(crate) fn query(text: &[u8]) -> BytesMut {
     let mut out = BytesMut::with_capacity(6 + text.len());

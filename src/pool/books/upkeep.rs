@@ -158,16 +158,7 @@ impl<C: Item> Books<C> {
         *self.vacating.entry(Arc::clone(database)).or_default() += 1;
         for pool in self.pools_of(|key| key.database == *database) {
             self.close_idle(pool, Reason::Vacated, |_| true, out);
-            let held = self.shelves.get(&pool).map(|shelf| &shelf.held);
-            let askable: Vec<_> = held
-                .into_iter()
-                .flatten()
-                .filter(|(_, held)| held.may_be_asked())
-                .map(|(&id, _)| id)
-                .collect();
-            for id in askable {
-                self.ask((pool, id), out);
-            }
+            self.ask_all(pool, out);
             self.pump(pool, now, out);
         }
     }

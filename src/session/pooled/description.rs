@@ -57,13 +57,7 @@ impl Descriptions {
 /// Appends a message that fails in place of a Bind or Describe of a statement which
 /// a plain server would refuse to execute.
 pub(super) fn refuse_stale(out: &mut Vec<u8>) {
-    let name = format!("pgsluice: {STALE}");
-    let body = 1 + name.len() + 1 + 6;
-    out.push(frontend::BIND);
-    out.extend_from_slice(&u32::try_from(4 + body).unwrap_or(u32::MAX).to_be_bytes());
-    out.push(0);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(&[0; 7]);
+    frontend::failing_bind(&format!("pgsluice: {STALE}"), out);
 }
 
 /// The error that a plain server raises, in place of the one that

@@ -31,7 +31,7 @@ use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
-use crate::pool::{Lease, LeaseError, Left, Pool, UpstreamState, Want};
+use crate::pool::{Holder, Lease, LeaseError, Left, Pool, UpstreamState, Want};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
@@ -58,6 +58,8 @@ pub(super) struct Session<'a> {
     seat: Arc<Seat>,
     /// Places for clients that keep a connection.
     pins: Arc<Semaphore>,
+    /// How it is asked for a connection that it keeps.
+    holder: Arc<Holder>,
     refusal: Refusal,
     pinning: Pinning,
     /// Version of TLS of the connection it had last.
@@ -103,6 +105,7 @@ impl<'a> Session<'a> {
             route: welcomed.route,
             seat: welcomed.seat,
             pins,
+            holder: Arc::default(),
             refusal: Refusal::Over,
             pinning: Pinning::None,
             tls: "none",
@@ -220,7 +223,7 @@ impl<'a> Session<'a> {
         talk.begin(batches, &mut lease, &mut told);
         self.line.to_client.append(&told);
         let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
-        let mut relay = Relay::new(&mut self.line, lease, talk, surroundings);
+        let mut relay = Relay::new(&mut self.line, lease, talk, surroundings, &self.holder);
         if let Pinning::Refused(reason) = std::mem::replace(&mut self.pinning, Pinning::None) {
             relay.refused(reason);
         }

@@ -4,8 +4,6 @@
 //! the client's, so that the transaction fails, and the batch is skipped, as with
 //! any other error.
 
-use bytes::BufMut as _;
-
 use crate::config::values::OnSessionState;
 use crate::state::trace::Reason;
 use crate::wire::frame::Frame;
@@ -35,12 +33,7 @@ pub(super) fn refusal(policy: OnSessionState, reason: Reason, frame: Frame<'_>, 
         out.extend_from_slice(&frontend::query(text.as_bytes()));
         return;
     }
-    // A Bind has no text: it is made to name a statement that is not there.
-    out.put_u8(frontend::BIND);
+    // A Bind has no text to put an error into.
     let name = format!("pgsluice: {message} ({})", reason.label());
-    let body_len = 1 + name.len() + 1 + 6;
-    out.put_u32(u32::try_from(4 + body_len).unwrap_or(u32::MAX));
-    out.put_u8(0);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(&[0; 7]);
+    frontend::failing_bind(&name, out);
 }

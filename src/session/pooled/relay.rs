@@ -94,7 +94,7 @@ pub(super) struct Relay<'a> {
     pub(super) talk: Talk<'a>,
     pub(super) handle: &'a Handle,
     pub(super) metrics: &'a Metrics,
-    pub(super) holder: Arc<Holder>,
+    pub(super) holder: &'a Arc<Holder>,
     pub(super) pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
     pub(super) hold: Option<Hold>,
@@ -116,6 +116,7 @@ impl<'a> Relay<'a> {
         lease: Lease,
         talk: Talk<'a>,
         (handle, metrics, pools): (&'a Handle, &'a Metrics, &'a Pools),
+        holder: &'a Arc<Holder>,
     ) -> Self {
         handle.set_activity(Activity::Active);
         Self {
@@ -124,7 +125,7 @@ impl<'a> Relay<'a> {
             talk,
             handle,
             metrics,
-            holder: Arc::new(Holder::default()),
+            holder,
             pools,
             hold: None,
             activity: Activity::Active,

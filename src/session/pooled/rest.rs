@@ -90,7 +90,7 @@ impl Relay<'_> {
         }
         let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
         if self.hold.is_none() && asked {
-            self.lease.hold(&self.holder);
+            self.lease.hold(self.holder);
         }
         match hold {
             Hold::Hard(reason) if !stays => self.tell_of_pin(reason),
@@ -216,7 +216,7 @@ impl Relay<'_> {
         if self.talk.client == ClientSide::Gone {
             return;
         }
-        self.lease.refuse(&self.holder);
+        self.lease.refuse(self.holder);
         self.tell_of_pin(reason);
     }
 
@@ -271,7 +271,7 @@ impl Relay<'_> {
                     Verdict::Pinned(reason) => self.keep(reason),
                     _ => {
                         self.hold = Some(hold);
-                        self.lease.refuse(&self.holder);
+                        self.lease.refuse(self.holder);
                     }
                 }
             }

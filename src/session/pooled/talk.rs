@@ -50,7 +50,6 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// `introduction` is how many batches of the proxy's own go first.
     pub(super) fn new(guest: &'a mut Guest, rules: Rules) -> Self {
         Self {
             guest,
