@@ -1,0 +1,147 @@
+"""Many clients: idle beside busy ones, all of them busy on one pool, and what
+grows with their number, that of the pools, and that of prepared statements."""
+
+import contextlib
+
+from . import contenders, host
+from .load import Load, picked
+from .turns import process_of
+
+CROWDS = (100, 500, 1000, 2000, 5000)
+# The server's own limit, less what others keep.
+MOST_SESSIONS = 1100
+
+
+def half(bench):
+    return max(1, bench.seconds / 2)
+
+
+def idle(bench):
+    """Memory of clients that do nothing after one query, and what they cost 8 busy ones."""
+    for clients in bench.idle:
+        for contender in bench.taking("idle"):
+            fits = clients <= MOST_SESSIONS or contender.shares
+            if fits and not contender.direct and contender.start is not None:
+                with bench.forgiving(contender, f"{clients} idle clients"):
+                    with_idle(bench, contender, clients)
+
+
+def with_idle(bench, contender, clients):
+    """Two processes, one with idle clients, by turns: the pace of the machine and of the server fall on both."""
+    with contextlib.ExitStack() as opened:
+        full, empty = (opened.enter_context(process_of(bench, contender)) for _ in range(2))
+        beside, without = (opened.enter_context(Load(bench, port, "simple", 8, pid=pid)) for port, pid in (full, empty))
+        for load in (beside, without):
+            load.run(0.5)
+        before = host.rss_kib(full[1])
+        opened.enter_context(Load(bench, full[0], "hold", clients))
+        kib = (host.rss_kib(full[1]) - before) / clients
+        for number in range(bench.rounds if contender.shares else bench.slow_rounds):
+            turns = [load.run(half(bench)) for load in (beside, without, without, beside)]
+            kept = {key: (turns[0][key] + turns[3][key]) / (turns[1][key] + turns[2][key]) for key in ("tps", "cpu_us")}
+            values = {"tps_kept": kept["tps"], "cpu_kept": kept["cpu_us"]} | ({} if number else {"kib": kib})
+            bench.record(f"{clients} idle clients", contender, number, values)
+
+
+def crowd(bench):
+    """All clients of a pool ask as fast as they are answered."""
+    for clients in CROWDS[:2] if bench.options.quick else CROWDS:
+        with contextlib.ExitStack() as opened:
+            loads = {}
+            for contender in bench.taking("crowd"):
+                if contender.shares:
+                    with bench.forgiving(contender, f"{clients} clients"):
+                        loads[contender.name] = opened.enter_context(
+                            Load(bench, contender.port, "simple", clients, pid=contender.pid))
+            in_turns(bench, f"{clients} clients on {contenders.POOL} connections", loads)
+
+
+def in_turns(bench, measure, loads):
+    for number in range(bench.rounds):
+        for contender in bench.taking("crowd"):
+            if contender.name in loads:
+                values = loads[contender.name].run(bench.seconds)
+                bench.record(measure, contender, number, picked(values, "tps", "cpu_us", "p50_us", "p99_us", "max_us"))
+
+
+class Series:
+    """Points of a growth: a process of the contender each, all of them kept, and asked by turns."""
+
+    def __init__(self, bench, title, opened):
+        self.bench, self.title, self.opened, self.points = bench, title, opened, []
+
+    def add(self, contender, at, load, hold=None, **options):
+        with self.bench.forgiving(contender, f"{self.title}: {at}"):
+            port, pid = self.opened.enter_context(process_of(self.bench, contender, **options))
+            if hold:
+                self.opened.enter_context(Load(self.bench, port, "hold", **hold))
+            busy = self.opened.enter_context(Load(self.bench, port, pid=pid, **load))
+            # The first pass is for caches and connections that open.
+            busy.run(0.3)
+            self.points.append((contender, at, busy))
+
+    def measure(self):
+        for number in range(self.bench.rounds * 2):
+            # Back and forth, so that nobody is always the first.
+            for contender, at, busy in self.points if number % 2 else self.points[::-1]:
+                with self.bench.forgiving(contender, f"{self.title}: {at}"):
+                    values = picked(busy.run(half(self.bench)), "tps", "cpu_us")
+                    self.bench.record(f"growth: {self.title}", contender, number, {"at": at} | values)
+
+
+def growth(bench):
+    """The CPU of a transaction of busy clients, against the number of what is beside them."""
+    able = {c.name: c for c in bench.taking("growth")}
+    sharing = [c for c in able.values() if c.shares and c.start is not None]
+    for fill in (grow_idle, grow_pools):
+        with contextlib.ExitStack() as opened:
+            fill(bench, sharing, opened).measure()
+    keeping = [able[name] for name in ("pgsluice session", "pgbouncer session") if name in able]
+    own = [c for c in sharing if c.start is contenders.pgsluice_transaction]
+    for fill in (grow_statements, grow_shared_statements):
+        with contextlib.ExitStack() as opened:
+            fill(bench, own, keeping, opened).measure()
+
+
+def grow_idle(bench, sharing, opened):
+    series = Series(bench, "idle clients", opened)
+    for contender in sharing:
+        for idle_clients in (0, 100, 1000, max(bench.idle)):
+            hold = {"clients": idle_clients} if idle_clients else None
+            series.add(contender, idle_clients, {"what": "simple", "clients": 8}, hold)
+    return series
+
+
+def grow_pools(bench, sharing, opened):
+    """Each pool has had a client, which stays, and so has a connection; the busy ones are spread over eight."""
+    most = 300
+    names = ", ".join(contenders.others(most))
+    bench.server.psql(f"create role pools; {'; '.join(f'create role {n} login' for n in names.split(', '))}; "
+                      f"grant pools to {names}; grant select on pgbench_accounts to pools")
+    series = Series(bench, "pools", opened)
+    for contender in sharing:
+        for pools in (1, 10, 100, most):
+            user = f"pool%{pools}"
+            series.add(contender, pools, {"what": "simple", "clients": 8, "user": user},
+                       {"clients": pools, "user": user}, users=pools)
+    return series
+
+
+def grow_statements(bench, own, keeping, opened):
+    series = Series(bench, "prepared statements of a client", opened)
+    for contender in own + keeping:
+        for statements in (1, 10, 100, 1000):
+            options = {"statements": 2000} if contender in own else {}
+            series.add(contender, statements, {"what": "prepared", "clients": 8, "statements": statements}, **options)
+    return series
+
+
+def grow_shared_statements(bench, own, _keeping, opened):
+    """More clients than connections, which keep 500 statements each: of 1,000, half have to be made again."""
+    series = Series(bench, "prepared statements, 32 clients on 8 connections that keep 500", opened)
+    for contender in own:
+        for statements in (1, 10, 100, 400, 1000):
+            series.add(contender, statements, {"what": "prepared", "clients": 32, "statements": statements},
+                       statements=500, size=8)
+    return series
+
