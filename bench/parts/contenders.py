@@ -92,6 +92,7 @@ default_pool_size = {size}
 max_prepared_statements = {statements}
 [[pools]]
 name = "bench"
+database = "bench"
 mode = "{mode}"
 size = {size}
 [auth]
