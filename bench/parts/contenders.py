@@ -116,7 +116,7 @@ def others(users):
     return [f"pool{number + 1}" for number in range(users)]
 
 
-def pgbouncer(bench, name, port, upstream, mode="session", users=0):
+def pgbouncer(bench, name, port, upstream, mode="session", *, size=None, users=0):
     trusted = ["bench", *others(users)]
     listed = "".join(f'"{user}" ""\n' for user in trusted) + f'"bench_scram" "{bench.server.password}"\n'
     lines = "".join(f"host all {user} {HOST}/32 {how}\n" for user, how in
@@ -135,7 +135,7 @@ auth_hba_file = {hba}
 auth_file = {accounts}
 pool_mode = {mode}
 max_client_conn = 12000
-default_pool_size = {POOL if mode == "transaction" else 1150}
+default_pool_size = {size or (POOL if mode == "transaction" else 1150)}
 server_tls_sslmode = verify-full
 server_tls_ca_file = {bench.server.ca}
 ignore_startup_parameters = extra_float_digits
