@@ -12,7 +12,6 @@ from . import contenders, growths, plots, targets
 from .host import ROOT, SETTINGS
 from .measures import DELAY_MS
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAPER, PLOTS = ROOT / "docs/performance.md", ROOT / "docs/bench"
 
 # Key of a sample: its name in the table, digits, and which way is better.
@@ -182,7 +181,7 @@ def curves(result):
 
 
 def write(result, text):
-    """Rewrites what stands between the marks of the paper, and the files beside it."""
+    """Rewrites the section of the paper, and the files beside it."""
     PLOTS.mkdir(exist_ok=True)
     for old in PLOTS.glob("*.svg"):
         old.unlink()
@@ -194,8 +193,14 @@ def write(result, text):
             (PLOTS / f"{name}.svg").write_text(plots.bars(title, values, FIGURES[key][1]))
             images.append(f"![{title}](bench/{name}.svg)")
     (PLOTS / "samples.json").write_text(dump(result))
-    between = f"{BEGIN}\n\n{text}\n### Plots\n\n" + "\n\n".join(images) + f"\n\n{END}"
+    replace("bench", f"{text}\n### Plots\n\n" + "\n\n".join(images))
+
+
+def replace(mark, text):
+    """Rewrites what stands between two marks of the paper."""
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     paper = PAPER.read_text()
-    if not (BEGIN in paper and END in paper):
+    if not (begin in paper and end in paper):
         raise SystemExit(f"bench: {PAPER.name} has lost its marks")
-    PAPER.write_text(re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: between, paper, flags=re.S))
+    between = f"{begin}\n\n{text}\n\n{end}"
+    PAPER.write_text(re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: between, paper, flags=re.S))
