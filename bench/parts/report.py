@@ -131,8 +131,8 @@ def markdown(result):
     a = result["about"]
     parts = [
         f"Measured on {a['date']} at commit {a['commit']}, on {a['machine']} (load before: {a['load before']}).",
-        f"{a['rounds']} rounds ({a['slow rounds']} for idle clients) of {a['seconds']} s; medians, in brackets the "
-        f"lowest and the highest. `pgbench` at scale {a['scale']}; COPY of {a['copy MB']} MB.",
+        f"{a['rounds']} rounds of {a['seconds']} s ({a['slow rounds']} for idle clients with connections of their own, "
+        f"{2 * a['rounds']} for those that share); medians, in brackets the lowest and the highest. `pgbench` at scale {a['scale']}; COPY of {a['copy MB']} MB.",
         "Versions: " + "; ".join(a["versions"].values()) + ".",
         "Server: " + ", ".join(f"`{k} = {v}`" for k, v in a["server"].items()) + ".",
         *targets.markdown(result),
