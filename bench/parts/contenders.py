@@ -214,7 +214,8 @@ def external(text):
     """NAME=HOST:PORT:PIDFILE, of a proxy that someone else started."""
     name, _, place = text.partition("=")
     address, port, pidfile = place.split(":", 2)
-    return Contender(name, address=address, port=int(port), pidfile=pidfile, scram=False)
+    # Shared by its name, for the measure with many clients on one pool.
+    return Contender(name, address=address, port=int(port), pidfile=pidfile, scram=False, shares="transaction" in name)
 
 
 def versions():

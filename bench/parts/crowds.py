@@ -58,7 +58,7 @@ def crowd(bench):
                 if contender.shares:
                     with bench.forgiving(contender, f"{clients} clients"):
                         loads[contender.name] = opened.enter_context(
-                            Load(bench, contender.port, "simple", clients, pid=contender.pid))
+                            Load(bench, contender.port, "simple", clients, pid=contender.pid, address=contender.address))
             in_turns(bench, f"{clients} clients on {contenders.POOL} connections", loads)
 
 
