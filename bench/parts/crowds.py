@@ -57,8 +57,9 @@ def crowd(bench):
             for contender in bench.taking("crowd"):
                 if contender.shares:
                     with bench.forgiving(contender, f"{clients} clients"):
-                        loads[contender.name] = opened.enter_context(
-                            Load(bench, contender.port, "simple", clients, pid=contender.pid, address=contender.address))
+                        load = Load(bench, contender.port, "simple", clients, pid=contender.pid,
+                                    address=contender.address)
+                        loads[contender.name] = opened.enter_context(load)
             in_turns(bench, f"{clients} clients on {contenders.POOL} connections", loads)
 
 

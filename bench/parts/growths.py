@@ -38,7 +38,8 @@ def table(title, lines):
            "|---" * (len(sizes) + 2) + "|"]
     for name, points in lines.items():
         by_size = {p["at"]: f"{p['median']:.1f} ({p['min']:.1f}–{p['max']:.1f})" for p in points}
-        out.append(f"| {name} | " + " | ".join(by_size.get(size, "–") for size in sizes) + f" | {slope(points):+.3f} |")
+        cells = [name, *(by_size.get(size, "–") for size in sizes), f"{slope(points):+.3f}"]
+        out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
@@ -46,5 +47,5 @@ def markdown(samples):
     parts = [table(title, lines) for title, lines in growths(samples).items()]
     if not parts:
         return []
-    return ["### Growth", f"The exponent is that of cost = a·nᵏ, fitted to the medians: 1 is in proportion to n, 0 is no "
-            f"growth; the target is met up to {MOST}, which is 12 % for ten times as many.", *parts]
+    return ["### Growth", "The exponent is that of cost = a·nᵏ, fitted to the medians: 1 is in proportion to n, 0 is "
+            f"no growth; the target is met up to {MOST}, which is 12 % for ten times as many.", *parts]

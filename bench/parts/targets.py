@@ -149,7 +149,8 @@ def markdown(result):
         digits = 3 if "exponent" in row["target"] else 2
         shown = [f"{case} {value:.{digits}f}".strip() for case, value in row["measured"].items()]
         bold = [f"**{text}**" if case in row["failed"] else text for text, case in zip(shown, row["measured"])]
-        lines.append(f"| {row['target']} | {row['bound']} | {', '.join(bold)} | {'met' if row['met'] else '**not met**'} |")
+        verdict = "met" if row["met"] else "**not met**"
+        lines.append(f"| {row['target']} | {row['bound']} | {', '.join(bold)} | {verdict} |")
     met = sum(row["met"] for row in found)
     return ["### Targets", f"{met} of {len(found)} are met. A row is met when each of its cases is; those that are "
             "not are bold.", "\n".join(lines)]
