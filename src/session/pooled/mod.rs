@@ -356,6 +356,7 @@ impl<'a> Session<'a> {
         if !scrubs {
             return 0;
         }
+        self.service.metrics.scrubs.increment(1);
         let mut batches = 1;
         let mut text = Vec::new();
         if connection.left == Left::Full {

@@ -149,6 +149,7 @@ impl Relay<'_> {
         let custom = knowledge.names.with(guest.trace.custom());
         let custom = custom.iter().map(|name| &**name);
         check::query(custom, sequences, &mut text);
+        self.metrics.checks.increment(1);
         self.send(&text, Errand::Check(check::Reader::new(sequences)));
     }
 
