@@ -94,18 +94,22 @@ fn hash(shape: &[u8], (knowledge, edition): Judge) -> usize {
     usize::try_from(hash >> 32).unwrap_or_default() % SLOTS
 }
 
-/// What a byte can be part of.
+/// What a byte means for the numbers of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
+    /// Nothing.
     Other,
-    Digit,
+    /// It can be part of a name.
     Word,
-    /// Opens what is not looked into here, or may.
-    Odd,
+    Digit,
+    Dollar,
     Quote,
     DoubleQuote,
+    /// Two may open a comment.
     Dash,
     Slash,
+    /// It takes a scanner to tell what follows.
+    Odd,
 }
 
 const CLASSES: [Class; 256] = {
@@ -117,7 +121,8 @@ const CLASSES: [Class; 256] = {
         classes[byte] = match it {
             b'0'..=b'9' => Class::Digit,
             b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Word,
-            0 | b'\\' | b'$' => Class::Odd,
+            b'$' => Class::Dollar,
+            0 | b'\\' => Class::Odd,
             b'\'' => Class::Quote,
             b'"' => Class::DoubleQuote,
             b'-' => Class::Dash,
@@ -129,11 +134,9 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-fn class(byte: u8) -> Class {
-    CLASSES
-        .get(usize::from(byte))
-        .copied()
-        .unwrap_or(Class::Odd)
+fn class(byte: Option<&u8>) -> Class {
+    let known = byte.and_then(|byte| CLASSES.get(usize::from(*byte)));
+    known.copied().unwrap_or(Class::Other)
 }
 
 /// Writes `text` with a zero for each number that stands for itself, in strings
@@ -142,60 +145,58 @@ fn class(byte: u8) -> Class {
 fn shape(text: &[u8], out: &mut Vec<u8>) -> bool {
     let mut copied = 0;
     let mut at = 0;
-    let mut before = Class::Other;
     // Which quote is open.
     let mut open = Class::Other;
-    while let Some(&byte) = text.get(at) {
-        let found = class(byte);
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        let plain = |byte: &u8| matches!(class(Some(byte)), Class::Other | Class::Word);
+        let Some(next) = rest.iter().position(|byte| !plain(byte)) else {
+            break;
+        };
+        at += next;
+        let found = class(text.get(at));
+        let before = class(at.checked_sub(1).and_then(|before| text.get(before)));
         match found {
-            Class::Other | Class::Word => {}
             Class::Digit => {
-                let digits = text.get(at..).unwrap_or_default();
-                let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-                let end = at + digits.count();
-                let next = text.get(end).map_or(Class::Other, |byte| class(*byte));
-                let alone = before != Class::Word && next != Class::Word;
+                let end = end_of_digits(text, at);
+                let alone = before != Class::Word && class(text.get(end)) != Class::Word;
                 if alone && open != Class::DoubleQuote {
                     out.extend_from_slice(text.get(copied..at).unwrap_or_default());
                     out.push(b'0');
                     copied = end;
                 }
-                at = end - 1;
+                at = end;
+                continue;
             }
-            Class::Odd => {
+            Class::Dollar => {
                 // `$1`, but not in a name or in front of one.
-                let digits = text.get(at + 1..).unwrap_or_default();
-                let count = digits.iter().take_while(|byte| byte.is_ascii_digit());
-                let end = at + 1 + count.count();
-                let next = text.get(end).map_or(Class::Other, |byte| class(*byte));
-                let parameter = byte == b'$' && end > at + 1 && before != Class::Word;
-                if !parameter || matches!(next, Class::Word | Class::Odd) {
+                let end = end_of_digits(text, at + 1);
+                let named = |class| matches!(class, Class::Word | Class::Digit | Class::Dollar);
+                if end == at + 1 || named(before) || named(class(text.get(end))) {
                     return false;
                 }
-                at = end - 1;
+                at = end;
+                continue;
             }
-            Class::Quote | Class::DoubleQuote => {
-                if open == Class::Other {
-                    open = found;
-                } else if open == found {
-                    open = Class::Other;
-                }
-            }
-            Class::Dash | Class::Slash => {
-                let comment = if found == Class::Dash { b'-' } else { b'*' };
-                if text.get(at + 1) == Some(&comment) {
-                    return false;
-                }
-            }
-        }
-        // Digits of a name are part of it.
-        if found != Class::Digit || before != Class::Word {
-            before = found;
+            Class::Quote | Class::DoubleQuote if open == Class::Other => open = found,
+            Class::Quote | Class::DoubleQuote if open == found => open = Class::Other,
+            Class::Dash if text.get(at + 1) == Some(&b'-') => return false,
+            Class::Slash if text.get(at + 1) == Some(&b'*') => return false,
+            Class::Odd => return false,
+            _ => {}
         }
         at += 1;
     }
     out.extend_from_slice(text.get(copied..).unwrap_or_default());
     true
+}
+
+fn end_of_digits(text: &[u8], at: usize) -> usize {
+    let digits = text.get(at..).unwrap_or_default();
+    at + digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count()
 }
 
 #[cfg(test)]
@@ -218,7 +219,10 @@ mod tests {
     #[test]
     fn numbers_are_alike_and_nothing_else_is() {
         for (text, expected) in [
-            ("select a from t where id = 12345", "select a from t where id = 0"),
+            (
+                "select a from t where id = 12345",
+                "select a from t where id = 0",
+            ),
             ("select 1.50, -3, (77)", "select 0.0, -0, (0)"),
             ("select t1.c2 from t1", "select t1.c2 from t1"),
             ("select 'x 12', 'it''s 3'", "select 'x 0', 'it''s 0'"),
