@@ -9,6 +9,9 @@ import subprocess
 from . import client, host
 from .host import HOST, ROOT
 
+# Connections to the server of who shares them: pgbouncer's default.
+POOL = 20
+
 
 @dataclasses.dataclass
 class Contender:
@@ -28,6 +31,8 @@ class Contender:
     address: str = HOST
     direct: bool = False
     pidfile: str = ""
+    # Takes part in these measures alone; in all if there are none.
+    only: tuple = ()
 
     def find(self):
         """Whether a proxy that someone else starts is there."""
@@ -56,7 +61,7 @@ def floor(bench, name, port, upstream):
     return bench.host.start_listening(name, command, port)
 
 
-def pgsluice(bench, name, port, upstream, pools=""):
+def pgsluice(bench, name, port, upstream, extra=""):
     conf = bench.host.write(f"{name}.toml", f"""\
 [listen]
 addresses = ["{HOST}:{port}"]
@@ -69,18 +74,55 @@ sslrootcert = "{bench.server.ca}"
 [limits]
 max_client_conn = 12000
 max_upstream_conn = 1150
-{pools}""")
-    binary = os.environ.get("PROXY_PROGRAM", ROOT / "target/release/pgsluice")
-    return bench.host.start_listening(name, [binary, "-c", conf], port)
+{extra}""")
+    return bench.host.start_listening(name, [pgsluice_program(), "-c", conf], port)
 
 
-def pgbouncer(bench, name, port, upstream, mode="session"):
-    size = 20 if mode == "transaction" else 1150
-    users = bench.host.write(
-        f"{name}.users", f'"bench" ""\n"bench_scram" "{bench.server.password}"\n', readable_by_postgres=True)
-    hba = bench.host.write(
-        f"{name}.hba", f"host all bench {HOST}/32 trust\nhost all bench_scram {HOST}/32 scram-sha-256\n",
-        readable_by_postgres=True)
+def pgsluice_program():
+    return os.environ.get("PROXY_PROGRAM", str(ROOT / "target/release/pgsluice"))
+
+
+def held(bench, name, port, upstream, mode, *, size=POOL, users=0, statements=200):
+    """Credentials held, clients believed or asked for SCRAM, as pgbouncer does it; `users` more have pools too."""
+    trusted = "".join(f'[[users]]\nname = "{user}"\nauth = "trust"\n' for user in ["bench", *others(users)])
+    return pgsluice(bench, name, port, upstream, f"""\
+[pooling]
+pool_mode = "{mode}"
+default_pool_size = {size}
+max_prepared_statements = {statements}
+[[pools]]
+name = "bench"
+database = "bench"
+mode = "{mode}"
+size = {size}
+[auth]
+mode = "held"
+{trusted}[[users]]
+name = "bench_scram"
+auth = "scram-sha-256"
+password = "{bench.server.password}"
+""")
+
+
+def pgsluice_transaction(bench, name, port, upstream, **more):
+    return held(bench, name, port, upstream, "transaction", **more)
+
+
+def pgsluice_held(bench, name, port, upstream):
+    return held(bench, name, port, upstream, "session", size=1150)
+
+
+def others(users):
+    return [f"pool{number + 1}" for number in range(users)]
+
+
+def pgbouncer(bench, name, port, upstream, mode="session", *, size=None, users=0):
+    trusted = ["bench", *others(users)]
+    listed = "".join(f'"{user}" ""\n' for user in trusted) + f'"bench_scram" "{bench.server.password}"\n'
+    lines = "".join(f"host all {user} {HOST}/32 {how}\n" for user, how in
+                    [(user, "trust") for user in trusted] + [("bench_scram", "scram-sha-256")])
+    accounts = bench.host.write(f"{name}.users", listed, readable_by_postgres=True)
+    hba = bench.host.write(f"{name}.hba", lines, readable_by_postgres=True)
     conf = bench.host.write(f"{name}.ini", f"""\
 [databases]
 bench = host={HOST} port={upstream}
@@ -90,10 +132,10 @@ listen_port = {port}
 unix_socket_dir =
 auth_type = hba
 auth_hba_file = {hba}
-auth_file = {users}
+auth_file = {accounts}
 pool_mode = {mode}
 max_client_conn = 12000
-default_pool_size = {size}
+default_pool_size = {size or (POOL if mode == "transaction" else 1150)}
 server_tls_sslmode = verify-full
 server_tls_ca_file = {bench.server.ca}
 ignore_startup_parameters = extra_float_digits
@@ -141,32 +183,39 @@ listen bench
     return bench.host.start_listening(name, [host.program("haproxy"), "-db", "-f", conf], port)
 
 
-def transaction(bench, name, port, upstream):
-    return pgbouncer(bench, name, port, upstream, "transaction")
+def transaction(bench, name, port, upstream, **more):
+    return pgbouncer(bench, name, port, upstream, "transaction", **more)
 
 
 ALL = [
     Contender("direct TLS", direct=True),
     Contender("floor", floor, scram=False),
     Contender("pgsluice session", pgsluice),
+    Contender("pgsluice session, held", pgsluice_held, only=("storm", "first-row")),
+    Contender("pgsluice transaction", pgsluice_transaction, shares=True),
     Contender("pgbouncer session", pgbouncer),
     Contender("pgbouncer transaction", transaction, shares=True, prepared=False),
     Contender("stunnel", stunnel, scram=False),
     Contender("haproxy, plaintext", haproxy, tls=False),
 ]
-NEEDS = {floor: ("true",), pgbouncer: ("pgbouncer",), transaction: ("pgbouncer",), stunnel: ("stunnel4", "stunnel"),
-         haproxy: ("haproxy",), pgsluice: ("true",)}
+# Those that speak the protocol themselves, and where their programs are.
+POOLERS = {pgsluice: pgsluice_program, pgsluice_transaction: pgsluice_program,
+           pgbouncer: lambda: host.program("pgbouncer"), transaction: lambda: host.program("pgbouncer")}
+NEEDS = {pgbouncer: ("pgbouncer",), transaction: ("pgbouncer",), stunnel: ("stunnel4", "stunnel"),
+         haproxy: ("haproxy",)}
 
 
 def available(contender):
-    return contender.direct or host.program(*NEEDS[contender.start]) is not None
+    needed = NEEDS.get(contender.start)
+    return needed is None or host.program(*needed) is not None
 
 
 def external(text):
     """NAME=HOST:PORT:PIDFILE, of a proxy that someone else started."""
     name, _, place = text.partition("=")
     address, port, pidfile = place.split(":", 2)
-    return Contender(name, address=address, port=int(port), pidfile=pidfile, scram=False)
+    # Shared by its name, for the measure with many clients on one pool.
+    return Contender(name, address=address, port=int(port), pidfile=pidfile, scram=False, shares="transaction" in name)
 
 
 def versions():
@@ -174,7 +223,7 @@ def versions():
     asked = {"postgres": ["psql", "--version"], "pgbouncer": [host.program("pgbouncer"), "--version"],
              "haproxy": [host.program("haproxy"), "-v"],
              "stunnel": [host.program("stunnel4", "stunnel"), "-version"],
-             "pgsluice": [os.environ.get("PROXY_PROGRAM", str(ROOT / "target/release/pgsluice")), "--version"]}
+             "pgsluice": [pgsluice_program(), "--version"]}
     found = {}
     for name, command in asked.items():
         if command[0] and shutil.which(command[0]):

@@ -1,15 +1,15 @@
 """What is measured. Each measurement yields its contenders by turns, so that a
 slow minute of the machine falls on all of them."""
 
-import contextlib
 import re
 import statistics
 import subprocess
 import time
 
-from . import host
+from . import crowds, host, starts
 from .contenders import ALL, haproxy
-from .host import HOST, ROOT, clean_env, cpu_seconds, rss_kib
+from .host import HOST, ROOT, clean_env, cpu_seconds
+from .turns import fresh, rounds
 
 DELAY_MS = 20
 MODES = ("simple", "extended", "prepared")
@@ -49,25 +49,16 @@ def transactions(bench, contender, *arguments, **options):
     return values
 
 
-def rounds(bench, measure, run, contenders=None, count=None):
-    """Round-robin over the contenders, all of them once in each round."""
-    for number in range(count or bench.rounds):
-        for contender in contenders or bench.contenders:
-            values = run(contender)
-            if values:
-                bench.record(measure, contender, number, values)
-
-
 def throughput(bench):
     for clients in (8,) if bench.options.quick else (8, 64):
         for mode in MODES:
-            able = [c for c in bench.contenders if mode != "prepared" or c.prepared]
+            able = [c for c in bench.taking("throughput") if mode != "prepared" or c.prepared]
             rounds(bench, f"{mode}, {clients} clients", lambda c: transactions(
                 bench, c, "-M", mode, "-c", clients, "-T", bench.seconds), able)
 
 
 def latency(bench):
-    rounds(bench, "paced", lambda c: paced(bench, c))
+    rounds(bench, "paced", lambda c: paced(bench, c), bench.taking("latency"))
 
 
 def paced(bench, contender):
@@ -94,7 +85,7 @@ def percentile(values, wanted):
 def storm(bench):
     """Connect, one query, disconnect, with each kind of login that a contender can do."""
     for login in ("trust", "SCRAM"):
-        able = [c for c in bench.contenders if login == "trust" or c.scram]
+        able = [c for c in bench.taking("storm") if login == "trust" or c.scram]
         rounds(bench, f"connect storm, {login}", lambda c: transactions(
             bench, c, "-C", "-c", 8, "-T", 1 if bench.options.quick else bench.seconds, scram=login == "SCRAM"), able)
 
@@ -120,8 +111,9 @@ def copy(bench):
         bench.server.psql("truncate sink")
         return run(contender, f"\\copy sink from '{data}'")
 
-    rounds(bench, "COPY out", lambda c: run(c, "\\copy big to '/dev/null'"))
-    rounds(bench, "COPY in", inward)
+    able = bench.taking("copy")
+    rounds(bench, "COPY out", lambda c: run(c, "\\copy big to '/dev/null'"), able)
+    rounds(bench, "COPY in", inward, able)
 
 
 def psql_copy(bench, contender, command):
@@ -133,66 +125,13 @@ def psql_copy(bench, contender, command):
     return done.returncode == 0
 
 
-def fresh(bench, contender, upstream=None):
-    """Another process of the contender, that nobody has talked to."""
-    if contender.direct:
-        return upstream or bench.server.port, None
-    if contender.start is None:
-        return contender.port, contender.pid
-    port = host.free_port()
-    bench.serial += 1
-    name = f"{contender.name.replace(' ', '-').replace(',', '')}-{bench.serial}"
-    process = contender.start(bench, name, port, upstream or bench.server.port)
-    return port, process
-
-
-def idle(bench):
-    """Memory of clients that do nothing after one query, and what they cost 8 busy ones."""
-    for clients in bench.idle:
-        # More than the server allows itself is for those that share connections.
-        able = [c for c in bench.contenders if clients <= 1100 or c.shares]
-        if able:
-            rounds(bench, f"{clients} idle clients", lambda c: with_idle(bench, c, clients), able, bench.slow_rounds)
-
-
-def with_idle(bench, contender, clients):
-    port, process = fresh(bench, contender)
-    pid = getattr(process, "pid", process)
-    busy = lambda: transactions(bench, contender, "-c", 8, "-T", bench.seconds, port=port, pid=pid)
-    try:
-        before = busy()
-        empty = rss_kib(pid) if pid else 0
-        with contextlib.ExitStack() as opened:
-            for _ in range(clients):
-                one = contender.connect(bench.server, port=port)
-                opened.callback(one.close)
-                one.query("select 1")
-            full = rss_kib(pid) if pid else 0
-            beside = busy()
-        # Both before and after, since the machine's own pace drifts.
-        after = busy()
-    except OSError as error:
-        bench.note(f"{contender.name}: {clients} idle clients failed: {error}")
-        return None
-    finally:
-        if pid and pid is not contender.pid and hasattr(process, "terminate"):
-            host.stop(process)
-    if not (before and beside and after):
-        return None
-    kept = {key: 2 * beside[key] / (before[key] + after[key]) for key in beside}
-    values = {"tps_kept": kept["tps"], "tps": beside["tps"]}
-    if pid:
-        values |= {"kib": (full - empty) / clients, "cpu_kept": kept["cpu_us"]}
-    return values
-
-
 def first_row(bench):
     """How long a client waits for its first row, with a server 20 ms away."""
     far = host.free_port()
     bench.host.start_listening("delay", [
         ROOT / "target/release/examples/delay", f"{HOST}:{far}", f"{HOST}:{bench.server.port}", DELAY_MS], far)
     # Those started elsewhere, or past the delaying forwarder, cannot be put in front of it.
-    able = [c for c in bench.contenders if c.direct or c.start not in (None, haproxy)]
+    able = [c for c in bench.taking("first-row") if c.direct or c.start not in (None, haproxy)]
     ports = {c.name: fresh(bench, c, far)[0] for c in able}
     for contender in able:
         # A pool is warm when it has a connection.
@@ -225,6 +164,9 @@ MEASURES = {
     "latency": latency,
     "storm": storm,
     "copy": copy,
-    "idle": idle,
+    "idle": crowds.idle,
+    "crowd": crowds.crowd,
+    "growth": crowds.growth,
     "first-row": first_row,
+    "start": starts.start,
 }

@@ -1,7 +1,6 @@
 """The result of a run: medians, tables, JSON, and plots drawn by hand."""
 
 import datetime
-import html
 import json
 import os
 import platform
@@ -9,11 +8,10 @@ import re
 import statistics
 import subprocess
 
-from . import contenders
+from . import contenders, growths, plots, targets
 from .host import ROOT, SETTINGS
 from .measures import DELAY_MS
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PAPER, PLOTS = ROOT / "docs/performance.md", ROOT / "docs/bench"
 
 # Key of a sample: its name in the table, digits, and which way is better.
@@ -28,6 +26,9 @@ FIGURES = {
     "kib": ("memory, KiB/client", 1, "less"),
     "tps_kept": ("throughput of 8 busy beside them, of that without", 2, "more"),
     "cpu_kept": ("CPU of 8 busy beside them, of that without", 2, "less"),
+    "max_us": ("latency max, µs", 0, "less"),
+    "start_ms": ("start to the first answer, ms", 1, "less"),
+    "size_mb": ("stripped program, MB", 1, "less"),
     "new_ms": ("new connection, ms", 1, "less"),
     "kept_ms": ("kept connection, ms", 1, "less"),
 }
@@ -40,7 +41,9 @@ DRAWN = {
     "storm": ("connect, query, disconnect (trust): per second", "connect storm, trust", "tps"),
     "copy-out": ("COPY out: MB/s", "COPY out", "mb_s"),
     "copy-out-cpu": ("COPY out: CPU of the proxy, s", "COPY out", "cpu_s"),
-    "memory": ("memory of an idle client, KiB", "1000 idle clients", "kib"),
+    "cpu-prepared": ("CPU of the proxy, prepared, 8 clients: µs/transaction", "prepared, 8 clients", "cpu_us"),
+    "memory": ("memory of an idle client, of 1,000: KiB", "1000 idle clients", "kib"),
+    "memory-10000": ("memory of an idle client, of 10,000: KiB", "10000 idle clients", "kib"),
     "first-row": (f"first row over {DELAY_MS} ms of round trip, new connection (SCRAM): ms", "first row, SCRAM", "new_ms"),
 }
 
@@ -49,6 +52,9 @@ def result(bench):
     names = [c.name for c in bench.contenders]
     summary = {}
     for sample in bench.samples:
+        # Those of a growth have a table of their own.
+        if "at" in sample:
+            continue
         for key, value in sample.items():
             if key in FIGURES:
                 row = summary.setdefault(f"{sample['measure']}/{key}", {})
@@ -56,8 +62,9 @@ def result(bench):
     for row in summary.values():
         for name, values in row.items():
             row[name] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {"about": about(bench), "contenders": names, "summary": summary, "samples": bench.samples,
-            "notes": bench.notes}
+    found = {"about": about(bench), "contenders": names, "summary": summary, "samples": bench.samples,
+             "notes": bench.notes}
+    return found | {"targets": targets.judged(found)}
 
 
 def about(bench):
@@ -124,14 +131,15 @@ def markdown(result):
     a = result["about"]
     parts = [
         f"Measured on {a['date']} at commit {a['commit']}, on {a['machine']} (load before: {a['load before']}).",
-        f"{a['rounds']} rounds ({a['slow rounds']} for idle clients) of {a['seconds']} s; medians, in brackets the "
-        f"lowest and the highest. `pgbench` at scale {a['scale']}; COPY of {a['copy MB']} MB.",
+        f"{a['rounds']} rounds of {a['seconds']} s ({a['slow rounds']} for idle clients with connections of their own, "
+        f"{2 * a['rounds']} for those that share); medians, in brackets the lowest and the highest. `pgbench` at scale {a['scale']}; COPY of {a['copy MB']} MB.",
         "Versions: " + "; ".join(a["versions"].values()) + ".",
         "Server: " + ", ".join(f"`{k} = {v}`" for k, v in a["server"].items()) + ".",
+        *targets.markdown(result),
     ]
     for subject in (name for name in result["contenders"] if name.startswith("pgsluice")):
         parts += [f"### Ratios: {subject}", ratios(result, subject)]
-    parts += ["### Absolute figures", absolute(result)]
+    parts += ["### Absolute figures", absolute(result), *growths.markdown(result["samples"])]
     if result["notes"]:
         parts.append("What went wrong or was left out:\n\n" + "\n".join(f"* {note}" for note in result["notes"]))
     return "\n\n".join(parts) + "\n"
@@ -145,41 +153,54 @@ def dump(result):
     return text[:-2] + ',\n "samples": [\n' + samples + "\n ]\n}\n"
 
 
-def bars(title, values, digits):
-    """A plot of horizontal bars, as SVG. `values`: contender and its cell."""
-    line, left, width = 22, 190, 380
-    most = max(cell["max"] for _, cell in values) or 1
-    height = 34 + line * len(values)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="680" height="{height}" '
-           'font-family="sans-serif" font-size="12">',
-           f'<rect width="680" height="{height}" fill="#fff"/>',
-           f'<text x="8" y="18" font-weight="bold">{html.escape(title)}</text>']
-    for index, (name, cell) in enumerate(values):
-        top = 28 + line * index
-        low, median, high = (left + width * cell[key] / most for key in ("min", "median", "max"))
-        colour = "#2f6f9f" if name.startswith("pgsluice") else "#b8c4cc"
-        out += [f'<text x="{left - 8}" y="{top + 12}" text-anchor="end">{html.escape(name)}</text>',
-                f'<rect x="{left}" y="{top}" width="{median - left:.1f}" height="15" fill="{colour}"/>',
-                f'<path d="M{low:.1f} {top + 7.5}H{high:.1f}" stroke="#333"/>',
-                f'<text x="{max(high, median) + 6:.1f}" y="{top + 12}">{number(cell["median"], digits)}</text>']
-    return "\n".join(out) + "\n</svg>\n"
+CROWD = re.compile(r"(\d+) clients on \d+ connections/(tps|cpu_us|p99_us)")
+
+
+def crowd_series(result, key):
+    """Contender to points, of the measure with many clients on one pool."""
+    series = {}
+    for name, row in result["summary"].items():
+        found = CROWD.fullmatch(name)
+        if found and found[2] == key:
+            for contender, cell in row.items():
+                series.setdefault(contender, []).append({"at": int(found[1])} | cell)
+    return series
+
+
+def curves(result):
+    """Writes the plots against a number, and yields what refers to them."""
+    drawn = {f"growth-{index + 1}": (f"CPU, µs/transaction, by {title}", lines, 0) for index, (title, lines)
+             in enumerate(growths.growths(result["samples"]).items())}
+    for key in ("tps", "cpu_us", "p99_us"):
+        title = f"clients on {contenders.POOL} connections: {FIGURES[key][0]}"
+        drawn[f"crowd-{key.partition('_')[0]}"] = (title, crowd_series(result, key), 0)
+    for name, (title, series, digits) in drawn.items():
+        if series:
+            (PLOTS / f"{name}.svg").write_text(plots.lines(title, series, digits))
+            yield f"![{title}](bench/{name}.svg)"
 
 
 def write(result, text):
-    """Rewrites what stands between the marks of the paper, and the files beside it."""
+    """Rewrites the section of the paper, and the files beside it."""
     PLOTS.mkdir(exist_ok=True)
     for old in PLOTS.glob("*.svg"):
         old.unlink()
-    images = []
+    images = [*curves(result)]
     for name, (title, measure, key) in DRAWN.items():
         row = result["summary"].get(f"{measure}/{key}", {})
         values = [(contender, row[contender]) for contender in result["contenders"] if contender in row]
         if values:
-            (PLOTS / f"{name}.svg").write_text(bars(title, values, FIGURES[key][1]))
+            (PLOTS / f"{name}.svg").write_text(plots.bars(title, values, FIGURES[key][1]))
             images.append(f"![{title}](bench/{name}.svg)")
     (PLOTS / "samples.json").write_text(dump(result))
-    between = f"{BEGIN}\n\n{text}\n### Plots\n\n" + "\n\n".join(images) + f"\n\n{END}"
+    replace("bench", f"{text}\n### Plots\n\n" + "\n\n".join(images))
+
+
+def replace(mark, text):
+    """Rewrites what stands between two marks of the paper."""
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     paper = PAPER.read_text()
-    if not (BEGIN in paper and END in paper):
+    if not (begin in paper and end in paper):
         raise SystemExit(f"bench: {PAPER.name} has lost its marks")
-    PAPER.write_text(re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: between, paper, flags=re.S))
+    between = f"{begin}\n\n{text}\n\n{end}"
+    PAPER.write_text(re.sub(re.escape(begin) + ".*?" + re.escape(end), lambda _: between, paper, flags=re.S))

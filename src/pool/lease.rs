@@ -124,7 +124,12 @@ impl Lease {
 
     /// Whether the connection is to be replaced as soon as it can be.
     pub(crate) fn is_old(&self) -> bool {
-        self.pool.opener.is_some() && self.age() >= self.pool.plan.server_lifetime
+        self.can_be_replaced() && self.age() >= self.pool.plan.server_lifetime
+    }
+
+    /// Whether the proxy can open another in its place.
+    pub(crate) fn can_be_replaced(&self) -> bool {
+        self.pool.opener.is_some()
     }
 
     /// Gives the connection back, between transactions and with everything read that

@@ -37,7 +37,8 @@ pub(crate) struct Settings {
 
 #[derive(Debug, Clone, Default)]
 struct Changed {
-    /// One for each name, but for DateStyle.
+    /// One for each name, but for DateStyle; in the order in which they were changed
+    /// first, in which EXPLAIN (SETTINGS) of a server from 16 on shows them.
     entries: Vec<Entry>,
     /// Custom settings (with a dot) that exist because the client named them:
     /// they never go away, and are '' where they have no value.
@@ -106,11 +107,16 @@ impl Settings {
             name: name.into(),
             how,
         };
+        let mut same = changed.entries.iter_mut().filter(|old| *old.name == *name);
+        if name != b"datestyle"
+            && let Some(old) = same.next()
+        {
+            *old = entry;
+            return true;
+        }
         // `DMY` keeps the style, `ISO` keeps the order. The same again makes its
         // first time meaningless.
-        let in_parts = name == b"datestyle";
-        let replaces = |old: &Entry| old.name == entry.name && (!in_parts || *old == entry);
-        changed.entries.retain(|old| !replaces(old));
+        changed.entries.retain(|old| *old != entry);
         let parts = changed.entries.iter().filter(|old| old.name == entry.name);
         if parts.count() >= MAX_PARTS || changed.entries.len() >= MAX_ENTRIES {
             return false;
@@ -159,7 +165,7 @@ impl Settings {
         self.shrink();
     }
 
-    /// The server's truth replaces everything that was thought before.
+    /// The server's truth replaces everything that was thought before, but for the order.
     pub(crate) fn adopt(&mut self, found: &Findings) {
         let mut changed = Changed::default();
         let mut add = |name: &[u8], value: &[u8]| {
@@ -180,6 +186,11 @@ impl Settings {
             }
             changed.placeholders.push(name.into());
         }
+        let known = self.entries();
+        changed.entries.sort_by_cached_key(|entry| {
+            let place = known.iter().position(|known| known.name == entry.name);
+            place.unwrap_or(known.len())
+        });
         self.changed = Some(Box::new(changed));
         self.shrink();
     }

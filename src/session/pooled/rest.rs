@@ -180,7 +180,9 @@ impl Relay<'_> {
         let guest = &self.talk.guest;
         let held = matches!(guest.trace.hold(), Hold::Check(_) | Hold::Hard(_));
         let held = held || self.lease.statements.must_be_cleared();
-        let undoable = guest.trace.residue() != Residue::Close
+        // One that nothing can replace may have to stay, with what is not undone of it.
+        let stays = guest.trace.residue() != Residue::Close || !self.lease.can_be_replaced();
+        let undoable = stays
             && self.talk.health == Health::Good
             && self.talk.rules.scrub != Scrub::Never
             && !self.unwritable;
@@ -196,6 +198,7 @@ impl Relay<'_> {
     fn undone(&mut self, scrubbed: Scrubbed) {
         let guest = &mut *self.talk.guest;
         match scrubbed {
+            Scrubbed::Yes if guest.trace.residue() == Residue::Close => return,
             Scrubbed::Yes => {}
             Scrubbed::AllBut => return guest.trace.cannot_be_undone(),
             Scrubbed::No => {

@@ -55,7 +55,7 @@ fn the_last_statement_for_a_name_is_replayed_as_it_was_spelled() {
     assert!(settings.record(b"work_mem", b"set WORK_MEM to 2"));
     assert_eq!(
         replay(&settings),
-        "SET search_path TO a, \"B\"; set WORK_MEM to 2"
+        "set WORK_MEM to 2; SET search_path TO a, \"B\""
     );
     settings.reset_all();
     assert!(settings.is_empty());
@@ -109,6 +109,27 @@ fn values_are_replayed_in_ascii_encoding_first_role_and_timeouts_last() {
     assert_eq!(replay(&settings), format!("SELECT {}", expected.join(", ")));
     let names: Vec<_> = settings.placeholders().collect();
     assert_eq!(names, [&b"My.own"[..], b"other.one"]);
+}
+
+#[test]
+fn settings_are_replayed_in_the_order_in_which_they_were_changed_first() {
+    let mut settings = Settings::default();
+    for name in ["work_mem", "jit", "geqo"] {
+        assert!(settings.record_value(name.as_bytes(), b"off"));
+    }
+    assert!(settings.record_value(b"work_mem", b"64"));
+    settings.reset(b"jit");
+    assert!(settings.record_value(b"jit", b"off"));
+    settings.adopt(&findings(&[
+        ["setting", "enable_sort", "off"],
+        ["setting", "geqo", "off"],
+        ["setting", "jit", "off"],
+        ["setting", "work_mem", "64"],
+    ]));
+    let text = replay(&settings);
+    let place = |name| text.find(name).unwrap();
+    let places = ["work_mem", "geqo", "jit", "enable_sort"].map(place);
+    assert!(places.is_sorted(), "{text}");
 }
 
 #[test]

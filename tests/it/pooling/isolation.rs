@@ -2,6 +2,7 @@
 //! nothing of it, and the client itself finds it again.
 
 use super::*;
+use crate::support::wait::{PATIENCE, until};
 
 /// How a client's state is kept from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,6 +269,28 @@ async fn what_a_client_leaves_when_it_leaves_is_not_seen_by_the_next() {
         }
     }
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[tokio::test]
+async fn locks_and_tables_go_with_their_client_though_its_connection_has_to_stay() {
+    for auth in BOTH {
+        let stage = alone(auth).await;
+        // With it the connection is needed, and nobody has used it afterwards.
+        let _other = superuser(&stage).await;
+        let mut client = superuser(&stage).await;
+        let leaves =
+            "select setseed(0.5); create temp table left_by_it (); select pg_advisory_lock(7)";
+        assert!(!tags(&client.query(leaves).await).contains('E'));
+        drop(client);
+        let direct = stage.postgres.superuser(&stage.database).await;
+        let sql = "select (select count(*) from pg_class where relname = 'left_by_it') + \
+                   (select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+                    where locktype = 'advisory' and datname = current_database())";
+        until(PATIENCE, "nothing is left", async || {
+            direct.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
