@@ -149,15 +149,6 @@ pub(crate) enum Detached {
 }
 
 impl Detached {
-    /// Whether the event loop knows of nothing to read. The task is woken when it does.
-    pub(crate) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-        }
-        .is_pending()
-    }
-
     /// Registers the socket with the runtime of the calling task.
     pub(crate) fn attach(self) -> io::Result<Socket> {
         Ok(match self {

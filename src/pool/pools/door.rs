@@ -68,7 +68,7 @@ impl Pool {
     /// and its server has said nothing since.
     pub(crate) fn take(self: &Arc<Self>, want: &Want, cx: &mut Context<'_>) -> Option<Lease> {
         let connection = self.pools.inner.room.lock().books.take(self.number, want)?;
-        let mut lease = Lease::new(connection, Arc::clone(self), want.client);
+        let lease = Lease::new(connection, Arc::clone(self), want.client);
         if lease.is_quiet(cx) {
             return Some(lease);
         }
