@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers suites conformance regress matrix endurance soak bench bench-quick clean
+.PHONY: build demo check test drivers pins suites conformance regress matrix endurance soak bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -26,11 +26,21 @@ test:
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 
-# Every driver check, through the proxy.
+# Every driver check, through the proxy, and through a pool of four connections in
+# transaction mode, where clients log in with the server or with the proxy.
 drivers:
 	scripts/install-deps base drivers
 	$(CARGO) build --release --locked
 	tests/drivers/through-proxy tests/drivers/run
+	tests/conformance/through-proxy --limit 4 --config tests/drivers/pool.toml tests/drivers/run
+	REFUSED_BY="pgsluice: " tests/conformance/through-proxy --limit 4 --config tests/drivers/held.toml tests/drivers/run
+
+# A hundred clients of each driver on a pool of eight: what drivers always do pins
+# nobody. PINS="--compare --rounds 3" measures beside pgbouncer.
+pins:
+	scripts/install-deps base $(if $(findstring compare,$(PINS)),peers) drivers
+	$(CARGO) build --release --locked
+	tests/drivers/pins/run $(PINS)
 
 # Drivers' and ORMs' own test suites, directly and through the proxy: no test worse.
 # SUITES="asyncpg --mode transaction" for fewer, and other options.

@@ -70,6 +70,10 @@ metrics! {
         "Connections that left the pool, by reason.";
     PINS = Counter "pgsluice_pins_total" ["reason"]
         "Times that a client was found to need the connection it had, by reason.";
+    CHECKS = Counter "pgsluice_pool_checks_total" [""]
+        "Times that the server was asked what a client had left on its connection.";
+    SCRUBS = Counter "pgsluice_pool_scrubs_total" [""]
+        "Times that a connection was cleaned, or given other settings, for its next client.";
     CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
         "Cancel requests: forwarded, idle (nothing to cancel), unknown, limited or failed.";
     BYTES = Counter "pgsluice_bytes_total" ["direction"]
@@ -95,6 +99,8 @@ pub(crate) struct MetricsError {
 pub(crate) struct Metrics {
     pub(crate) clients: Gauge,
     pub(crate) clients_total: Counter,
+    pub(crate) checks: Counter,
+    pub(crate) scrubs: Counter,
     pub(crate) bytes_to_upstream: Counter,
     pub(crate) bytes_to_client: Counter,
 }
@@ -132,6 +138,8 @@ impl Metrics {
         Self {
             clients: gauge!(CLIENT_CONNECTIONS),
             clients_total: counter!(CLIENT_CONNECTIONS_TOTAL),
+            checks: counter!(CHECKS),
+            scrubs: counter!(SCRUBS),
             bytes_to_upstream: counter!(BYTES, "direction" => "to_upstream"),
             bytes_to_client: counter!(BYTES, "direction" => "to_client"),
         }

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::accounts::Key;
 use super::plan::{PoolPlan, Want};
 
+mod claims;
 mod fairness;
 mod openers;
 mod pump;
@@ -275,6 +276,9 @@ impl<C: Item> Books<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) -> bool {
+        if self.unclaim(pool, ticket) {
+            return true;
+        }
         let Some(shelf) = self.shelves.get_mut(&pool) else {
             return false;
         };
@@ -297,6 +301,16 @@ impl<C: Item> Books<C> {
     ) {
         self.release(pool, item.id());
         let reason = self.reason_to_close(pool, &item, now);
+        let item = match reason {
+            None => match self.meet_claim(pool, item, out) {
+                Some(item) => item,
+                None => return self.pump(pool, now, out),
+            },
+            Some(_) => {
+                self.fail_claim((pool, item.id()), out);
+                item
+            }
+        };
         let Some(shelf) = self.shelves.get(&pool) else {
             return;
         };
@@ -373,6 +387,7 @@ impl<C: Item> Books<C> {
         out: &mut Effects<C>,
     ) {
         self.release(pool, id);
+        self.fail_claim((pool, id), out);
         self.shift(pool, |tally| {
             tally.lent -= 1;
             tally.closing += 1;
@@ -400,6 +415,8 @@ impl<C: Item> Books<C> {
             let group = self.groups.get(&shelf.group);
             if group.is_some_and(|group| self.vacating.contains_key(&group.key.database)) {
                 self.ask((pool, id), out);
+            } else {
+                self.ask_for_claim((pool, id), out);
             }
         }
         self.pump(pool, now, out);
@@ -424,6 +441,7 @@ impl<C: Item> Books<C> {
         if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
             (held.asked, held.refused) = (false, true);
         }
+        self.fail_claim((pool, id), out);
         self.pump(pool, now, out);
     }
 
@@ -433,6 +451,7 @@ impl<C: Item> Books<C> {
         let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
         for pool in pools {
             self.fail_waiters(pool, (Failure::Closed, now), out);
+            self.fail_claims(pool, out);
             self.close_idle(pool, Reason::Shutdown, |_| true, out);
             if self.shelves.get(&pool).is_some_and(|s| s.tally.queued > 0) {
                 out.push(Effect::Withdraw(pool));

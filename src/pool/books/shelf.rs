@@ -62,6 +62,8 @@ pub(super) struct Shelf<C> {
     pub(super) idle: Vec<Idle<C>>,
     pub(super) held: BTreeMap<ConnectionId, Held>,
     pub(super) waiters: Waiters,
+    /// Clients that want one connection, which somebody has, and no other.
+    pub(super) claims: BTreeMap<ConnectionId, (Ticket, Want)>,
     /// Logins in a row that failed, and when the next may be tried.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -101,6 +103,7 @@ impl<C> Shelf<C> {
             idle: Vec::new(),
             held: BTreeMap::new(),
             waiters: Waiters::default(),
+            claims: BTreeMap::new(),
             failures: 0,
             retry_at: None,
         }

@@ -247,6 +247,62 @@ fn holders_are_asked_when_nothing_else_helps_the_longest_idle_first() {
 }
 
 #[test]
+fn who_claims_a_connection_gets_it_before_others_or_learns_that_it_cannot_be_had() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let things = [desk.lent(pool, 1), desk.lent(pool, 2)];
+    let claim = |desk: &mut Desk, id, client| {
+        let want = Want::new(client);
+        let named = (pool, ConnectionId(id));
+        desk.books.claim(named, &want, &mut desk.out)
+    };
+    let waits = |answer: Answer<Thing>| match answer {
+        Answer::Queued(ticket) => ticket,
+        answer => panic!("{answer:?}"),
+    };
+    let waiter = desk.wait(pool, 3);
+    let ticket = waits(claim(&mut desk, 1, 4));
+    assert!(
+        matches!(claim(&mut desk, 1, 5), Answer::Failed(_)),
+        "one at a time"
+    );
+    let [first, second] = things;
+    desk.check_in(pool, first.clone(), &[]);
+    assert_eq!(
+        desk.said(),
+        [format!("1 to {}", ticket.0)],
+        "before the queue"
+    );
+    desk.check_in(pool, first, &[]);
+    assert_eq!(desk.said(), [format!("1 to {}", waiter.0)]);
+
+    // Who keeps it is asked, and may refuse.
+    desk.books
+        .hold(pool, ConnectionId(2), desk.now, &mut desk.out);
+    let ticket = waits(claim(&mut desk, 2, 4));
+    assert_eq!(desk.said(), ["ask 2"]);
+    desk.books
+        .refuse(pool, ConnectionId(2), desk.now, &mut desk.out);
+    assert_eq!(desk.said(), [format!("NoWay to {}", ticket.0)]);
+    assert!(matches!(claim(&mut desk, 2, 4), Answer::Failed(_)));
+
+    // A claim that is given up, or whose connection goes, leaves nothing behind.
+    desk.books.release(pool, ConnectionId(2));
+    let ticket = waits(claim(&mut desk, 2, 4));
+    assert!(desk.books.leave(pool, ticket, desk.now, &mut desk.out));
+    desk.check_in(pool, second, &[]);
+    assert_eq!(desk.said(), [""; 0]);
+    let Answer::Taken(second) = claim(&mut desk, 2, 4) else {
+        panic!("it is idle");
+    };
+    let ticket = waits(claim(&mut desk, 2, 5));
+    desk.books
+        .closing(pool, ConnectionId(second.id), desk.now, &mut desk.out);
+    assert_eq!(desk.said(), [format!("NoWay to {}", ticket.0)]);
+    assert_eq!(desk.books.tally(pool).lent, 1);
+}
+
+#[test]
 fn an_opener_at_the_cap_is_no_help_and_goes_home_when_it_is_needless() {
     let mut desk = Desk::new();
     let pool = desk.pool("d", plan(2));

@@ -7,15 +7,19 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Introduction, Outcome, Pool, Pools};
+use super::{Introduction, Outcome, Pool, Pools, Work};
 use crate::pool::accounts::Key;
-use crate::pool::books::{Answer, Reason, Ticket};
+use crate::pool::books::{Answer, Books, ConnectionId, Reason, Ticket};
 use crate::pool::closing::{Closing, UpstreamState};
 use crate::pool::connection::Connection;
 use crate::pool::lease::{Lease, LeaseError};
 use crate::pool::plan::Want;
 use crate::upstream::Opened;
 use crate::wire::startup::CancelKey;
+
+type Shelves = Books<Box<Connection>>;
+/// A connection, or the wait for one.
+type Sought<'a> = Result<Box<Connection>, Waiting<'a>>;
 
 /// A place in the queue, left on drop.
 struct Waiting<'a> {
@@ -147,15 +151,44 @@ impl Pool {
         }
     }
 
-    fn ask(
+    /// This very connection, if it can be had until `deadline`; see `books::claims`.
+    pub(crate) async fn claim(
         self: &Arc<Self>,
+        id: ConnectionId,
         want: Want,
-        now: Instant,
-    ) -> Result<Result<Box<Connection>, Waiting<'_>>, LeaseError> {
+        deadline: Instant,
+    ) -> Option<Lease> {
+        let client = want.client;
+        let answer = self.enquire(|books, out| books.claim((self.number, id), &want, out));
+        let connection = match answer.ok()? {
+            Ok(connection) => connection,
+            Err(mut waiting) => match timeout_at(deadline, &mut waiting.mailbox).await {
+                Ok(outcome) => waiting.settle(outcome.ok()).ok()?,
+                Err(_elapsed) => waiting.leave()?.ok()?,
+            },
+        };
+        let mut lease = Lease::new(connection, Arc::clone(self), client);
+        match lease.freshen().await {
+            Ok(()) => Some(lease),
+            Err(_) => {
+                lease.end(UpstreamState::Torn, Reason::Lost);
+                None
+            }
+        }
+    }
+
+    fn ask(self: &Arc<Self>, want: Want, now: Instant) -> Result<Sought<'_>, LeaseError> {
+        self.enquire(|books, out| books.lease(self.number, want, now, out))
+    }
+
+    fn enquire(
+        self: &Arc<Self>,
+        question: impl FnOnce(&mut Shelves, &mut Work) -> Answer<Box<Connection>>,
+    ) -> Result<Sought<'_>, LeaseError> {
         let (mut out, mut jobs) = (Vec::new(), Vec::new());
         let answer = {
             let mut room = self.pools.inner.room.lock();
-            let answer = match room.books.lease(self.number, want, now, &mut out) {
+            let answer = match question(&mut room.books, &mut out) {
                 Answer::Taken(connection) => Ok(Ok(connection)),
                 Answer::Failed(failure) => Err(failure.into()),
                 Answer::Queued(ticket) => {

@@ -32,6 +32,8 @@ pub(super) struct Guest {
     pub(super) dialect: Dialect,
     /// The process id that it was told.
     pub(super) pid: Option<u32>,
+    /// The connection of that process; `None` once it could not be had.
+    pub(super) home: Option<ConnectionId>,
     /// The connection it used last.
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
@@ -54,7 +56,7 @@ impl Guest {
     pub(super) fn new(
         id: u64,
         known: Parameters,
-        (pid, last): (Option<u32>, Option<ConnectionId>),
+        (pid, home): (Option<u32>, Option<ConnectionId>),
         knowledge: Arc<Knowledge>,
     ) -> Self {
         let mut guest = Self {
@@ -64,7 +66,8 @@ impl Guest {
             known: Parameters::default(),
             dialect: Dialect::new(Backslash::Plain, b""),
             pid,
-            last,
+            home,
+            last: home,
             knowledge,
             pin: None,
             draws: 0,
@@ -78,6 +81,13 @@ impl Guest {
         let mut names = self.trace.settings().placeholders().peekable();
         names.peek()?;
         Some(Arc::new(names.map(Into::into).collect()))
+    }
+
+    /// Whether it keeps its connection whatever it leaves there.
+    pub(super) fn must_stay(&self) -> bool {
+        // The server is to end this client when it idles, not a connection that
+        // it has used.
+        self.trace.settings().changes(b"idle_session_timeout") || self.statements.must_stay()
     }
 
     /// Shares what is known of the use of currval and lastval: with the first one

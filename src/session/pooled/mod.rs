@@ -22,6 +22,7 @@ mod voices;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -46,6 +47,10 @@ use talk::{Health, Need, Rules, Talk};
 pub(crate) use knowledge::Library;
 pub(super) use login::{Welcomed, Wish, adopt, welcome};
 
+/// How long a client that asks for its process id waits for the connection that it
+/// believes to have: for a short transaction of another, not for a long one.
+const HOMING: Duration = Duration::from_millis(250);
+
 /// A client of a pool, logged in.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
@@ -63,6 +68,8 @@ pub(super) struct Session<'a> {
     holder: Arc<Holder>,
     refusal: Refusal,
     pinning: Pinning,
+    /// Its next connection is to be its home, if that can be had soon.
+    homing: bool,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
 }
@@ -109,6 +116,7 @@ impl<'a> Session<'a> {
             holder: Arc::default(),
             refusal: Refusal::Over,
             pinning: Pinning::None,
+            homing: false,
             tls: "none",
         }
     }
@@ -201,16 +209,29 @@ impl<'a> Session<'a> {
 
     /// A connection that this client may use, where nothing has to be waited for.
     async fn take_at_once(&self) -> Option<Lease> {
+        if self.homing {
+            return None;
+        }
         let want = self.want();
         poll_fn(|cx| Poll::Ready(self.pool.take(&want, cx))).await
     }
 
     /// A connection that this client may use.
-    async fn lease(&self) -> Result<Lease, LeaseError> {
+    async fn lease(&mut self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
+        if std::mem::take(&mut self.homing)
+            && let Some(home) = self.guest.home
+        {
+            let deadline = deadline.min(Instant::now() + HOMING);
+            let claim = self.pool.claim(home, want.clone(), deadline);
+            if let Some(lease) = claim.await {
+                return Ok(lease);
+            }
+            self.guest.home = None;
+        }
         tokio::select! {
             biased;
             lease = self.pool.lease(want, deadline) => lease,
@@ -268,9 +289,16 @@ impl<'a> Session<'a> {
                 other => break other,
             }
         };
-        if let Leave::Needs(Need::Pin(reason)) = leave {
-            self.pinning = Pinning::Wanted(reason);
-            relay.let_go();
+        match leave {
+            Leave::Needs(Need::Pin(reason)) => {
+                self.pinning = Pinning::Wanted(reason);
+                relay.let_go();
+            }
+            Leave::Needs(Need::Home) => {
+                self.homing = true;
+                relay.let_go();
+            }
+            _ => {}
         }
         let health = relay.talk.health;
         let state = relay.upstream_state();
@@ -348,6 +376,7 @@ impl<'a> Session<'a> {
         if !scrubs {
             return 0;
         }
+        self.service.metrics.scrubs.increment(1);
         let mut batches = 1;
         let mut text = Vec::new();
         if connection.left == Left::Full {

@@ -78,12 +78,7 @@ impl Relay<'_> {
         }
         talk.guest.share_habits();
         let hold = talk.guest.trace.hold();
-        // The server is to end this client when it idles, not a connection that
-        // it has used.
-        let settings = talk.guest.trace.settings();
-        let stays = talk.rules.mode == PoolMode::Session
-            || settings.changes(b"idle_session_timeout")
-            || talk.guest.statements.must_stay();
+        let stays = talk.rules.mode == PoolMode::Session || talk.guest.must_stay();
         let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
         if (hold == Hold::Free || ignores) && !stays {
             return Next::Leave(self.release(Left::Nothing));
@@ -154,6 +149,7 @@ impl Relay<'_> {
         let custom = knowledge.names.with(guest.trace.custom());
         let custom = custom.iter().map(|name| &**name);
         check::query(custom, sequences, &mut text);
+        self.metrics.checks.increment(1);
         self.send(&text, Errand::Check(check::Reader::new(sequences)));
     }
 

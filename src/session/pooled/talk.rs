@@ -20,6 +20,7 @@ use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, TransactionStatus};
+use crate::wire::startup::CancelKey;
 
 /// One lease's conversation.
 #[derive(Debug)]
@@ -234,6 +235,7 @@ impl<'a> Talk<'a> {
             Some((text, _)) if whole => self.guest.note(text),
             _ => Noted::unread(),
         };
+        self.ask_for_home(&noted.digest)?;
         let environment = self.guest.environment();
         let parse = Parse {
             name,
@@ -341,9 +343,14 @@ impl<'a> Talk<'a> {
     /// Whether the client needs a place to keep its connection, and can wait for one
     /// without it: who is in a transaction may hold what others wait for.
     fn may_wait(&self) -> bool {
-        self.guest.pin.is_none()
-            && self.ledger.is_quiescent()
+        self.guest.pin.is_none() && self.can_let_go()
+    }
+
+    /// Whether another connection would do for what comes next.
+    fn can_let_go(&self) -> bool {
+        self.ledger.is_quiescent()
             && self.guest.trace.hold() == Hold::Free
+            && !self.guest.must_stay()
     }
 
     /// A Sync went to the server for a client that has left without one.
@@ -360,6 +367,17 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(sync);
     }
 
+    /// A client that asks which process it has is best asked where it believes to be.
+    fn ask_for_home(&self, digest: &Digest) -> Result<(), Hitch> {
+        let key = self.key.as_ref().and_then(|key| key.key());
+        let away = self.guest.home.is_some() && key.map(CancelKey::pid) != self.guest.pid;
+        let asks = digest.pins() == Some(Reason::Identity);
+        if asks && away && self.can_let_go() && self.rules.mode != PoolMode::Session {
+            return Err(Hitch::Need(Need::Home));
+        }
+        Ok(())
+    }
+
     /// Whether something has to happen first.
     fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
         match self.gate {
@@ -367,6 +385,7 @@ impl<'a> Talk<'a> {
             Gate::Refused(reason) => return Err(Hitch::Refused(reason)),
             Gate::Open | Gate::Closed => {}
         }
+        self.ask_for_home(digest)?;
         if let Some(database) = digest.alone() {
             return Err(Hitch::Need(Need::Vacant(database.to_vec())));
         }

@@ -65,6 +65,8 @@ pub(super) enum Need {
     Vacant(Vec<u8>),
     /// A place among those who may keep a connection.
     Pin(Reason),
+    /// The connection whose process id the client was told, if that can be had.
+    Home,
 }
 
 /// How the client's next frame stands.

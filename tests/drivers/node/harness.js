@@ -19,6 +19,9 @@ const settings = {
   database: required('PGDATABASE'),
 };
 
+// What refuses a wrong password: the server, or a proxy that says who it is.
+const refusal = `${process.env.REFUSED_BY || ''}password authentication failed for user "${settings.user}"`;
+
 // A case that gets no answer must be reported by name, not hang the run.
 const CASE_MS = 30_000;
 const CANCEL_MS = 5_000;
@@ -95,4 +98,4 @@ process.on('unhandledRejection', (e) => {
   process.exit(1);
 });
 
-module.exports = { settings, BIG, CANCEL_MS, Failed, name, equal, within, rejects, sleep, sha256, bigValue, run };
+module.exports = { settings, refusal, BIG, CANCEL_MS, Failed, name, equal, within, rejects, sleep, sha256, bigValue, run };

@@ -13,6 +13,8 @@ PORT = int(os.environ["PGPORT"])
 USER = os.environ["PGUSER"]
 PASSWORD = os.environ["PGPASSWORD"]
 DATABASE = os.environ["PGDATABASE"]
+# What refuses a wrong password: the server, or a proxy that says who it is.
+REFUSAL = os.environ.get("REFUSED_BY", "") + f'password authentication failed for user "{USER}"'
 
 # A case that gets no answer must be reported by name, not hang the run.
 CASE_SECONDS = 30

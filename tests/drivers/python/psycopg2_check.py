@@ -9,7 +9,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extras
 
-from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, USER, Failed,
+from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, REFUSAL, USER, Failed,
                      big_value, equal, name, raises, run, sha256, within)
 
 
@@ -43,7 +43,7 @@ def connect():
 def wrong_password():
     # libpq gives no SQLSTATE for a failed connection, only the server's text.
     error = raises(psycopg2.OperationalError, lambda: open_connection(password=PASSWORD + "x"))
-    want = f'FATAL:  password authentication failed for user "{USER}"\n'
+    want = f"FATAL:  {REFUSAL}\n"
     if not str(error).endswith(want):
         raise Failed(f"got {error}, want {want}")
 

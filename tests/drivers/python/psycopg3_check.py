@@ -7,7 +7,7 @@ import psycopg
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, USER, Failed,
+from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, REFUSAL, USER, Failed,
                      big_value, equal, name, raises, run, sha256, within)
 
 
@@ -29,7 +29,7 @@ def connect():
 def wrong_password():
     # libpq gives no SQLSTATE for a failed connection, only the server's text.
     error = raises(psycopg.OperationalError, lambda: open_connection(password=PASSWORD + "x"))
-    want = f'FATAL:  password authentication failed for user "{USER}"'
+    want = f"FATAL:  {REFUSAL}"
     if want not in str(error):
         raise Failed(f"got {error}, want {want}")
 

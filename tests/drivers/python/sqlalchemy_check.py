@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 
-from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, USER, Failed,
+from harness import (BIG, CANCEL_SECONDS, DATABASE, HOST, PASSWORD, PORT, REFUSAL, USER, Failed,
                      big_value, equal, name, raises, run, sha256, within)
 
 DRIVERS = ("psycopg2", "psycopg")
@@ -49,7 +49,7 @@ def connect(driver, e):
 def wrong_password(driver, _):
     e = engine(driver, password=PASSWORD + "x")
     error = raises(sa.exc.OperationalError, e.connect)
-    want = f'FATAL:  password authentication failed for user "{USER}"'
+    want = f"FATAL:  {REFUSAL}"
     if want not in str(error.orig):
         raise Failed(f"{driver}: got {error.orig}, want {want}")
 

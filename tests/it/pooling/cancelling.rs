@@ -140,3 +140,34 @@ async fn the_process_that_a_client_is_told_of_is_real() {
         assert_eq!(row.get::<_, &str>(0), stage.database);
     }
 }
+
+/// Drivers compare the process id of the login with `pg_backend_pid()`. While somebody
+/// else is busy on that connection, the client is not kept waiting for it.
+#[tokio::test]
+async fn who_asks_for_its_process_id_is_told_that_of_its_login_if_that_connection_can_be_had() {
+    let question = "select pg_backend_pid()";
+    let prepared = || frontend::extended_query(question, &[]);
+    for (busy, extended) in [(false, false), (false, true), (true, false)] {
+        let stage = Stage::of(Auth::Held, 2).await;
+        let (mut other, at_home) = stage.session(&[]).await;
+        let (mut client, session) = stage.session(&[]).await;
+        assert_eq!(
+            session.process_id, at_home.process_id,
+            "one connection so far"
+        );
+        assert_eq!(ask(&mut other, "begin").await, "");
+        // Nothing that the census would have to judge: it keeps no connection.
+        assert_eq!(ask(&mut client, "set work_mem = '3MB'").await, "");
+        stage.settles_at(2).await;
+        if !busy {
+            assert_eq!(ask(&mut other, "commit").await, "");
+        }
+        let answer = match extended {
+            true => said(&exchange(&mut client, &[prepared()]).await),
+            false => ask(&mut client, question).await,
+        };
+        let told = session.process_id.to_string();
+        assert_eq!(answer == told, !busy, "{busy} {extended}");
+        assert_eq!(ask(&mut client, question).await, answer);
+    }
+}
