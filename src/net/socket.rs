@@ -94,6 +94,15 @@ impl Socket {
         }
     }
 
+    /// Whether the event loop knows of nothing to read. The task is woken when it does.
+    pub(crate) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+        .is_pending()
+    }
+
     /// Registers the socket with the runtime of the calling task, where it is
     /// served by the thread that uses it. What it had heard is forgotten with the
     /// old registration.

@@ -235,16 +235,12 @@ impl<C: Item> Books<C> {
         if self.closed {
             return Answer::Failed(Failure::Closed);
         }
+        if let Some(item) = self.take(pool, &want) {
+            return Answer::Taken(item);
+        }
         let Some(shelf) = self.shelves.get_mut(&pool) else {
             return Answer::Failed(Failure::Closed);
         };
-        if let Some(item) = shelf.take(&want) {
-            self.shift(pool, |tally| {
-                tally.idle -= 1;
-                tally.lent += 1;
-            });
-            return Answer::Taken(item);
-        }
         if shelf.has_no_way() {
             return Answer::Failed(Failure::NoWay);
         }
@@ -259,6 +255,16 @@ impl<C: Item> Books<C> {
         self.shift(pool, |tally| tally.waiting += 1);
         self.pump(pool, now, out);
         Answer::Queued(ticket)
+    }
+
+    /// A connection that is idle, if one is good for the client.
+    pub(crate) fn take(&mut self, pool: PoolNumber, want: &Want) -> Option<C> {
+        let item = self.shelves.get_mut(&pool)?.take(want)?;
+        self.shift(pool, |tally| {
+            tally.idle -= 1;
+            tally.lent += 1;
+        });
+        Some(item)
     }
 
     /// A waiter hung up. `false`: it had been served before, and what it got is

@@ -122,11 +122,20 @@ impl Connection {
     /// since it was used last.
     pub(super) async fn freshen(&mut self) -> Result<(), Stale> {
         let here = std::thread::current().id();
+        let moved = self.thread != here;
         // Without a descriptor to spare it is served from where it was: slower.
-        if self.thread != here && self.stream.rehome().is_ok() {
+        if moved && self.stream.rehome().is_ok() {
             self.thread = here;
         }
-        timeout(HEARING, self.hear()).await.map_err(|_| Stale)?
+        let heard = timeout(HEARING, self.hear(moved)).await;
+        heard.map_err(|_| Stale)?
+    }
+
+    /// Whether it belongs to the calling thread, and the server has said nothing since
+    /// it was used last. Whatever came before what this thread is doing now, its event
+    /// loop has seen.
+    pub(super) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        self.thread == std::thread::current().id() && self.stream.socket().is_quiet(cx)
     }
 
     /// What the kernel knows of the server: nothing new, news, or that it has closed.
@@ -134,11 +143,15 @@ impl Connection {
         self.stream.socket().glance()
     }
 
-    async fn hear(&mut self) -> Result<(), Stale> {
+    /// `doubtful`: the event loop may not know yet what the kernel knows.
+    async fn hear(&mut self, mut doubtful: bool) -> Result<(), Stale> {
         let mut heard = BytesMut::new();
         loop {
             let mut buffer = [0; 512];
-            let read = std::future::poll_fn(|cx| self.poll_hear(cx, &mut buffer)).await?;
+            let poll = |cx: &mut Context<'_>| self.poll_hear(cx, &mut buffer, doubtful);
+            let read = std::future::poll_fn(poll).await?;
+            // Bytes of TLS's own bring none, and half a record comes in two pieces.
+            doubtful = true;
             let bytes = buffer.get(..read).unwrap_or_default();
             if bytes.is_empty() {
                 // Half a message is none: the rest would reach the next client.
@@ -150,7 +163,12 @@ impl Connection {
     }
 
     /// Bytes that are there; none when there is nothing.
-    fn poll_hear(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, Stale>> {
+    fn poll_hear(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        doubtful: bool,
+    ) -> Poll<Result<usize, Stale>> {
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
@@ -158,6 +176,9 @@ impl Connection {
                 read => Ok(read),
             }),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Stale)),
+            // Whatever came before what this thread is doing now, its event loop has
+            // seen: it would be ready.
+            Poll::Pending if !doubtful => Poll::Ready(Ok(0)),
             // The event loop may not have looked yet, and what there is may be TLS's
             // own, which brings no bytes.
             Poll::Pending => match self.stream.socket().glance() {

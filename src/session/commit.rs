@@ -33,7 +33,9 @@ impl CommitWatch {
             frontend::QUERY => {
                 let text = frame.body;
                 let head = text.get(..text.len().min(MAX_SEARCHED)).unwrap_or_default();
+                let rest = text.get(MAX_SEARCHED..).unwrap_or_default();
                 let tail = text.get(text.len().saturating_sub(MAX_SEARCHED)..);
+                let tail = tail.filter(|_| !rest.is_empty());
                 self.in_flight |=
                     commits(head) || mentions_commit(head) || tail.is_some_and(mentions_commit);
             }

@@ -26,6 +26,7 @@ use crate::wire::sql::effects::Marks;
 mod digest;
 mod hold;
 mod made;
+mod shapes;
 mod spelling;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
 pub(crate) use hold::{Code, Hold, Reason, Residue};
+pub(crate) use shapes::Shapes;
 
 use digest::{Change, Traits};
 use hold::{Drawn, Leaves};

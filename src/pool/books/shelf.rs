@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one waits to whom no connection is any good that others could use: a
 /// login costs more than a transaction.
 const PICKY_PATIENCE: Duration = Duration::from_millis(50);
+/// How long a waiter may be passed over for one on the connection's own thread:
+/// taking it to another costs system calls on both. And how far down the line.
+const KIN_PATIENCE: Duration = Duration::from_millis(5);
+const KIN_REACH: usize = 32;
 /// Openers of one pool that wait for a slot.
 pub(super) const MOST_QUEUED: u32 = 2;
 /// First pause after a failed login; doubled with each.
@@ -145,7 +149,8 @@ impl<C: Item> Shelf<C> {
     }
 
     /// The first in turn that one of the idle connections is for: who is harder to
-    /// please keeps nobody waiting.
+    /// please keeps nobody waiting. Shortly, one on the thread of such a connection
+    /// goes before those of its priority.
     pub(super) fn next_served(&self, now: Instant) -> Option<&Waiter> {
         if self.idle.is_empty() {
             return None;
@@ -154,7 +159,19 @@ impl<C: Item> Shelf<C> {
             let mut idle = self.idle.iter();
             idle.any(|idle| self.fits(&idle.item, &waiter.want))
         };
-        self.waiters.in_turn(now).find(is_served)
+        let is_kin = |waiter: &&Waiter| {
+            let mut idle = self.idle.iter();
+            idle.any(|idle| {
+                idle.item.thread() == waiter.want.thread() && self.fits(&idle.item, &waiter.want)
+            })
+        };
+        let first = self.waiters.in_turn(now).find(is_served)?;
+        if is_kin(&first) || now.saturating_duration_since(first.since) >= KIN_PATIENCE {
+            return Some(first);
+        }
+        let equals = self.waiters.line(first.want.priority).iter();
+        let kin = equals.take(KIN_REACH).find(is_kin);
+        Some(kin.unwrap_or(first))
     }
 
     /// Whether whoever is first in turn can do nothing with `item`, has waited long
@@ -235,6 +252,15 @@ impl Waiters {
             Priority::Low => low,
         };
         line.push_back(waiter);
+    }
+
+    fn line(&self, priority: Priority) -> &VecDeque<Waiter> {
+        let [high, medium, low] = &self.lines;
+        match priority {
+            Priority::High => high,
+            Priority::Medium => medium,
+            Priority::Low => low,
+        }
     }
 
     /// By priority, unless the eldest has lost patience.

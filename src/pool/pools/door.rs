@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -66,6 +66,18 @@ impl Pool {
                 Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
             }
         }
+    }
+
+    /// As [`Pool::lease`], if that takes no wait: a connection is idle, on this thread,
+    /// and its server has said nothing since.
+    pub(crate) fn take(self: &Arc<Self>, want: &Want, cx: &mut Context<'_>) -> Option<Lease> {
+        let connection = self.pools.inner.room.lock().books.take(self.number, want)?;
+        let lease = Lease::new(connection, Arc::clone(self), want.client);
+        if lease.is_quiet(cx) {
+            return Some(lease);
+        }
+        lease.check_in();
+        None
     }
 
     /// What a client is told at its login, where it needs no login of its own: from

@@ -1,5 +1,6 @@
 //! What a pooled client takes along from one connection to the next.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -9,8 +10,13 @@ use crate::pool::{ConnectionId, Placeholders};
 use crate::state::parameters::Parameters;
 use crate::state::proof::Verdict;
 use crate::state::statements::{self, Environment};
-use crate::state::trace::{Digest, Proof, Trace, digest};
-use crate::wire::sql::{Backslash, Dialect};
+use crate::state::trace::{Digest, Proof, Shapes, Trace, digest};
+use crate::wire::sql::{Backslash, Dialect, Statement};
+
+thread_local! {
+    /// Of all clients of a worker.
+    static SHAPES: RefCell<Shapes> = RefCell::default();
+}
 
 /// A client of a pool.
 #[derive(Debug)]
@@ -119,23 +125,24 @@ impl Guest {
 
     /// What a text does, judged by what is known now.
     pub(super) fn note(&self, text: &[u8]) -> Noted {
-        match self.knowledge.known() {
-            Some(known) => Noted {
-                digest: digest(text, self.dialect, |statement| {
-                    match known.judge(statement) {
-                        Verdict::Clean => Proof::Clean,
-                        Verdict::Sequence => Proof::Sequence,
-                        Verdict::Unproven => Proof::Unproven,
-                        Verdict::Hidden => Proof::Hidden,
-                    }
-                }),
-                edition: Some(known.edition),
+        let known = self.knowledge.known();
+        let edition = known.as_ref().map(|known| known.edition);
+        let proven = |statement: &Statement<'_>| match &known {
+            Some(known) => match known.judge(statement) {
+                Verdict::Clean => Proof::Clean,
+                Verdict::Sequence => Proof::Sequence,
+                Verdict::Unproven => Proof::Unproven,
+                Verdict::Hidden => Proof::Hidden,
             },
-            None => Noted {
-                digest: digest(text, self.dialect, |_| Proof::Unjudged),
-                edition: None,
-            },
-        }
+            None => Proof::Unjudged,
+        };
+        let judge = (self.knowledge.number, edition);
+        let digest = SHAPES.with_borrow_mut(|shapes| {
+            shapes.digest(text, self.dialect, judge, || {
+                digest(text, self.dialect, proven)
+            })
+        });
+        Noted { digest, edition }
     }
 
     /// What is known of a prepared statement that is about to be bound.

@@ -65,6 +65,8 @@ const ENOUGH: u32 = 64;
 /// Of one database of one upstream; shared by the sessions of its pools.
 #[derive(Debug)]
 pub(super) struct Knowledge {
+    /// No other of this process has it.
+    pub(super) number: u64,
     known: ArcSwap<Known>,
     /// Definitions have changed this often, as far as was seen.
     epoch: AtomicU32,
@@ -98,7 +100,9 @@ pub(super) struct Known {
 
 impl Knowledge {
     pub(super) fn new() -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             known: ArcSwap::from_pointee(Known {
                 catalog: None,
                 epoch: 0,

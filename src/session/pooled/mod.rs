@@ -21,6 +21,7 @@ mod voices;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -155,7 +156,11 @@ impl<'a> Session<'a> {
             }
             self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
-            let departure = match Box::pin(self.lease()).await {
+            let lease = match self.take_at_once().await {
+                Some(lease) => Ok(lease),
+                None => Box::pin(self.lease()).await,
+            };
+            let departure = match lease {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
                 // As if its own connection had been lost, which it has.
                 Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
@@ -193,14 +198,29 @@ impl<'a> Session<'a> {
         self.guest.pin = place;
     }
 
-    /// A connection that this client may use.
-    async fn lease(&mut self) -> Result<Lease, LeaseError> {
-        self.entry.handle().set_activity(Activity::Waiting);
-        let deadline = Instant::now() + self.plan.query_wait_timeout;
+    /// Which connections this client may use, and which it would rather.
+    fn want(&self) -> Want {
         let mut want = Want::new(self.guest.id);
         want.prefer = self.guest.last;
         want.priority = self.plan.priority;
         want.placeholders = self.guest.placeholders();
+        want
+    }
+
+    /// A connection that this client may use, where nothing has to be waited for.
+    async fn take_at_once(&self) -> Option<Lease> {
+        if self.homing {
+            return None;
+        }
+        let want = self.want();
+        poll_fn(|cx| Poll::Ready(self.pool.take(&want, cx))).await
+    }
+
+    /// A connection that this client may use.
+    async fn lease(&mut self) -> Result<Lease, LeaseError> {
+        self.entry.handle().set_activity(Activity::Waiting);
+        let deadline = Instant::now() + self.plan.query_wait_timeout;
+        let want = self.want();
         let handle = Arc::clone(self.entry.handle());
         if std::mem::take(&mut self.homing)
             && let Some(home) = self.guest.home

@@ -156,6 +156,11 @@ impl Digest {
         }
     }
 
+    /// Whether nothing of the text itself is kept: no name, no value.
+    pub(super) const fn depends_on_marks_alone(&self) -> bool {
+        self.rare.is_none()
+    }
+
     pub(crate) const fn needs_alignment(&self) -> Alignment {
         self.alignment
     }
