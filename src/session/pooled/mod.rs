@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
         if std::mem::take(&mut self.homing)
-            && let Some(home) = self.guest.home
+            && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
         {
             let deadline = deadline.min(Instant::now() + HOMING);
             let claim = self.pool.claim(home, want.clone(), deadline);
@@ -296,7 +296,10 @@ impl<'a> Session<'a> {
             }
             Leave::Needs(Need::Home) => {
                 self.homing = true;
+                // The place that it waited for is still its own.
+                let pin = relay.talk.guest.pin.take();
                 relay.let_go();
+                relay.talk.guest.pin = pin;
             }
             _ => {}
         }
