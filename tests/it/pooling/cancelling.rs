@@ -224,7 +224,7 @@ async fn who_asks_for_its_process_id_does_not_wait_for_a_connection_that_has_end
     .await;
     // Nothing that the census would have to judge: it keeps no connection.
     assert_eq!(ask(&mut clients[0], "set work_mem = '3MB'").await, "");
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     ask(&mut clients[0], "select pg_backend_pid()").await;
     assert!(
         began.elapsed() < Duration::from_millis(200),
