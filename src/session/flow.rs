@@ -186,6 +186,9 @@ impl Flow {
 
     /// Adds messages of our own behind everything that may be written.
     pub(super) fn append(&mut self, messages: &[u8]) {
+        if messages.is_empty() {
+            return;
+        }
         let buffer = self.buffer.get_or_insert_with(buffers::take);
         let end = self.end + messages.len();
         if buffer.len() < end {
