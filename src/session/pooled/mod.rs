@@ -287,7 +287,8 @@ impl<'a> Session<'a> {
         let health = relay.talk.health;
         let state = relay.upstream_state();
         let dismissal = relay.talk.dismissal.take();
-        let lease = relay.into_lease();
+        let mut lease = relay.into_lease();
+        lease.dry = self.line.to_client.is_dry();
         match leave {
             Leave::Needs(Need::Pin(reason)) => self.pinning = Pinning::Wanted(reason),
             Leave::Needs(Need::Home) => self.homing = true,
@@ -307,6 +308,7 @@ impl<'a> Session<'a> {
         let batches = self.introduce(&mut lease, &mut first);
         self.line.to_upstream.append(&first);
         self.line.to_upstream.resume();
+        self.line.to_client.change_source(lease.dry);
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
