@@ -2,12 +2,12 @@
 //! a cancel request from hitting the next client.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::books::{ConnectionId, Item, PoolNumber};
 use super::closing::{Closing, UpstreamState};
+use super::lease::Holder;
 use super::plan::{Placeholders, Want};
 use crate::net::Glance;
 use crate::state::parameters::Parameters;
@@ -60,6 +61,10 @@ pub(crate) struct Connection {
     pub(crate) placeholders: Placeholders,
     pub(super) id: ConnectionId,
     pub(super) pool: PoolNumber,
+    /// Who used it last, where that client is to hear of its end.
+    pub(super) last_client: Weak<Holder>,
+    /// The FATAL that the server has ended it with.
+    last_words: Option<Bytes>,
     opened_at: Instant,
     thread: ThreadId,
     closing: Closing,
@@ -98,6 +103,8 @@ impl Connection {
             placeholders: Placeholders::new(),
             id,
             pool,
+            last_client: Weak::new(),
+            last_words: None,
             opened_at: Instant::now(),
             thread: std::thread::current().id(),
             closing,
@@ -158,7 +165,10 @@ impl Connection {
                 return if heard.is_empty() { Ok(()) } else { Err(Stale) };
             }
             heard.extend_from_slice(bytes);
-            take_news(&mut heard, &mut self.reported)?;
+            if let Err(stale) = take_news(&mut heard, &mut self.reported) {
+                self.last_words = last_words(&heard);
+                return Err(stale);
+            }
         }
     }
 
@@ -189,6 +199,14 @@ impl Connection {
         }
     }
 
+    /// The server has ended it while it was nobody's: whoever had it last may want to
+    /// know.
+    pub(super) fn tell_of_loss(&mut self) {
+        if let Some(holder) = self.last_client.upgrade() {
+            holder.lose(self.id, self.last_words.take());
+        }
+    }
+
     /// Its two halves, to be closed.
     pub(super) fn into_closing(self, state: UpstreamState) -> (Closing, MaybeTls) {
         let mut closing = self.closing;
@@ -215,6 +233,14 @@ fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stal
         heard.advance(HEADER + len);
     }
     Ok(())
+}
+
+/// The FATAL at the front, whole.
+fn last_words(heard: &[u8]) -> Option<Bytes> {
+    let (tag, len) = frame::header(heard).ok()??;
+    let message = heard.get(..HEADER + len)?;
+    let fatal = tag == backend::ERROR_RESPONSE && backend::is_fatal(message.get(HEADER..)?);
+    fatal.then(|| Bytes::copy_from_slice(message))
 }
 
 impl Item for Box<Connection> {

@@ -276,11 +276,14 @@ impl Pool {
 
     pub(in crate::pool) fn close(
         &self,
-        (connection, held): (Box<Connection>, bool),
+        (mut connection, held): (Box<Connection>, bool),
         state: UpstreamState,
         reason: Reason,
     ) {
         let (pool, id) = (connection.pool, connection.id);
+        if reason == Reason::Lost {
+            connection.tell_of_loss();
+        }
         self.pools.count_closed(pool, reason);
         self.pools.act(|room, out| {
             if held {

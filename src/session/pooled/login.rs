@@ -17,7 +17,7 @@ use super::super::{Ahead, Route, Unopened, while_client_stays};
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
 use crate::pool::{
-    self, Closing, ConnectionId, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want,
+    self, Closing, ConnectionId, Holder, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want,
 };
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
@@ -49,6 +49,8 @@ pub(in super::super) struct Welcomed {
     /// The connection whose process the client believes to have.
     pub(super) home: Option<ConnectionId>,
     pub(super) pid: Option<u32>,
+    /// How its pool reaches it.
+    pub(super) holder: Arc<Holder>,
 }
 
 impl Wish {
@@ -100,8 +102,10 @@ pub(in super::super) fn adopt(
     }
     let client = entry.handle().id;
     let pid = opened.key.as_ref().map(CancelKey::pid);
+    let holder = Arc::default();
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         lease.owner = Some(client);
+        lease.used_by(&holder);
         let id = lease.id();
         lease.check_in();
         id
@@ -114,6 +118,7 @@ pub(in super::super) fn adopt(
         known,
         home,
         pid,
+        holder,
     }
 }
 
@@ -177,5 +182,6 @@ pub(in super::super) async fn welcome(
         known: introduction.parameters,
         home: Some(introduction.connection),
         pid: Some(introduction.pid),
+        holder: Arc::default(),
     })
 }

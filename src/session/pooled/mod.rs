@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -113,7 +114,7 @@ impl<'a> Session<'a> {
             route: welcomed.route,
             seat: welcomed.seat,
             pins,
-            holder: Arc::default(),
+            holder: welcomed.holder,
             refusal: Refusal::Over,
             pinning: Pinning::None,
             homing: false,
@@ -145,7 +146,8 @@ impl<'a> Session<'a> {
         loop {
             let handle = Arc::clone(self.entry.handle());
             handle.set_activity(Activity::Idle);
-            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, &handle)).await;
+            let told_by = (&*handle, &*self.holder);
+            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, told_by)).await;
             match stir {
                 Stir::Wants => {}
                 Stir::Left => return Departure::ClientLeft,
@@ -153,6 +155,7 @@ impl<'a> Session<'a> {
                 Stir::BadClient(error) => return Departure::BadClient(error),
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
+                Stir::Bereft(last_words) => return self.bereft(last_words),
             }
             self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
@@ -175,6 +178,21 @@ impl<'a> Session<'a> {
             if let Some(departure) = departure {
                 return departure;
             }
+        }
+    }
+
+    /// Without its connection a client could go on here, if others of its pool have
+    /// some. But the server, or somebody there, has ended it.
+    fn bereft(&mut self, last_words: Option<Bytes>) -> Departure {
+        match last_words {
+            Some(last_words) => {
+                self.line.to_client.append(&last_words);
+                Departure::UpstreamEnded
+            }
+            None => Departure::UpstreamLost {
+                commit_in_flight: false,
+                error: None,
+            },
         }
     }
 
@@ -244,6 +262,7 @@ impl<'a> Session<'a> {
     async fn carry(&mut self, mut lease: Lease) -> Option<Departure> {
         self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
+        lease.used_by(&self.holder);
         self.tls = lease.stream.tls_version();
         let mut first = Vec::new();
         let batches = self.introduce(&mut lease, &mut first);
