@@ -70,9 +70,14 @@ pub(crate) struct Connection {
     closing: Closing,
 }
 
-/// It cannot be used: the server has closed it, or said what it should not.
+/// Why a connection cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stale;
+pub(super) enum Stale {
+    /// The server has closed it, or said that it will.
+    Ended,
+    /// The server has said what it should not, or half of something.
+    Odd,
+}
 
 impl Connection {
     /// Fails where the server has said what it should not.
@@ -135,7 +140,7 @@ impl Connection {
             self.thread = here;
         }
         let heard = timeout(HEARING, self.hear(moved)).await;
-        heard.map_err(|_| Stale)?
+        heard.map_err(|_| Stale::Odd)?
     }
 
     /// Whether it belongs to the calling thread, and the server has said nothing since
@@ -162,12 +167,17 @@ impl Connection {
             let bytes = buffer.get(..read).unwrap_or_default();
             if bytes.is_empty() {
                 // Half a message is none: the rest would reach the next client.
-                return if heard.is_empty() { Ok(()) } else { Err(Stale) };
+                return if heard.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Stale::Odd)
+                };
             }
             heard.extend_from_slice(bytes);
             if let Err(stale) = take_news(&mut heard, &mut self.reported) {
                 self.last_words = last_words(&heard);
-                return Err(stale);
+                let ended = self.last_words.is_some();
+                return Err(if ended { Stale::Ended } else { stale });
             }
         }
     }
@@ -182,10 +192,10 @@ impl Connection {
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
-                0 => Err(Stale),
+                0 => Err(Stale::Ended),
                 read => Ok(read),
             }),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Stale)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Stale::Ended)),
             // Whatever came before what this thread is doing now, its event loop has
             // seen: it would be ready.
             Poll::Pending if !doubtful => Poll::Ready(Ok(0)),
@@ -193,7 +203,7 @@ impl Connection {
             // own, which brings no bytes.
             Poll::Pending => match self.stream.socket().glance() {
                 Glance::Quiet => Poll::Ready(Ok(0)),
-                Glance::Ended => Poll::Ready(Err(Stale)),
+                Glance::Ended => Poll::Ready(Err(Stale::Ended)),
                 Glance::Bytes => Poll::Pending,
             },
         }
@@ -217,18 +227,18 @@ impl Connection {
 
 /// Takes in what a server may say between transactions.
 fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stale> {
-    while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale)? {
+    while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale::Odd)? {
         let Some(body) = heard.get(HEADER..HEADER + len) else {
             return Ok(());
         };
         match tag {
             backend::NOTICE_RESPONSE => {}
             backend::PARAMETER_STATUS => {
-                let (name, rest) = split_cstr(body).ok_or(Stale)?;
-                let (value, _) = split_cstr(rest).ok_or(Stale)?;
+                let (name, rest) = split_cstr(body).ok_or(Stale::Odd)?;
+                let (value, _) = split_cstr(rest).ok_or(Stale::Odd)?;
                 reported.set(name, value);
             }
-            _ => return Err(Stale),
+            _ => return Err(Stale::Odd),
         }
         heard.advance(HEADER + len);
     }

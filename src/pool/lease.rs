@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::books::{ConnectionId, Reason, Tally};
 use super::closing::UpstreamState;
-use super::connection::{Connection, Left};
+use super::connection::{Connection, Left, Stale};
 use super::pools::Pool;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -225,7 +225,15 @@ impl Lease {
         self.end(state, Reason::Client);
     }
 
-    pub(super) fn end(&mut self, state: UpstreamState, reason: Reason) {
+    /// Ends a connection that was found to be of no use on the shelf.
+    pub(super) fn lose(&mut self, stale: Stale) {
+        if stale == Stale::Ended {
+            self.tell_of_loss();
+        }
+        self.end(UpstreamState::Torn, Reason::Lost);
+    }
+
+    fn end(&mut self, state: UpstreamState, reason: Reason) {
         if let Some(connection) = self.connection.take() {
             connection.key.take_back();
             self.pool.close((connection, self.held), state, reason);

@@ -63,7 +63,7 @@ impl Pool {
             let mut lease = Lease::new(connection, Arc::clone(self), client);
             match lease.freshen().await {
                 Ok(()) => return Ok(lease),
-                Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+                Err(stale) => lease.lose(stale),
             }
         }
     }
@@ -170,8 +170,8 @@ impl Pool {
         let mut lease = Lease::new(connection, Arc::clone(self), client);
         match lease.freshen().await {
             Ok(()) => Some(lease),
-            Err(_) => {
-                lease.end(UpstreamState::Torn, Reason::Lost);
+            Err(stale) => {
+                lease.lose(stale);
                 None
             }
         }
@@ -276,14 +276,11 @@ impl Pool {
 
     pub(in crate::pool) fn close(
         &self,
-        (mut connection, held): (Box<Connection>, bool),
+        (connection, held): (Box<Connection>, bool),
         state: UpstreamState,
         reason: Reason,
     ) {
         let (pool, id) = (connection.pool, connection.id);
-        if reason == Reason::Lost {
-            connection.tell_of_loss();
-        }
         self.pools.count_closed(pool, reason);
         self.pools.act(|room, out| {
             if held {
