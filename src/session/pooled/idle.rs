@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::super::flow::Step;
 use super::super::handle::{Handle, Order};
+use super::super::relay::Departure;
 use super::relay::Line;
 use crate::pool::Holder;
 use crate::wire::backend;
@@ -104,6 +105,20 @@ impl Line {
                     };
                 }
             }
+        }
+    }
+    /// Without its connection a client could go on here, if others of its pool have
+    /// some. But the server, or somebody there, has ended it.
+    pub(super) fn bereft(&mut self, last_words: Option<Bytes>) -> Departure {
+        match last_words {
+            Some(last_words) => {
+                self.to_client.append(&last_words);
+                Departure::UpstreamEnded
+            }
+            None => Departure::UpstreamLost {
+                commit_in_flight: false,
+                error: None,
+            },
         }
     }
 }

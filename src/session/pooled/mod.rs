@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -163,7 +162,7 @@ impl<'a> Session<'a> {
                 Stir::BadClient(error) => return Departure::BadClient(error),
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
-                Stir::Bereft(last_words) => return self.bereft(last_words),
+                Stir::Bereft(last_words) => return self.line.bereft(last_words),
             }
             self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
@@ -186,21 +185,6 @@ impl<'a> Session<'a> {
             if let Some(departure) = departure {
                 return departure;
             }
-        }
-    }
-
-    /// Without its connection a client could go on here, if others of its pool have
-    /// some. But the server, or somebody there, has ended it.
-    fn bereft(&mut self, last_words: Option<Bytes>) -> Departure {
-        match last_words {
-            Some(last_words) => {
-                self.line.to_client.append(&last_words);
-                Departure::UpstreamEnded
-            }
-            None => Departure::UpstreamLost {
-                commit_in_flight: false,
-                error: None,
-            },
         }
     }
 
