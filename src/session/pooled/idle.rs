@@ -107,6 +107,7 @@ impl Line {
             }
         }
     }
+
     /// Without its connection a client could go on here, if others of its pool have
     /// some. But the server, or somebody there, has ended it.
     pub(super) fn bereft(&mut self, last_words: Option<Bytes>) -> Departure {
