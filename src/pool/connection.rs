@@ -2,12 +2,12 @@
 //! a cancel request from hitting the next client.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::books::{ConnectionId, Item, PoolNumber};
 use super::closing::{Closing, UpstreamState};
+use super::lease::Holder;
 use super::plan::{Placeholders, Want};
 use crate::net::Glance;
 use crate::state::parameters::Parameters;
@@ -62,14 +63,23 @@ pub(crate) struct Connection {
     pub(crate) placeholders: Placeholders,
     pub(super) id: ConnectionId,
     pub(super) pool: PoolNumber,
+    /// Who used it last, where that client is to hear of its end.
+    pub(super) last_client: Weak<Holder>,
+    /// The FATAL that the server has ended it with.
+    last_words: Option<Bytes>,
     opened_at: Instant,
     thread: ThreadId,
     closing: Closing,
 }
 
-/// It cannot be used: the server has closed it, or said what it should not.
+/// Why a connection cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stale;
+pub(super) enum Stale {
+    /// The server has closed it, or said that it will.
+    Ended,
+    /// The server has said what it should not, or half of something.
+    Odd,
+}
 
 impl Connection {
     /// Fails where the server has said what it should not.
@@ -101,6 +111,8 @@ impl Connection {
             placeholders: Placeholders::new(),
             id,
             pool,
+            last_client: Weak::new(),
+            last_words: None,
             opened_at: Instant::now(),
             thread: std::thread::current().id(),
             closing,
@@ -132,7 +144,7 @@ impl Connection {
         }
         let heard = timeout(HEARING, self.hear(moved)).await;
         self.dry = true;
-        heard.map_err(|_| Stale)?
+        heard.map_err(|_| Stale::Odd)?
     }
 
     /// Whether it belongs to the calling thread, and the server has said nothing since
@@ -159,10 +171,18 @@ impl Connection {
             let bytes = buffer.get(..read).unwrap_or_default();
             if bytes.is_empty() {
                 // Half a message is none: the rest would reach the next client.
-                return if heard.is_empty() { Ok(()) } else { Err(Stale) };
+                return if heard.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Stale::Odd)
+                };
             }
             heard.extend_from_slice(bytes);
-            take_news(&mut heard, &mut self.reported)?;
+            if let Err(stale) = take_news(&mut heard, &mut self.reported) {
+                self.last_words = last_words(&heard);
+                let ended = self.last_words.is_some();
+                return Err(if ended { Stale::Ended } else { stale });
+            }
         }
     }
 
@@ -176,10 +196,10 @@ impl Connection {
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
-                0 => Err(Stale),
+                0 => Err(Stale::Ended),
                 read => Ok(read),
             }),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Stale)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Stale::Ended)),
             // Whatever came before what this thread is doing now, its event loop has
             // seen: it would be ready.
             Poll::Pending if !doubtful => Poll::Ready(Ok(0)),
@@ -187,9 +207,17 @@ impl Connection {
             // own, which brings no bytes.
             Poll::Pending => match self.stream.socket().glance() {
                 Glance::Quiet => Poll::Ready(Ok(0)),
-                Glance::Ended => Poll::Ready(Err(Stale)),
+                Glance::Ended => Poll::Ready(Err(Stale::Ended)),
                 Glance::Bytes => Poll::Pending,
             },
+        }
+    }
+
+    /// The server has ended it while it was nobody's: whoever had it last may want to
+    /// know.
+    pub(super) fn tell_of_loss(&mut self) {
+        if let Some(holder) = self.last_client.upgrade() {
+            holder.lose(self.id, self.last_words.take());
         }
     }
 
@@ -203,22 +231,30 @@ impl Connection {
 
 /// Takes in what a server may say between transactions.
 fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stale> {
-    while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale)? {
+    while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale::Odd)? {
         let Some(body) = heard.get(HEADER..HEADER + len) else {
             return Ok(());
         };
         match tag {
             backend::NOTICE_RESPONSE => {}
             backend::PARAMETER_STATUS => {
-                let (name, rest) = split_cstr(body).ok_or(Stale)?;
-                let (value, _) = split_cstr(rest).ok_or(Stale)?;
+                let (name, rest) = split_cstr(body).ok_or(Stale::Odd)?;
+                let (value, _) = split_cstr(rest).ok_or(Stale::Odd)?;
                 reported.set(name, value);
             }
-            _ => return Err(Stale),
+            _ => return Err(Stale::Odd),
         }
         heard.advance(HEADER + len);
     }
     Ok(())
+}
+
+/// The FATAL at the front, whole.
+fn last_words(heard: &[u8]) -> Option<Bytes> {
+    let (tag, len) = frame::header(heard).ok()??;
+    let message = heard.get(..HEADER + len)?;
+    let fatal = tag == backend::ERROR_RESPONSE && backend::is_fatal(message.get(HEADER..)?);
+    fatal.then(|| Bytes::copy_from_slice(message))
 }
 
 impl Item for Box<Connection> {

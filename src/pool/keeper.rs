@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::books::Reason;
-use super::closing::UpstreamState;
 use super::connection::Connection;
 use super::lease::Lease;
 use super::pools::Pools;
@@ -69,7 +67,7 @@ impl Pools {
             self.spawn(async move {
                 match lease.freshen().await {
                     Ok(()) => lease.check_in(),
-                    Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+                    Err(stale) => lease.lose(stale),
                 }
             });
         }

@@ -3,17 +3,18 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Context;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::books::{Reason, Tally};
+use super::books::{ConnectionId, Reason, Tally};
 use super::closing::UpstreamState;
-use super::connection::{Connection, Left};
+use super::connection::{Connection, Left, Stale};
 use super::pools::Pool;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -73,12 +74,20 @@ impl ClientFacing for LeaseError {
     }
 }
 
-/// A client that keeps an idle connection because something may be left on it.
+/// A client as its pool reaches it: it keeps an idle connection because something may
+/// be left on it, or has given one back and is to hear if the server ends that.
 #[derive(Debug, Default)]
 pub(crate) struct Holder {
     wanted: AtomicBool,
+    /// The connection that it used last, zero if none; or [`LOST`].
+    used: AtomicU64,
+    /// What the server said when that was lost.
+    last_words: Mutex<Option<Bytes>>,
     waker: AtomicWaker,
 }
+
+/// No connection has this number.
+const LOST: u64 = u64::MAX;
 
 impl Holder {
     /// Whether somebody waits for the connection. The task is woken when that is so.
@@ -92,6 +101,30 @@ impl Holder {
 
     pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Whether the connection that the client used last was lost after it had given it
+    /// back, and the server's last words. The task is woken when that is so.
+    pub(crate) fn poll_lost(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        self.waker.register(cx.waker());
+        match self.used.load(Ordering::Acquire) {
+            LOST => Poll::Ready(self.last_words.lock().take()),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// It is no matter to a client that has used another since.
+    pub(super) fn lose(&self, id: ConnectionId, last_words: Option<Bytes>) {
+        if self.used.load(Ordering::Acquire) != id.0 {
+            return;
+        }
+        *self.last_words.lock() = last_words;
+        let lost = self
+            .used
+            .compare_exchange(id.0, LOST, Ordering::AcqRel, Ordering::Relaxed);
+        if lost.is_ok() {
+            self.waker.wake();
+        }
     }
 
     pub(super) fn ask(&self) {
@@ -130,6 +163,20 @@ impl Lease {
     /// Whether the proxy can open another in its place.
     pub(crate) fn can_be_replaced(&self) -> bool {
         self.pool.opener.is_some()
+    }
+
+    /// The client uses the connection from here on. Where only its own login could make
+    /// it another, it is told if this one is lost later, on the shelf.
+    pub(crate) fn used_by(&mut self, holder: &Arc<Holder>) {
+        if self.can_be_replaced() {
+            return;
+        }
+        let connection = &mut **self;
+        holder.used.store(connection.id.0, Ordering::Release);
+        // The same one most of the time.
+        if connection.last_client.as_ptr() != Arc::as_ptr(holder) {
+            connection.last_client = Arc::downgrade(holder);
+        }
     }
 
     /// Gives the connection back, between transactions and with everything read that
@@ -178,7 +225,15 @@ impl Lease {
         self.end(state, Reason::Client);
     }
 
-    pub(super) fn end(&mut self, state: UpstreamState, reason: Reason) {
+    /// Ends a connection that was found to be of no use on the shelf.
+    pub(super) fn lose(&mut self, stale: Stale) {
+        if stale == Stale::Ended {
+            self.tell_of_loss();
+        }
+        self.end(UpstreamState::Torn, Reason::Lost);
+    }
+
+    fn end(&mut self, state: UpstreamState, reason: Reason) {
         if let Some(connection) = self.connection.take() {
             connection.key.take_back();
             self.pool.close((connection, self.held), state, reason);

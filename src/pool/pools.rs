@@ -291,8 +291,11 @@ impl Pools {
             match job {
                 Job::Open(pool) => opening::begin(&pool),
                 Job::Withdraw => self.inner.withdrawn.notify_waiters(),
-                Job::Close(connection, reason) => {
+                Job::Close(mut connection, reason) => {
                     let pool = connection.pool;
+                    if reason == Reason::Lost {
+                        connection.tell_of_loss();
+                    }
                     self.count_closed(pool, reason);
                     let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
                     self.see_off(pool, closing, stream);

@@ -63,7 +63,7 @@ impl Pool {
             let mut lease = Lease::new(connection, Arc::clone(self), client);
             match lease.freshen().await {
                 Ok(()) => return Ok(lease),
-                Err(_) => lease.end(UpstreamState::Torn, Reason::Lost),
+                Err(stale) => lease.lose(stale),
             }
         }
     }
@@ -171,8 +171,8 @@ impl Pool {
         let mut lease = Lease::new(connection, Arc::clone(self), client);
         match lease.freshen().await {
             Ok(()) => Some(lease),
-            Err(_) => {
-                lease.end(UpstreamState::Torn, Reason::Lost);
+            Err(stale) => {
+                lease.lose(stale);
                 None
             }
         }

@@ -1,7 +1,9 @@
 //! Pools over real sockets, with a server that knows just enough to be logged in to.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
+use std::task::Poll;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tempfile::TempDir;
@@ -16,6 +18,7 @@ use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
 use crate::config::values::{UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
 use crate::pool::books::PoolNumber;
+use crate::pool::connection::Stale;
 use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
 use crate::wire::startup::{self, First};
 
@@ -199,6 +202,30 @@ impl Stand {
         };
         self.pools
             .pool(id(database), Arc::new(plan), Some(opener(database)))
+    }
+
+    /// A pool of one connection, which a client has to bring.
+    fn passthrough(&self, database: &str) -> Arc<Pool> {
+        let plan = Arc::clone(&self.pool(database, 1).plan);
+        self.pools.pool(id(database), plan, None)
+    }
+
+    /// A client logs in by itself.
+    async fn adopt(&self, pool: &Arc<Pool>, client: u64) -> Option<Lease> {
+        let upstream = &self.pools.inner.upstream;
+        let gatekeeper = &self.pools.inner.gatekeeper;
+        let permit = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
+        let connection = upstream.metrics().connection();
+        let place = crate::pool::Place::new(permit.await.unwrap(), connection);
+        let closing = Closing::new(place, Arc::clone(upstream));
+        let who = crate::upstream::Credentials {
+            user: "u",
+            password: None,
+            channel_binding: ChannelBinding::Prefer,
+        };
+        let startup = &opener(&pool.id.database).startup;
+        let opened = crate::upstream::open(upstream, startup, &who);
+        pool.adopt(client, opened.await.unwrap(), closing)
     }
 
     fn logins(&self) -> usize {
@@ -486,9 +513,9 @@ async fn who_keeps_an_idle_connection_is_asked_for_it() {
     let holder = Arc::new(Holder::default());
     kept.hold(&holder);
     assert!(!holder.is_wanted());
-    let asked = std::future::poll_fn(|cx| match holder.poll_wanted(cx) {
-        true => std::task::Poll::Ready(()),
-        false => std::task::Poll::Pending,
+    let asked = poll_fn(|cx| match holder.poll_wanted(cx) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
     });
     let (second, ()) = tokio::join!(lease(&pool, 2), async {
         asked.await;
@@ -527,34 +554,70 @@ async fn idle_connections_give_way_at_the_cap_when_the_server_has_let_go() {
 #[tokio::test]
 async fn a_clients_own_login_joins_and_a_pool_without_any_says_so() {
     let stand = Stand::new(3);
-    let plan = Arc::clone(&stand.pool("d", 1).plan);
-    let pool = stand.pools.pool(id("d"), plan, None);
+    let pool = stand.passthrough("d");
     let none = lease(&pool, 1).await.unwrap_err();
     assert!(matches!(none, LeaseError::NoWay));
-    let adopt = async |client| {
-        let upstream = &stand.pools.inner.upstream;
-        let deadline = Instant::now() + LONG;
-        let gatekeeper = &stand.pools.inner.gatekeeper;
-        let permit = gatekeeper.admit(pool.key(), Priority::Medium, deadline);
-        let connection = upstream.metrics().connection();
-        let place = crate::pool::Place::new(permit.await.unwrap(), connection);
-        let closing = Closing::new(place, Arc::clone(upstream));
-        let opener = opener("d");
-        let who = crate::upstream::Credentials {
-            user: "u",
-            password: None,
-            channel_binding: ChannelBinding::Prefer,
-        };
-        let opened = crate::upstream::open(upstream, &opener.startup, &who);
-        pool.adopt(client, opened.await.unwrap(), closing)
-    };
-    let first = adopt(1).await.unwrap();
-    assert!(adopt(2).await.is_none(), "the pool is full");
+    let first = stand.adopt(&pool, 1).await.unwrap();
+    assert!(stand.adopt(&pool, 2).await.is_none(), "the pool is full");
     first.check_in();
-    adopt(2).await.unwrap().check_in();
+    stand.adopt(&pool, 2).await.unwrap().check_in();
     lease(&pool, 2).await.unwrap().check_in();
     until(|| stand.server.live.load(Ordering::SeqCst) == 1).await;
     assert_ne!(pool.number, PoolNumber(0));
+}
+
+/// What was not the server's doing is no matter to a client that can go on.
+#[tokio::test]
+async fn the_client_that_used_a_connection_last_hears_that_the_server_has_ended_it() {
+    let fatal = error("57P01");
+    let cases = [
+        (
+            News::Farewell(fatal.clone()),
+            Poll::Ready(Some(fatal.clone())),
+        ),
+        (News::Say(fatal.clone()), Poll::Ready(Some(fatal))),
+        (News::Close, Poll::Ready(None)),
+        (News::Say(frame(b'A', b"odd")), Poll::Pending),
+    ];
+    for (news, heard) in cases {
+        let stand = Stand::new(1);
+        let pool = stand.passthrough("d");
+        let (before, last) = (Arc::<Holder>::default(), Arc::<Holder>::default());
+        let mut lease = stand.adopt(&pool, 1).await.unwrap();
+        lease.used_by(&before);
+        lease.used_by(&last);
+        lease.check_in();
+        let poll = async |holder: &Holder| poll_fn(|cx| Poll::Ready(holder.poll_lost(cx))).await;
+        assert_eq!(poll(&last).await, Poll::Pending);
+        stand.server.news.send_replace(news.clone());
+        while stand.pools.inner.gatekeeper.snapshot().in_use > 0 {
+            stand.pools.look_over();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(poll(&last).await, heard, "{news:?}");
+        assert_eq!(poll(&before).await, Poll::Pending, "{news:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_used_another_connection_since_hears_nothing_of_the_first() {
+    let stand = Stand::new(2);
+    let pools = [stand.passthrough("d"), stand.passthrough("e")];
+    let holder = Arc::<Holder>::default();
+    for pool in &pools {
+        let mut lease = stand.adopt(pool, 1).await.unwrap();
+        lease.used_by(&holder);
+        lease.check_in();
+    }
+    let [mut first, mut second] = [
+        lease(&pools[0], 2).await.unwrap(),
+        lease(&pools[1], 2).await.unwrap(),
+    ];
+    first.lose(Stale::Ended);
+    let poll = async || poll_fn(|cx| Poll::Ready(holder.poll_lost(cx))).await;
+    assert_eq!(poll().await, Poll::Pending);
+    second.lose(Stale::Ended);
+    assert_eq!(poll().await, Poll::Ready(None));
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::super::flow::Step;
 use super::super::handle::{Handle, Order};
+use super::super::relay::Departure;
 use super::relay::Line;
+use crate::pool::Holder;
 use crate::wire::backend;
 use crate::wire::frame::{BadLength, Frame};
 use crate::wire::frontend;
@@ -22,6 +24,8 @@ pub(super) enum Stir {
     BadClient(BadLength),
     /// It was told to go.
     Ordered(Order),
+    /// The server has ended the connection that it used last, with these words.
+    Bereft(Option<Bytes>),
 }
 
 /// A batch that cannot be served is answered with an error, and what belongs to it
@@ -68,7 +72,7 @@ impl Line {
         &mut self,
         cx: &mut Context<'_>,
         refusal: &mut Refusal,
-        handle: &Handle,
+        (handle, holder): (&Handle, &Holder),
     ) -> Poll<Stir> {
         loop {
             let mut replies = Vec::new();
@@ -97,10 +101,25 @@ impl Line {
                 Poll::Pending => {
                     return match handle.poll_order(cx) {
                         Some(order) => Poll::Ready(Stir::Ordered(order)),
-                        None => Poll::Pending,
+                        None => holder.poll_lost(cx).map(Stir::Bereft),
                     };
                 }
             }
+        }
+    }
+
+    /// Without its connection a client could go on here, if others of its pool have
+    /// some. But the server, or somebody there, has ended it.
+    pub(super) fn bereft(&mut self, last_words: Option<Bytes>) -> Departure {
+        match last_words {
+            Some(last_words) => {
+                self.to_client.append(&last_words);
+                Departure::UpstreamEnded
+            }
+            None => Departure::UpstreamLost {
+                commit_in_flight: false,
+                error: None,
+            },
         }
     }
 }

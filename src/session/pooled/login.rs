@@ -17,7 +17,7 @@ use super::super::{Ahead, Route, Unopened, while_client_stays};
 use super::guest::Home;
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
-use crate::pool::{self, Closing, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want};
+use crate::pool::{self, Closing, Holder, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -48,6 +48,8 @@ pub(in super::super) struct Welcomed {
     /// The connection whose process the client believes to have.
     pub(super) home: Option<Home>,
     pub(super) pid: Option<u32>,
+    /// How its pool reaches it.
+    pub(super) holder: Arc<Holder>,
 }
 
 impl Wish {
@@ -99,8 +101,10 @@ pub(in super::super) fn adopt(
     }
     let client = entry.handle().id;
     let pid = opened.key.as_ref().map(CancelKey::pid);
+    let holder = Arc::default();
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         lease.owner = Some(client);
+        lease.used_by(&holder);
         let home = Home {
             id: lease.id(),
             key: Arc::downgrade(&lease.key),
@@ -116,6 +120,7 @@ pub(in super::super) fn adopt(
         known,
         home,
         pid,
+        holder,
     }
 }
 
@@ -182,5 +187,6 @@ pub(in super::super) async fn welcome(
             key: introduction.key,
         }),
         pid: Some(introduction.pid),
+        holder: Arc::default(),
     })
 }

@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
             route: welcomed.route,
             seat: welcomed.seat,
             pins,
-            holder: Arc::default(),
+            holder: welcomed.holder,
             refusal: Refusal::Over,
             pinning: Pinning::None,
             homing: false,
@@ -153,7 +153,8 @@ impl<'a> Session<'a> {
         loop {
             let handle = Arc::clone(self.entry.handle());
             handle.set_activity(Activity::Idle);
-            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, &handle)).await;
+            let told_by = (&*handle, &*self.holder);
+            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, told_by)).await;
             match stir {
                 Stir::Wants => {}
                 Stir::Left => return Departure::ClientLeft,
@@ -161,6 +162,7 @@ impl<'a> Session<'a> {
                 Stir::BadClient(error) => return Departure::BadClient(error),
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
+                Stir::Bereft(last_words) => return self.line.bereft(last_words),
             }
             self.wait_for_pin().await;
             // Boxed: an idle client is not to pay for what a lease needs.
@@ -306,6 +308,7 @@ impl<'a> Session<'a> {
     fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
         self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
+        lease.used_by(&self.holder);
         self.tls = lease.stream.tls_version();
         let mut first = Vec::new();
         let batches = self.introduce(&mut lease, &mut first);

@@ -40,8 +40,8 @@ async fn idle_connections_that_are_killed_are_replaced_and_nobody_hears_of_it() 
             assert_eq!(ask(client, "begin").await, "");
             assert_eq!(ask(client, "commit").await, "");
         }
-        // One that was asked for a moment ago may come up in between.
-        wait::until(PATIENCE, "no backends", async || {
+        // One may still be on its way, for a client that came before the last had left.
+        wait::until(PATIENCE, "none is left", async || {
             stage.postgres.terminate_sessions(&stage.database).await;
             stage.backends().await == 0
         })
@@ -56,7 +56,7 @@ async fn idle_connections_that_are_killed_are_replaced_and_nobody_hears_of_it() 
 /// the proxy busy or not.
 #[tokio::test]
 async fn whoever_comes_after_the_death_of_an_idle_connection_gets_another() {
-    let rounds: usize = std::env::var("ATTACK").map_or(20, |n| n.parse().unwrap());
+    let rounds = 20;
     let busy = Stage::of(Auth::Held, 3).await;
     let mut noise = Vec::new();
     for mut client in busy.clients(12).await {
@@ -95,6 +95,79 @@ async fn whoever_comes_after_the_death_of_an_idle_connection_gets_another() {
     noise.iter().for_each(tokio::task::JoinHandle::abort);
     assert!(killed >= i64::try_from(rounds).unwrap(), "{killed}");
     assert!(bad.is_empty(), "{} of {rounds}: {bad:?}", bad.len());
+}
+
+/// The process id that a client was told at its login.
+async fn kill(stage: &Stage<'_>, session: &Session) {
+    let pid = i32::try_from(session.process_id).unwrap();
+    let watcher = stage.watcher().await;
+    let sql = "select pg_terminate_backend($1)";
+    let row = watcher.query_one(sql, &[&pid]).await.unwrap();
+    assert!(row.get::<_, bool>(0));
+}
+
+#[tokio::test]
+async fn a_client_at_rest_in_passthrough_hears_at_once_that_its_connection_was_killed() {
+    let stage = Stage::of(Auth::Passthrough, 3).await;
+    let (mut newcomer, newcomers) = stage.session(&[]).await;
+    let (mut user, users) = stage.session(&[]).await;
+    let mut other = stage.client().await;
+    assert_eq!(ask(&mut user, "select 1").await, "1");
+    for (client, session) in [(&mut newcomer, newcomers), (&mut user, users)] {
+        kill(&stage, &session).await;
+        let last = client.read_until_closed().await;
+        assert_eq!(tags(&last), "E");
+        let error = first_error(&last);
+        assert_eq!((&*error[&'C'], &*error[&'S']), ("57P01", "FATAL"));
+    }
+    assert_eq!(ask(&mut other, "select 2").await, "2");
+    // There is room for who comes again.
+    assert_eq!(ask(&mut stage.client().await, "select 3").await, "3");
+}
+
+#[tokio::test]
+async fn a_client_that_has_used_another_connection_since_is_not_ended_with_its_first() {
+    let stage = Stage::of(Auth::Passthrough, 2).await;
+    let (mut first, firsts) = stage.session(&[]).await;
+    let mut second = stage.client().await;
+    for client in [&mut first, &mut second] {
+        assert_eq!(ask(client, "begin; select 1").await, "1");
+    }
+    // It finds no room for its own, and takes the first that comes free.
+    let mut third = stage.client().await;
+    assert_eq!(ask(&mut first, "commit").await, "");
+    assert_eq!(ask(&mut third, "begin").await, "");
+    assert_eq!(ask(&mut second, "commit").await, "");
+    assert_eq!(ask(&mut first, "select 2").await, "2");
+    assert_eq!(ask(&mut third, "commit").await, "");
+    kill(&stage, &firsts).await;
+    let error = first_error(&third.read_until_closed().await);
+    assert_eq!((&*error[&'C'], &*error[&'S']), ("57P01", "FATAL"));
+    for client in [&mut first, &mut second] {
+        assert_eq!(ask(client, "select 3").await, "3");
+    }
+}
+
+#[tokio::test]
+async fn clients_at_rest_in_passthrough_hear_of_a_restart_of_the_server() {
+    for (how, code) in [(Stop::Fast, "57P01"), (Stop::Immediate, "08006")] {
+        let mut postgres = Postgres::builder().start().await;
+        let proxy = pooling(&postgres, Auth::Passthrough, "default_pool_size = 4")
+            .start()
+            .await;
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let mut client = proxy.raw_session(DATABASE).await;
+            assert_eq!(ask(&mut client, "begin; select 1; commit").await, "1");
+            clients.push(client);
+        }
+        postgres.stop(how).await;
+        for client in &mut clients {
+            let last = client.read_until_closed().await;
+            let error = first_error(&last);
+            assert_eq!((&*error[&'C'], &*error[&'S']), (code, "FATAL"), "{how:?}");
+        }
+    }
 }
 
 #[tokio::test]
