@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shelf::{Group, Shelf};
 use super::{Books, Effects, Item, PoolNumber, Reason};
 use crate::config::values::Priority;
 use crate::pool::accounts::{Key, Obstacle};
@@ -13,6 +14,11 @@ use crate::pool::accounts::{Key, Obstacle};
 const SHARE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long one waits at most that has nothing at all.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two connections that a pool gives to logins of its own user: each costs
+/// the others a login's time.
+const LOGIN_PAUSE: Duration = Duration::from_millis(50);
+/// How long the next waits while one is on its way: it may be a slow client's.
+const SLOW_LOGIN: Duration = Duration::from_secs(1);
 
 /// Somebody who waits for a place at the cap.
 #[derive(Debug, Clone)]
@@ -23,7 +29,7 @@ pub(crate) struct Rival {
     pub(crate) pool: Option<PoolNumber>,
     pub(crate) priority: Priority,
     pub(crate) waited: Duration,
-    /// What it has already, where it is no pool.
+    /// What its key has, in pools or not.
     pub(crate) has: u32,
 }
 
@@ -49,6 +55,28 @@ pub(super) fn gives_way(own: Side, other: Side, waited: Duration) -> bool {
             Ordering::Equal => own.has > other.has + 1 && waited >= SHARE_PATIENCE,
             Ordering::Greater => false,
         }
+}
+
+/// Whether a pool whose own clients wait has to give a connection to one who waits to
+/// log in as the pool's user, and has waited for so long. `eldest` is how long the
+/// pool's clients have, `since` when it last gave one, `coming` whether such a place
+/// is on its way.
+///
+/// In passthrough that login is a client of the pool, and its connection will join
+/// it: first come, first served, but one after the other, and not from more than half
+/// of the places.
+pub(super) fn lets_in(
+    (own, other): (u32, u32),
+    (waited, eldest): (Duration, Duration),
+    since: Duration,
+    coming: bool,
+) -> bool {
+    let turn = waited >= CLAIM_PATIENCE || waited >= SHARE_PATIENCE && waited > eldest;
+    let pause = match coming {
+        true => SLOW_LOGIN,
+        false => LOGIN_PAUSE,
+    };
+    own > other + 1 && turn && since >= pause
 }
 
 impl Rival {
@@ -114,6 +142,12 @@ impl<C: Item> Books<C> {
             if self.is_in(rival, shelf.group) {
                 continue;
             }
+            if rival.pool.is_none() && rival.key == group.key {
+                if self.lets_in(rival, (shelf, group), now) {
+                    return true;
+                }
+                continue;
+            }
             let other = Side {
                 priority: rival.priority,
                 has: self.has(rival),
@@ -141,6 +175,25 @@ impl<C: Item> Books<C> {
                 };
                 gives_way(own, other, now.saturating_duration_since(since))
             })
+    }
+
+    fn lets_in(&self, rival: &Rival, (shelf, group): (&Shelf<C>, &Group), now: Instant) -> bool {
+        // Its key's connections are those of the pool: it has none of them.
+        let pooled: u32 = self
+            .groups
+            .values()
+            .filter(|other| other.key == rival.key)
+            .map(|other| other.tally.placed())
+            .sum();
+        let other = rival.has.saturating_sub(pooled);
+        let passed = |since| now.saturating_duration_since(since);
+        let eldest = shelf.waiters.eldest().map(|waiter| passed(waiter.since));
+        lets_in(
+            (group.tally.has(), other),
+            (rival.waited, eldest.unwrap_or_default()),
+            group.gave_way_at.map_or(Duration::MAX, passed),
+            other > 0 || group.tally.closing > 0,
+        )
     }
 
     fn is_in(&self, rival: &Rival, group: super::GroupNumber) -> bool {
