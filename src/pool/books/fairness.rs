@@ -57,28 +57,6 @@ pub(super) fn gives_way(own: Side, other: Side, waited: Duration) -> bool {
         }
 }
 
-/// Whether a pool whose own clients wait has to give a connection to one who waits to
-/// log in as the pool's user, and has waited for so long. `eldest` is how long the
-/// pool's clients have, `since` when it last gave one, `coming` whether such a place
-/// is on its way.
-///
-/// In passthrough that login is a client of the pool, and its connection will join
-/// it: first come, first served, but one after the other, and not from more than half
-/// of the places.
-pub(super) fn lets_in(
-    (own, other): (u32, u32),
-    (waited, eldest): (Duration, Duration),
-    since: Duration,
-    coming: bool,
-) -> bool {
-    let turn = waited >= CLAIM_PATIENCE || waited >= SHARE_PATIENCE && waited > eldest;
-    let pause = match coming {
-        true => SLOW_LOGIN,
-        false => LOGIN_PAUSE,
-    };
-    own > other + 1 && turn && since >= pause
-}
-
 impl Rival {
     /// Whether a place that a connection of `key` gives up would be of use.
     fn is_helped_by(&self, key: &Key) -> bool {
@@ -177,23 +155,28 @@ impl<C: Item> Books<C> {
             })
     }
 
+    /// Whether a pool whose own clients wait has to give a connection to one who waits
+    /// to log in as their user.
+    ///
+    /// In passthrough that is a client of the pool, and its connection joins it: first
+    /// come, first served. One after the other, as each costs the rest a login's time;
+    /// and what it opens may be for other startup parameters, so that nobody loses more
+    /// than half of the places in haste.
     fn lets_in(&self, rival: &Rival, (shelf, group): (&Shelf<C>, &Group), now: Instant) -> bool {
-        // Its key's connections are those of the pool: it has none of them.
-        let pooled: u32 = self
-            .groups
-            .values()
-            .filter(|other| other.key == rival.key)
-            .map(|other| other.tally.placed())
-            .sum();
-        let other = rival.has.saturating_sub(pooled);
+        let same_key = self.groups.values().filter(|other| other.key == rival.key);
+        let pooled: u32 = same_key.map(|group| group.tally.placed()).sum();
+        let logging_in = rival.has.saturating_sub(pooled);
         let passed = |since| now.saturating_duration_since(since);
+        let since_last = group.gave_way_at.map_or(Duration::MAX, passed);
+        if logging_in > 0 || group.tally.closing > 0 {
+            let slow = rival.waited >= SLOW_LOGIN && since_last >= SLOW_LOGIN;
+            return slow && group.tally.has() > logging_in + 1;
+        }
         let eldest = shelf.waiters.eldest().map(|waiter| passed(waiter.since));
-        lets_in(
-            (group.tally.has(), other),
-            (rival.waited, eldest.unwrap_or_default()),
-            group.gave_way_at.map_or(Duration::MAX, passed),
-            other > 0 || group.tally.closing > 0,
-        )
+        let first = rival.waited >= SHARE_PATIENCE && Some(rival.waited) > eldest;
+        let own = shelf.tally.has();
+        let most = own > rival.has.saturating_sub(own) + 1;
+        since_last >= LOGIN_PAUSE && (first && most || rival.waited >= CLAIM_PATIENCE)
     }
 
     fn is_in(&self, rival: &Rival, group: super::GroupNumber) -> bool {

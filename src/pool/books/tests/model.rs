@@ -154,10 +154,7 @@ impl World {
                         has: self.desk.books.tally(self.pools[3]).placed(),
                         ..rival(None, Priority::Medium, Duration::from_secs(1))
                     };
-                    let rivals = vec![
-                        rival(None, Priority::High, Duration::from_millis(500)),
-                        own,
-                    ];
+                    let rivals = vec![rival(None, Priority::High, Duration::from_millis(500)), own];
                     let rivals = if crowded { rivals } else { Vec::new() };
                     self.desk.check_in(pool, thing, &rivals);
                 }
