@@ -201,6 +201,25 @@ impl Stand {
             .pool(id(database), Arc::new(plan), Some(opener(database)))
     }
 
+    /// As after a login of the client's own.
+    async fn adopt(&self, pool: &Arc<Pool>, client: u64) -> Option<Lease> {
+        let upstream = &self.pools.inner.upstream;
+        let deadline = Instant::now() + LONG;
+        let gatekeeper = &self.pools.inner.gatekeeper;
+        let permit = gatekeeper.admit(pool.key(), Priority::Medium, deadline);
+        let connection = upstream.metrics().connection();
+        let place = crate::pool::Place::new(permit.await.unwrap(), connection);
+        let closing = Closing::new(place, Arc::clone(upstream));
+        let opener = opener("d");
+        let who = crate::upstream::Credentials {
+            user: "u",
+            password: None,
+            channel_binding: ChannelBinding::Prefer,
+        };
+        let opened = crate::upstream::open(upstream, &opener.startup, &who);
+        pool.adopt(client, opened.await.unwrap(), closing)
+    }
+
     fn logins(&self) -> usize {
         self.server.logins.load(Ordering::SeqCst)
     }
@@ -531,30 +550,42 @@ async fn a_clients_own_login_joins_and_a_pool_without_any_says_so() {
     let pool = stand.pools.pool(id("d"), plan, None);
     let none = lease(&pool, 1).await.unwrap_err();
     assert!(matches!(none, LeaseError::NoWay));
-    let adopt = async |client| {
-        let upstream = &stand.pools.inner.upstream;
-        let deadline = Instant::now() + LONG;
-        let gatekeeper = &stand.pools.inner.gatekeeper;
-        let permit = gatekeeper.admit(pool.key(), Priority::Medium, deadline);
-        let connection = upstream.metrics().connection();
-        let place = crate::pool::Place::new(permit.await.unwrap(), connection);
-        let closing = Closing::new(place, Arc::clone(upstream));
-        let opener = opener("d");
-        let who = crate::upstream::Credentials {
-            user: "u",
-            password: None,
-            channel_binding: ChannelBinding::Prefer,
-        };
-        let opened = crate::upstream::open(upstream, &opener.startup, &who);
-        pool.adopt(client, opened.await.unwrap(), closing)
-    };
-    let first = adopt(1).await.unwrap();
-    assert!(adopt(2).await.is_none(), "the pool is full");
+    let first = stand.adopt(&pool, 1).await.unwrap();
+    assert!(stand.adopt(&pool, 2).await.is_none(), "the pool is full");
     first.check_in();
-    adopt(2).await.unwrap().check_in();
+    stand.adopt(&pool, 2).await.unwrap().check_in();
     lease(&pool, 2).await.unwrap().check_in();
     until(|| stand.server.live.load(Ordering::SeqCst) == 1).await;
     assert_ne!(pool.number, PoolNumber(0));
+}
+
+#[tokio::test]
+async fn what_the_last_client_of_a_pool_leaves_is_no_obstacle_where_nobody_can_use_it() {
+    let stand = Stand::new(1);
+    let plan = Arc::clone(&stand.pool("d", 1).plan);
+    let pool = stand.pools.pool(id("d"), plan, None);
+    stand.adopt(&pool, 1).await.unwrap().check_in();
+    let gatekeeper = &stand.pools.inner.gatekeeper;
+    let next = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
+    let ((), next) = tokio::join!(
+        async {
+            until(|| gatekeeper.is_crowded()).await;
+            pool.clone().leave();
+            assert_eq!(
+                stand.server.live.load(Ordering::SeqCst),
+                1,
+                "another is there"
+            );
+            pool.leave();
+            assert!(
+                stand.pools.inner.room.lock().by_number.is_empty(),
+                "at once"
+            );
+            until(|| stand.server.live.load(Ordering::SeqCst) == 0).await;
+        },
+        next
+    );
+    drop(next.unwrap());
 }
 
 #[tokio::test]
