@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     pub(crate) owner: Option<u64>,
     /// What has to be undone before another client uses it. Set by sessions.
     pub(crate) left: Left,
+    /// Whether there was nothing more to read when it was used last. Set by sessions.
+    pub(crate) dry: bool,
     /// Custom settings that were ever set on it: they cannot be removed.
     pub(crate) placeholders: Placeholders,
     pub(super) id: ConnectionId,
@@ -95,6 +97,7 @@ impl Connection {
             statements: Server::new(max_prepared_statements),
             owner: None,
             left: Left::Nothing,
+            dry: false,
             placeholders: Placeholders::new(),
             id,
             pool,
@@ -128,6 +131,7 @@ impl Connection {
             self.thread = here;
         }
         let heard = timeout(HEARING, self.hear(moved)).await;
+        self.dry = true;
         heard.map_err(|_| Stale)?
     }
 

@@ -1,5 +1,6 @@
 //! Connections that the pools make themselves: a slot, a login, the shelf.
 
+use std::io;
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
@@ -103,7 +104,10 @@ impl Opening {
                 Ok(connection) => return self.succeed(connection),
                 Err(parts) => {
                     let (closing, stream) = *parts;
-                    (LoginError::Protocol.into(), closing, Some(stream))
+                    // Let in, and ended at once: by an administrator, or with the server.
+                    let ended = io::Error::from(io::ErrorKind::ConnectionAborted);
+                    let error = LoginError::from(ended);
+                    (error.into(), closing, Some(stream))
                 }
             },
             Err(NotOpened { error, stream }) => (error, closing, stream),

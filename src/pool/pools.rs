@@ -9,8 +9,8 @@
 //! closes it. A mailbox is filled, and abandoned, under the lock only.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use super::accounts::Key;
 use super::books::{Books, ConnectionId, Effect, Effects, Failure, PoolNumber};
 use super::books::{Reason, Rival, Ticket};
 use super::closing::{Closing, UpstreamState};
-use super::connection::Connection;
+use super::connection::{Connection, ServerKey};
 use super::gatekeeper::Gatekeeper;
 use super::lease::{Holder, LeaseError};
 use super::opening;
@@ -98,6 +98,8 @@ pub(crate) struct Pool {
 #[derive(Debug, Clone)]
 pub(crate) struct Introduction {
     pub(crate) connection: ConnectionId,
+    /// Gone with the connection.
+    pub(crate) key: Weak<ServerKey>,
     /// Of the server's process, zero if it has none.
     pub(crate) pid: u32,
     pub(crate) parameters: Parameters,

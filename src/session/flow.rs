@@ -67,12 +67,22 @@ pub(super) struct Flow {
     walker: Walker,
     capacity: Capacity,
     outlet: Outlet,
-    source_ended: bool,
+    source: Source,
     /// What becomes of the rest of the frame that is being streamed.
     rest: Step,
     walk: Walk,
     /// Bytes read since this was last asked for.
     carried: u64,
+}
+
+/// What is known of where bytes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Open,
+    /// It had nothing more when it was read last, in no layer: as long as its socket
+    /// has nothing, neither has it.
+    Dry,
+    Ended,
 }
 
 /// Where what was written stands.
@@ -110,7 +120,7 @@ impl Flow {
             walker: Walker::NEW,
             capacity,
             outlet: Outlet::Flushed,
-            source_ended: false,
+            source: Source::Open,
             rest: Step::Pass,
             walk: Walk::Done,
             carried: 0,
@@ -173,9 +183,19 @@ impl Flow {
         std::mem::replace(&mut self.carried, 0)
     }
 
+    /// Whether the source had nothing more when it was read last.
+    pub(super) const fn is_dry(&self) -> bool {
+        matches!(self.source, Source::Dry)
+    }
+
+    /// From here on another source is read.
+    pub(super) const fn change_source(&mut self, dry: bool) {
+        self.source = if dry { Source::Dry } else { Source::Open };
+    }
+
     /// Stops reading: what is held and cannot be written is dropped.
     pub(super) const fn end_source(&mut self) {
-        self.source_ended = true;
+        self.source = Source::Ended;
         self.end = self.ready;
     }
 
@@ -186,6 +206,9 @@ impl Flow {
 
     /// Adds messages of our own behind everything that may be written.
     pub(super) fn append(&mut self, messages: &[u8]) {
+        if messages.is_empty() {
+            return;
+        }
         let buffer = self.buffer.get_or_insert_with(buffers::take);
         let end = self.end + messages.len();
         if buffer.len() < end {
@@ -244,7 +267,7 @@ impl Flow {
                 Poll::Pending
             }
             Poll::Ready(0) => {
-                self.source_ended = true;
+                self.source = Source::Ended;
                 Poll::Ready(Ok(false))
             }
             Poll::Ready(n) => {
@@ -277,7 +300,7 @@ impl Flow {
             if self.walk == Walk::Stopped {
                 return Ok(Turn::Stopped);
             }
-            if self.source_ended {
+            if self.source == Source::Ended {
                 self.release();
                 return Ok(Turn::Ended);
             }
@@ -329,6 +352,10 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut MaybeTls,
     ) -> io::Result<Poll<usize>> {
+        // Spares a walk through the layers above the socket.
+        if self.source == Source::Dry && source.socket().is_quiet(cx) {
+            return Ok(Poll::Pending);
+        }
         let buffer = self.buffer.get_or_insert_with(buffers::take);
         // What has been written is done with: what is left begins a frame.
         if self.start > 0 {
@@ -343,8 +370,12 @@ impl Flow {
         }
         let mut into = ReadBuf::new(buffer.get_mut(self.end..).unwrap_or_default());
         match Pin::new(source).poll_read(cx, &mut into)? {
-            Poll::Pending => Ok(Poll::Pending),
+            Poll::Pending => {
+                self.source = Source::Dry;
+                Ok(Poll::Pending)
+            }
             Poll::Ready(()) => {
+                self.source = Source::Open;
                 let n = into.filled().len();
                 self.end += n;
                 Ok(Poll::Ready(n))

@@ -107,11 +107,13 @@ impl Settings {
             name: name.into(),
             how,
         };
-        let mut same = changed.entries.iter_mut().filter(|old| *old.name == *name);
+        let is_same = |old: &Entry| old.name.eq_ignore_ascii_case(name);
         if name != b"datestyle"
-            && let Some(old) = same.next()
+            && let Some(at) = changed.entries.iter().position(is_same)
         {
-            *old = entry;
+            // Code may spell it in more than one way.
+            changed.entries.retain(|old| !is_same(old));
+            changed.entries.insert(at, entry);
             return true;
         }
         // `DMY` keeps the style, `ISO` keeps the order. The same again makes its

@@ -357,8 +357,12 @@ impl Trace {
     /// The connection was handed back: the client keeps its settings, and begins
     /// on another one (or the same) with nothing else.
     pub(crate) fn reset(&mut self) {
+        // It is the same few places, transaction after transaction.
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.clear();
         *self = Self {
             settings: std::mem::take(&mut self.settings),
+            pending,
             left: Left {
                 asks: self.left.asks,
                 ..Left::default()

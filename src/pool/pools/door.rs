@@ -107,6 +107,7 @@ impl Pool {
         }
         let introduction = Introduction {
             connection: connection.id(),
+            key: Arc::downgrade(&connection.key),
             pid: connection.key.key().map_or(0, CancelKey::pid),
             parameters: connection.base.clone(),
         };

@@ -1,12 +1,12 @@
 //! What a pooled client takes along from one connection to the next.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::knowledge::Knowledge;
-use crate::pool::{ConnectionId, Placeholders};
+use crate::pool::{ConnectionId, Placeholders, ServerKey};
 use crate::state::parameters::Parameters;
 use crate::state::proof::Verdict;
 use crate::state::statements::{self, Environment};
@@ -16,6 +16,14 @@ use crate::wire::sql::{Backslash, Dialect, Statement};
 thread_local! {
     /// Of all clients of a worker.
     static SHAPES: RefCell<Shapes> = RefCell::default();
+}
+
+/// The connection whose process a client believes to have.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) id: ConnectionId,
+    /// Gone with the connection.
+    pub(super) key: Weak<ServerKey>,
 }
 
 /// A client of a pool.
@@ -33,7 +41,7 @@ pub(super) struct Guest {
     /// The process id that it was told.
     pub(super) pid: Option<u32>,
     /// The connection of that process; `None` once it could not be had.
-    pub(super) home: Option<ConnectionId>,
+    pub(super) home: Option<Home>,
     /// The connection it used last.
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
@@ -56,7 +64,7 @@ impl Guest {
     pub(super) fn new(
         id: u64,
         known: Parameters,
-        (pid, home): (Option<u32>, Option<ConnectionId>),
+        (pid, home): (Option<u32>, Option<Home>),
         knowledge: Arc<Knowledge>,
     ) -> Self {
         let mut guest = Self {
@@ -66,8 +74,8 @@ impl Guest {
             known: Parameters::default(),
             dialect: Dialect::new(Backslash::Plain, b""),
             pid,
+            last: home.as_ref().map(|home| home.id),
             home,
-            last: home,
             knowledge,
             pin: None,
             draws: 0,
@@ -81,6 +89,12 @@ impl Guest {
         let mut names = self.trace.settings().placeholders().peekable();
         names.peek()?;
         Some(Arc::new(names.map(Into::into).collect()))
+    }
+
+    /// Whether it uses another connection than its home, which is still there.
+    pub(super) fn is_away(&self) -> bool {
+        let home = self.home.as_ref();
+        home.is_some_and(|home| self.last != Some(home.id) && home.key.strong_count() > 0)
     }
 
     /// Whether it keeps its connection whatever it leaves there.

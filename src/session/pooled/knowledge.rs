@@ -86,6 +86,8 @@ pub(super) struct Knowledge {
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
     pub(super) voices: Voices,
+    /// How often the catalog has answered.
+    answers: AtomicU32,
 }
 
 /// One answer of the catalog.
@@ -119,6 +121,7 @@ impl Knowledge {
             names: Names::default(),
             hidden: AtomicU32::new(0),
             voices: Voices::default(),
+            answers: AtomicU32::new(0),
         }
     }
 
@@ -219,7 +222,8 @@ impl Question {
         if let Some(catalog) = &catalog {
             of.names.add(catalog.custom());
         }
-        let edition = of.known.load().edition.wrapping_add(1);
+        // Two that are answered at once are two editions.
+        let edition = of.answers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         of.known.store(Arc::new(Known {
             catalog,
             epoch: self.epoch,

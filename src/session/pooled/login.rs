@@ -14,11 +14,10 @@ use tokio::time::Instant;
 use super::super::login::Taken;
 use super::super::registry::{CancelTarget, Entry, Seat};
 use super::super::{Ahead, Route, Unopened, while_client_stays};
+use super::guest::Home;
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
-use crate::pool::{
-    self, Closing, ConnectionId, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want,
-};
+use crate::pool::{self, Closing, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -47,7 +46,7 @@ pub(in super::super) struct Welcomed {
     /// What the client has been told.
     pub(super) known: Parameters,
     /// The connection whose process the client believes to have.
-    pub(super) home: Option<ConnectionId>,
+    pub(super) home: Option<Home>,
     pub(super) pid: Option<u32>,
 }
 
@@ -102,9 +101,12 @@ pub(in super::super) fn adopt(
     let pid = opened.key.as_ref().map(CancelKey::pid);
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         lease.owner = Some(client);
-        let id = lease.id();
+        let home = Home {
+            id: lease.id(),
+            key: Arc::downgrade(&lease.key),
+        };
         lease.check_in();
-        id
+        home
     });
     Welcomed {
         route,
@@ -175,7 +177,10 @@ pub(in super::super) async fn welcome(
         plan: wish.plan,
         seat,
         known: introduction.parameters,
-        home: Some(introduction.connection),
+        home: Some(Home {
+            id: introduction.connection,
+            key: introduction.key,
+        }),
         pid: Some(introduction.pid),
     })
 }

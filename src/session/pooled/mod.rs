@@ -33,7 +33,7 @@ use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
-use crate::pool::{Holder, Lease, LeaseError, Left, Pool, UpstreamState, Want};
+use crate::pool::{Holder, Lease, LeaseError, Left, Pool, Pools, UpstreamState, Want};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
@@ -72,6 +72,14 @@ pub(super) struct Session<'a> {
     homing: bool,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
+}
+
+/// A client with a connection, and what it needs for rare wishes.
+struct Aboard<'a> {
+    relay: Relay<'a>,
+    pins: &'a Arc<Semaphore>,
+    pools: &'a Pools,
+    seat: &'a Seat,
 }
 
 /// A statement for which a client has to have a place among those who keep their
@@ -228,7 +236,7 @@ impl<'a> Session<'a> {
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
         if std::mem::take(&mut self.homing)
-            && let Some(home) = self.guest.home
+            && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
         {
             let deadline = deadline.min(Instant::now() + HOMING);
             let claim = self.pool.claim(home, want.clone(), deadline);
@@ -245,8 +253,62 @@ impl<'a> Session<'a> {
     }
 
     /// Carries over `lease` until the client has left; `None` when it goes on
-    /// without a connection.
-    async fn carry(&mut self, mut lease: Lease) -> Option<Departure> {
+    /// without a connection. Begins and ends with each transaction, so that what is
+    /// rare is boxed: this is to be small.
+    async fn carry(&mut self, lease: Lease) -> Option<Departure> {
+        let Aboard {
+            mut relay,
+            pins,
+            pools,
+            seat,
+        } = self.board(lease);
+        let leave = loop {
+            match relay.run().await {
+                Leave::Needs(Need::Vacant(database)) => {
+                    let database = String::from_utf8_lossy(&database).into_owned();
+                    relay.busy();
+                    let vacancy = Box::pin(pools.vacate(&database)).await;
+                    relay.satisfied(Some(vacancy));
+                }
+                Leave::Needs(Need::Pin(reason)) => {
+                    let Ok(place) = Arc::clone(pins).try_acquire_owned() else {
+                        break Leave::Needs(Need::Pin(reason));
+                    };
+                    relay.busy();
+                    relay.talk.guest.pin = Some(place);
+                    relay.satisfied(None);
+                }
+                Leave::Stuck => {
+                    if let Err(error) = Box::pin(seat.cancel()).await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
+                    }
+                }
+                other => break other,
+            }
+        };
+        if matches!(leave, Leave::Needs(Need::Pin(_) | Need::Home)) {
+            // A place that it has waited for is still its own.
+            let pin = relay.talk.guest.pin.take();
+            relay.let_go();
+            relay.talk.guest.pin = pin;
+        }
+        let health = relay.talk.health;
+        let state = relay.upstream_state();
+        let dismissal = relay.talk.dismissal.take();
+        let mut lease = relay.into_lease();
+        lease.dry = self.line.to_client.is_dry();
+        match leave {
+            Leave::Needs(Need::Pin(reason)) => self.pinning = Pinning::Wanted(reason),
+            Leave::Needs(Need::Home) => self.homing = true,
+            _ => {}
+        }
+        self.seat.leave();
+        let departure = self.put_away(lease, leave, (health, state));
+        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
+    }
+
+    /// Makes `lease` this client's, and says what has to be said first to both sides.
+    fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
         self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
         self.tls = lease.stream.tls_version();
@@ -254,8 +316,7 @@ impl<'a> Session<'a> {
         let batches = self.introduce(&mut lease, &mut first);
         self.line.to_upstream.append(&first);
         self.line.to_upstream.resume();
-
-        let handle = Arc::clone(self.entry.handle());
+        self.line.to_client.change_source(lease.dry);
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
@@ -265,53 +326,18 @@ impl<'a> Session<'a> {
         let mut told = Vec::new();
         talk.begin(batches, &mut lease, &mut told);
         self.line.to_client.append(&told);
-        let surroundings = (&*handle, &self.service.metrics, &self.route.pools);
+        let pools = &self.route.pools;
+        let surroundings = (&**self.entry.handle(), &self.service.metrics, pools);
         let mut relay = Relay::new(&mut self.line, lease, talk, surroundings, &self.holder);
         if let Pinning::Refused(reason) = std::mem::replace(&mut self.pinning, Pinning::None) {
             relay.refused(reason);
         }
-        let leave = loop {
-            match relay.run().await {
-                Leave::Needs(Need::Vacant(database)) => {
-                    let database = String::from_utf8_lossy(&database).into_owned();
-                    relay.busy();
-                    let vacancy = self.route.pools.vacate(&database).await;
-                    relay.satisfied(Some(vacancy));
-                }
-                Leave::Needs(Need::Pin(reason)) => {
-                    let Ok(place) = Arc::clone(&self.pins).try_acquire_owned() else {
-                        break Leave::Needs(Need::Pin(reason));
-                    };
-                    relay.busy();
-                    relay.talk.guest.pin = Some(place);
-                    relay.satisfied(None);
-                }
-                Leave::Stuck => {
-                    if let Err(error) = self.seat.cancel().await {
-                        tracing::debug!(%error, "a statement without a client could not be cancelled");
-                    }
-                }
-                other => break other,
-            }
-        };
-        match leave {
-            Leave::Needs(Need::Pin(reason)) => {
-                self.pinning = Pinning::Wanted(reason);
-                relay.let_go();
-            }
-            Leave::Needs(Need::Home) => {
-                self.homing = true;
-                relay.let_go();
-            }
-            _ => {}
+        Aboard {
+            relay,
+            pins: &self.pins,
+            pools,
+            seat: &self.seat,
         }
-        let health = relay.talk.health;
-        let state = relay.upstream_state();
-        let dismissal = relay.talk.dismissal.take();
-        let lease = relay.into_lease();
-        self.seat.leave();
-        let departure = self.put_away(lease, leave, (health, state));
-        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
     }
 
     /// What becomes of the connection, and whether that was the end of the session.

@@ -20,7 +20,6 @@ use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, TransactionStatus};
-use crate::wire::startup::CancelKey;
 
 /// One lease's conversation.
 #[derive(Debug)]
@@ -353,6 +352,11 @@ impl<'a> Talk<'a> {
             && !self.guest.must_stay()
     }
 
+    /// The same, once the connection is this client's.
+    fn can_soon_let_go(&self) -> bool {
+        self.introducing > 0 && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
+    }
+
     /// A Sync went to the server for a client that has left without one.
     pub(super) fn synced_for_gone(&mut self) {
         self.guest.statements.sync();
@@ -369,13 +373,17 @@ impl<'a> Talk<'a> {
 
     /// A client that asks which process it has is best asked where it believes to be.
     fn ask_for_home(&self, digest: &Digest) -> Result<(), Hitch> {
-        let key = self.key.as_ref().and_then(|key| key.key());
-        let away = self.guest.home.is_some() && key.map(CancelKey::pid) != self.guest.pid;
         let asks = digest.pins() == Some(Reason::Identity);
-        if asks && away && self.can_let_go() && self.rules.mode != PoolMode::Session {
+        if !asks || self.rules.mode == PoolMode::Session || !self.guest.is_away() {
+            return Ok(());
+        }
+        if self.can_let_go() {
             return Err(Hitch::Need(Need::Home));
         }
-        Ok(())
+        match self.can_soon_let_go() {
+            true => Err(Hitch::Wait),
+            false => Ok(()),
+        }
     }
 
     /// Whether something has to happen first.
@@ -398,6 +406,9 @@ impl<'a> Talk<'a> {
         match self.rules.on_session_state {
             OnSessionState::Error => Err(Hitch::Refused(reason)),
             OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
+            OnSessionState::Pin if self.guest.pin.is_none() && self.can_soon_let_go() => {
+                Err(Hitch::Wait)
+            }
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
         }
     }

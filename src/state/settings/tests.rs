@@ -133,6 +133,14 @@ fn settings_are_replayed_in_the_order_in_which_they_were_changed_first() {
 }
 
 #[test]
+fn what_was_found_in_two_spellings_is_changed_in_both() {
+    let mut settings = adopted(&[["custom", "my.Var", "old"], ["custom", "my.var", "old"]]);
+    assert!(settings.record(b"my.var", b"SET my.var = 'new'"));
+    let text = replay(&settings);
+    assert!(text.contains("'new'") && !text.contains("old"), "{text}");
+}
+
+#[test]
 fn a_replay_continues_a_text() {
     let mut settings = adopted(&[["setting", "work_mem", "64"]]);
     assert!(settings.record(b"a.b", b"SET a.b = 1"));

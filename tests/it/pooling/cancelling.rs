@@ -1,7 +1,13 @@
 //! Cancel requests of clients that share connections.
 
 use super::*;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
 use crate::support::raw_client::Session;
+use crate::support::wait::PATIENCE;
 
 async fn cancel(stage: &Stage<'_>, request: &[u8]) {
     let mut canceller = stage.proxy.raw().await;
@@ -170,4 +176,86 @@ async fn who_asks_for_its_process_id_is_told_that_of_its_login_if_that_connectio
         assert_eq!(answer == told, !busy, "{busy} {extended}");
         assert_eq!(ask(&mut client, question).await, answer);
     }
+}
+
+/// Goal: a client whose process nobody knows is served by whatever there is.
+/// Method: a server that tells no keys.
+#[tokio::test]
+async fn who_asks_for_its_process_id_is_served_by_a_server_that_tells_none() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = crate::scripted::proxy_to(listener.local_addr().unwrap()).await;
+    let app = &Postgres::shared().await.app;
+    let proxy = builder
+        .toml("pooling.pool_mode = 'transaction'\nauth.mode = 'held'")
+        .toml(&user(app.user, &app.password))
+        .start()
+        .await;
+    let serve = async {
+        let (mut server, _) = listener.accept().await.unwrap();
+        let length = server.read_u32().await.unwrap();
+        let mut startup = vec![0; length as usize - 4];
+        server.read_exact(&mut startup).await.unwrap();
+        let greeting = [
+            frontend::message(b'R', &[0; 4]),
+            frontend::message(b'S', b"client_encoding\0UTF8\0"),
+            frontend::message(b'S', b"standard_conforming_strings\0on\0"),
+            frontend::message(b'Z', b"I"),
+        ];
+        server.write_all(&greeting.concat()).await.unwrap();
+        server
+    };
+    let (mut client, mut server) = tokio::join!(proxy.raw_session("script"), serve);
+    client
+        .send(frontend::query("select pg_backend_pid()"))
+        .await;
+    let asked = timeout(PATIENCE, crate::scripted::read_message(&mut server)).await;
+    assert_eq!(asked.unwrap().0, b'Q');
+}
+
+/// Goal: nobody waits for a connection that is no more.
+#[tokio::test]
+async fn who_asks_for_its_process_id_does_not_wait_for_a_connection_that_has_ended() {
+    let stage = Stage::of(Auth::Held, 2).await;
+    let mut clients = stage.clients(8).await;
+    wait::until(PATIENCE, "no backends", async || {
+        stage.postgres.terminate_sessions(&stage.database).await;
+        stage.backends().await == 0
+    })
+    .await;
+    // Nothing that the census would have to judge: it keeps no connection.
+    assert_eq!(ask(&mut clients[0], "set work_mem = '3MB'").await, "");
+    let began = tokio::time::Instant::now();
+    ask(&mut clients[0], "select pg_backend_pid()").await;
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+/// Goal: the bound on pinned clients holds for those whose settings are on their way
+/// to a connection, too.
+#[tokio::test]
+async fn clients_that_come_to_another_connection_need_a_place_to_keep_it() {
+    let keys = "default_pool_size = 2\nmax_pinned = 1";
+    let postgres = Postgres::shared().await;
+    let builder = pooling(postgres, Auth::Held, keys).toml("limits.query_wait_timeout = '1s'");
+    let stage = Stage::on(postgres, builder).await;
+    let mut clients = stage.clients(4).await;
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(
+            ask(client, &format!("set work_mem = '{}MB'", number + 3)).await,
+            ""
+        );
+    }
+    let mut refused = 0;
+    for client in &mut clients[..3] {
+        refused += usize::from(ask(client, "listen x").await == "53300");
+    }
+    assert_eq!(
+        ask(&mut clients[3], "select 1").await,
+        "1",
+        "refused {refused}"
+    );
+    assert_eq!(refused, 2);
 }

@@ -393,3 +393,37 @@ async fn notifications_of_a_listener_that_left_are_for_nobody() {
         assert_eq!(ask(&mut next, channels).await, "");
     }
 }
+
+/// A name that the search path resolves is resolved when it is set, not when it is
+/// set again.
+#[tokio::test]
+async fn a_text_search_configuration_stays_what_it_was_when_it_was_set() {
+    let stage = Stage::of(Auth::Held, 1).await;
+    let owner = stage.postgres.superuser(&stage.database).await;
+    owner
+        .batch_execute(
+            "create schema a; create schema b; grant usage on schema a, b to public;
+             create text search configuration a.cfg (copy = pg_catalog.english);
+             create text search configuration b.cfg (copy = pg_catalog.simple)",
+        )
+        .await
+        .unwrap();
+    for first in [
+        "set default_text_search_config = 'pg_catalog.german'",
+        "select 1",
+    ] {
+        let mut clients = stage.clients(2).await;
+        let (client, other) = clients.split_at_mut(1);
+        for sql in [
+            first,
+            "set search_path = a",
+            "set default_text_search_config = cfg",
+            "set search_path = b",
+        ] {
+            ask(&mut client[0], sql).await;
+        }
+        assert_eq!(ask(&mut other[0], "select 2").await, "2");
+        let show = "show default_text_search_config";
+        assert_eq!(ask(&mut client[0], show).await, "a.cfg", "{first}");
+    }
+}

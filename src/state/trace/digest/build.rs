@@ -133,6 +133,12 @@ impl Digest {
                 self.leaves
                     .add(Leaves::hard(Reason::TempObject, Residue::Close));
             }
+            // The search path of this moment resolves it, not that of another time.
+            (b"default_text_search_config", Value::Raw(value))
+                if value.contains(&b'"') || !value.contains(&b'.') =>
+            {
+                self.check(Reason::Setting);
+            }
             (_, Value::Default) => rare.changes.push(Change::Reset((&*name).into())),
             (_, Value::Raw(_)) => match spelling::plain(text) {
                 Some(statement) => rare.changes.push(Change::Set {
