@@ -164,6 +164,11 @@ impl Tally {
             .saturating_sub(self.queued)
     }
 
+    /// Places under the cap that these take.
+    const fn placed(&self) -> u32 {
+        self.total().saturating_sub(self.queued)
+    }
+
     /// Waiters for whom no opener is at work with a slot.
     const fn starved(&self) -> u32 {
         self.waiting
@@ -326,6 +331,11 @@ impl<C: Item> Books<C> {
             let owed = shelf.owes_another(&item, now);
             owed.then_some(Reason::Evicted)
         });
+        if reason == Some(Reason::GaveWay)
+            && let Some(group) = self.groups.get_mut(&shelf.group)
+        {
+            group.gave_way_at = Some(now);
+        }
         self.shift(pool, |tally| tally.lent -= 1);
         self.place(pool, item, (now, reason), out);
         self.pump(pool, now, out);

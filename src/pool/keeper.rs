@@ -41,6 +41,10 @@ impl Pools {
     /// Makes room for those who wait at the cap.
     pub(super) fn relieve(&self) {
         let rivals = self.rivals();
+        if rivals.iter().any(|rival| rival.pool.is_none()) {
+            // Before others lose one: clients of passthrough that have left.
+            self.retire_unused();
+        }
         if !rivals.is_empty() {
             self.act(|room, out| room.books.relieve(&rivals, out));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shelf::{Group, Shelf};
 use super::{Books, Effects, Item, PoolNumber, Reason};
 use crate::config::values::Priority;
 use crate::pool::accounts::{Key, Obstacle};
@@ -13,6 +14,11 @@ use crate::pool::accounts::{Key, Obstacle};
 const SHARE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long one waits at most that has nothing at all.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two connections that a pool gives to logins of its own user: each costs
+/// the others a login's time.
+const LOGIN_PAUSE: Duration = Duration::from_millis(50);
+/// How long the next waits while one is on its way: it may be a slow client's.
+const SLOW_LOGIN: Duration = Duration::from_secs(1);
 
 /// Somebody who waits for a place at the cap.
 #[derive(Debug, Clone)]
@@ -23,7 +29,7 @@ pub(crate) struct Rival {
     pub(crate) pool: Option<PoolNumber>,
     pub(crate) priority: Priority,
     pub(crate) waited: Duration,
-    /// What it has already, where it is no pool.
+    /// What its key has, in pools or not.
     pub(crate) has: u32,
 }
 
@@ -114,6 +120,12 @@ impl<C: Item> Books<C> {
             if self.is_in(rival, shelf.group) {
                 continue;
             }
+            if rival.pool.is_none() && rival.key == group.key {
+                if self.lets_in(rival, (shelf, group), now) {
+                    return true;
+                }
+                continue;
+            }
             let other = Side {
                 priority: rival.priority,
                 has: self.has(rival),
@@ -141,6 +153,30 @@ impl<C: Item> Books<C> {
                 };
                 gives_way(own, other, now.saturating_duration_since(since))
             })
+    }
+
+    /// Whether a pool whose own clients wait has to give a connection to one who waits
+    /// to log in as their user.
+    ///
+    /// In passthrough that is a client of the pool, and its connection joins it: first
+    /// come, first served. One after the other, as each costs the rest a login's time;
+    /// and what it opens may be for other startup parameters, so that nobody loses more
+    /// than half of the places in haste.
+    fn lets_in(&self, rival: &Rival, (shelf, group): (&Shelf<C>, &Group), now: Instant) -> bool {
+        let same_key = self.groups.values().filter(|other| other.key == rival.key);
+        let pooled: u32 = same_key.map(|group| group.tally.placed()).sum();
+        let logging_in = rival.has.saturating_sub(pooled);
+        let passed = |since| now.saturating_duration_since(since);
+        let since_last = group.gave_way_at.map_or(Duration::MAX, passed);
+        if logging_in > 0 || group.tally.closing > 0 {
+            let slow = rival.waited >= SLOW_LOGIN && since_last >= SLOW_LOGIN;
+            return slow && group.tally.has() > logging_in + 1;
+        }
+        let eldest = shelf.waiters.eldest().map(|waiter| passed(waiter.since));
+        let first = rival.waited >= SHARE_PATIENCE && Some(rival.waited) > eldest;
+        let own = shelf.tally.has();
+        let most = own > rival.has.saturating_sub(own) + 1;
+        since_last >= LOGIN_PAUSE && (first && most || rival.waited >= CLAIM_PATIENCE)
     }
 
     fn is_in(&self, rival: &Rival, group: super::GroupNumber) -> bool {

@@ -32,6 +32,8 @@ pub(super) struct Group {
     pub(super) plan: Arc<PoolPlan>,
     pub(super) members: Vec<PoolNumber>,
     pub(super) tally: Tally,
+    /// When it last gave up a connection that its own clients waited for.
+    pub(super) gave_way_at: Option<Instant>,
 }
 
 impl Group {
@@ -47,6 +49,7 @@ impl Group {
             plan,
             members: Vec::new(),
             tally: Tally::default(),
+            gave_way_at: None,
         }
     }
 }

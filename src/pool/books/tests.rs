@@ -1,6 +1,7 @@
 //! The books against what they promise: single rules first, then histories made up
 //! by chance.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::*;
@@ -525,6 +526,81 @@ fn a_busy_pool_gives_way_where_it_is_due() {
     assert_eq!(desk.said(), ["close 1 gave_way"]);
     desk.check_in(pool, second, &[hungry]);
     assert_eq!(desk.said(), [format!("2 to {}", ticket.0)], "one is enough");
+}
+
+/// Passthrough at the cap, where the pool is all there is, and somebody always waits
+/// in it: `logins` that have come at once, each of which takes `login` once it is let in.
+/// Says how long each has waited.
+fn waits_of_logins(size: u32, logins: usize, login: Duration) -> Vec<Duration> {
+    let tick = Duration::from_millis(1);
+    let mut desk = Desk::new();
+    let key = Key::new("u", "d");
+    let pool = desk.books.enlist(&key, &Arc::new(plan(size)), false);
+    let mut lent = VecDeque::new();
+    for _ in 0..size {
+        assert!(desk.books.adopt(pool, &mut desk.out));
+        lent.push_back(desk.thing());
+    }
+    for client in 0..100 {
+        desk.wait(pool, client);
+    }
+    let (began, mut in_flight, mut waits) = (desk.now, VecDeque::new(), Vec::new());
+    while waits.len() < logins && desk.now - began < Duration::from_secs(60) {
+        desk.now += tick;
+        let login_waits = Rival {
+            key: key.clone(),
+            waited: desk.now - began,
+            has: size,
+            ..rival(None, Priority::Medium, Duration::ZERO)
+        };
+        let rivals = vec![login_waits; logins - waits.len()];
+        if let Some(thing) = lent.pop_front() {
+            desk.check_in(pool, thing, &rivals);
+        }
+        if in_flight.front().is_some_and(|&at| at <= desk.now) {
+            in_flight.pop_front();
+            assert!(desk.books.adopt(pool, &mut desk.out), "its place is there");
+            lent.push_back(desk.thing());
+        }
+        for effect in std::mem::take(&mut desk.out) {
+            match effect {
+                Effect::Deliver(_, thing) => {
+                    lent.push_back(thing);
+                    desk.wait(pool, 1);
+                }
+                Effect::Close(pool, _, reason) => {
+                    assert_eq!(reason, Reason::GaveWay);
+                    desk.closed(pool);
+                    waits.push(desk.now - began);
+                    in_flight.push_back(desk.now + login);
+                }
+                effect => panic!("{effect:?}"),
+            }
+        }
+        assert!(desk.books.tally(pool).lent >= size.div_ceil(2));
+    }
+    waits
+}
+
+#[test]
+fn a_login_of_its_own_user_is_let_in_by_a_pool_whose_clients_always_wait() {
+    let millis = Duration::from_millis;
+    for size in [2, 3, 8] {
+        let alone = waits_of_logins(size, 1, millis(20));
+        assert!(
+            matches!(alone[..], [wait] if wait <= millis(1002)),
+            "{alone:?}"
+        );
+    }
+    let crowd = waits_of_logins(8, 100, millis(20));
+    assert_eq!(crowd.len(), 100);
+    let pauses = crowd.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(pauses.min() >= Some(millis(50)), "others go on meanwhile");
+    assert!(crowd.last() <= Some(&millis(7000)), "{crowd:?}");
+    let slow = waits_of_logins(8, 100, Duration::from_mins(2));
+    assert!((2..=4).contains(&slow.len()), "{slow:?}");
+    let last = waits_of_logins(1, 1, millis(20));
+    assert!(last.is_empty(), "it is all that its clients have");
 }
 
 #[test]

@@ -210,6 +210,16 @@ impl Pool {
         answer
     }
 
+    /// A client is done with the pool. Where the proxy cannot log in, what is idle there
+    /// is of use to nobody once the last has left: others get its place if they wait.
+    pub(crate) fn leave(self: Arc<Self>) {
+        let (pools, barren) = (self.pools.clone(), self.opener.is_none());
+        drop(self);
+        if barren && pools.inner.gatekeeper.is_crowded() {
+            pools.retire_unused();
+        }
+    }
+
     /// Clients that keep an idle connection, and with it a place that others need, are
     /// asked whether they have to.
     pub(crate) fn ask_holders(&self) {

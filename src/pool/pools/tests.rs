@@ -621,6 +621,35 @@ async fn a_client_that_has_used_another_connection_since_hears_nothing_of_the_fi
 }
 
 #[tokio::test]
+async fn what_the_last_client_of_a_pool_leaves_is_no_obstacle_where_nobody_can_use_it() {
+    let stand = Stand::new(1);
+    let plan = Arc::clone(&stand.pool("d", 1).plan);
+    let pool = stand.pools.pool(id("d"), plan, None);
+    stand.adopt(&pool, 1).await.unwrap().check_in();
+    let gatekeeper = &stand.pools.inner.gatekeeper;
+    let next = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
+    let ((), next) = tokio::join!(
+        async {
+            until(|| gatekeeper.is_crowded()).await;
+            pool.clone().leave();
+            assert_eq!(
+                stand.server.live.load(Ordering::SeqCst),
+                1,
+                "another is there"
+            );
+            pool.leave();
+            assert!(
+                stand.pools.inner.room.lock().by_number.is_empty(),
+                "at once"
+            );
+            until(|| stand.server.live.load(Ordering::SeqCst) == 0).await;
+        },
+        next
+    );
+    drop(next.unwrap());
+}
+
+#[tokio::test]
 async fn a_database_is_vacated_and_pools_of_the_past_are_closed() {
     let stand = Stand::new(3);
     let pool = stand.pool("d", 2);

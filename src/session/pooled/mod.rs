@@ -133,8 +133,13 @@ impl<'a> Session<'a> {
     pub(super) async fn run(mut self) -> (Ending, Parting) {
         let departure = self.serve().await;
         let Self {
-            line, entry, route, ..
+            line,
+            entry,
+            route,
+            pool,
+            ..
         } = self;
+        pool.leave();
         drop(entry);
         let (client, told) = line.part(departure.told()).await;
         let over = Leg {

@@ -148,7 +148,13 @@ impl World {
                     if marked {
                         thing.marked_by = Some(at as u64 % 9);
                     }
-                    let rivals = vec![rival(None, Priority::High, Duration::from_millis(500))];
+                    // One of elsewhere, and a login that the same pool would gain by.
+                    let own = Rival {
+                        key: Key::new("u", "f"),
+                        has: self.desk.books.tally(self.pools[3]).placed(),
+                        ..rival(None, Priority::Medium, Duration::from_secs(1))
+                    };
+                    let rivals = vec![rival(None, Priority::High, Duration::from_millis(500)), own];
                     let rivals = if crowded { rivals } else { Vec::new() };
                     self.desk.check_in(pool, thing, &rivals);
                 }
@@ -312,7 +318,13 @@ impl World {
                     let queued = |opener: &&(PoolNumber, bool)| **opener == (pool, true);
                     assert!(self.openers.iter().any(|opener| queued(&opener)));
                 }
-                Effect::Close(pool, _, _) => self.closing.push(pool),
+                Effect::Close(pool, _, reason) => {
+                    if reason == Reason::GaveWay && pool == self.pools[3] {
+                        let shelf = &self.desk.books.shelves[&pool];
+                        assert!(shelf.can_spare() || shelf.tally.has() == 1, "the last");
+                    }
+                    self.closing.push(pool);
+                }
                 Effect::Ask(id) => assert!(self.held.contains(&id.0), "it is held"),
             }
         }
