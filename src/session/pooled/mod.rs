@@ -122,16 +122,24 @@ impl<'a> Session<'a> {
     }
 
     /// Serves the client until it leaves.
-    pub(super) async fn run(mut self) -> (Ending, Parting) {
+    pub(super) async fn run(mut self: Box<Self>) -> (Ending, Parting) {
         let departure = self.serve().await;
+        Box::pin(self.part(departure)).await
+    }
+
+    async fn part(self: Box<Self>, departure: Departure) -> (Ending, Parting) {
         let Self {
-            line, entry, route, ..
-        } = self;
+            line,
+            entry,
+            route,
+            tls,
+            ..
+        } = *self;
         drop(entry);
         let (client, told) = line.part(departure.told()).await;
         let over = Leg {
             upstream: Arc::clone(&route.upstream),
-            tls: self.tls,
+            tls,
         };
         let ending = Ending::Carried {
             reason: departure.label(),
@@ -154,7 +162,9 @@ impl<'a> Session<'a> {
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
             }
-            self.wait_for_pin().await;
+            if let Pinning::Wanted(reason) = self.pinning {
+                Box::pin(self.wait_for_pin(reason)).await;
+            }
             // Boxed: an idle client is not to pay for what a lease needs.
             let lease = match self.take_at_once().await {
                 Some(lease) => Ok(lease),
@@ -178,11 +188,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a place among those who keep their connection, if one is wanted.
-    async fn wait_for_pin(&mut self) {
-        let Pinning::Wanted(reason) = self.pinning else {
-            return;
-        };
+    /// Waits for a place among those who keep their connection.
+    async fn wait_for_pin(&mut self, reason: Reason) {
         self.entry.handle().set_activity(Activity::Waiting);
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
@@ -282,7 +289,7 @@ impl<'a> Session<'a> {
                     relay.satisfied(None);
                 }
                 Leave::Stuck => {
-                    if let Err(error) = self.seat.cancel().await {
+                    if let Err(error) = Box::pin(self.seat.cancel()).await {
                         tracing::debug!(%error, "a statement without a client could not be cancelled");
                     }
                 }
