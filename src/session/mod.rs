@@ -159,8 +159,8 @@ async fn begin(
     service: &Service,
 ) -> Result<Begun<'_>, Box<(Ending, Parting)>> {
     let entered = service.registry.enter(
-        client.startup.user(),
-        client.startup.database(),
+        &client.startup.user(),
+        &client.startup.database(),
         client.peer,
     );
     let mut entry = match entered {
@@ -404,8 +404,8 @@ async fn log_in(
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,
-                user = handle.user,
-                database = handle.database,
+                user = &*handle.user,
+                database = &*handle.database,
                 upstream = route.upstream.config().name,
                 tls,
                 "session started",
