@@ -265,3 +265,19 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
         _ => tracing::warn!(client = %peer, reason, error = %failure, "connection dropped"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what `start` returns.
+    const fn size<F: Future>(_start: fn(Arc<Front>, Detached, Peer, Visit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_an_idle_client_is_small() {
+        // With the runtime's own part of it, less than a kilobyte.
+        assert!(size(attend) <= 768, "{} bytes", size(attend));
+    }
+}
