@@ -3,6 +3,7 @@
 
 mod close;
 mod commit;
+mod direct;
 mod flow;
 mod handle;
 mod login;
@@ -33,11 +34,11 @@ pub(crate) use parting::Parting;
 pub(crate) use pooled::Library;
 pub(crate) use registry::{Entry, Registry};
 
+use direct::Direct;
 use handle::Activity;
 use login::{LoginFailure, Plan, Taken, log_client_in};
 use pooled::{Welcomed, Wish};
 use registry::{NoRoom, Seat};
-use relay::Relay;
 
 /// A waiting client may send this much before it is served.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -230,59 +231,6 @@ impl Unopened {
 
 /// A stream, and what was read ahead of its place.
 type Ahead = (MaybeTls, BytesMut);
-
-/// A client with a connection of its own.
-struct Direct<'a> {
-    relay: Relay<'a>,
-    entry: Entry,
-    closing: Closing,
-    tls: &'static str,
-}
-
-impl<'a> Direct<'a> {
-    fn new(
-        client: Ahead,
-        upstream: Ahead,
-        (closing, entry): (Closing, Entry),
-        service: &'a Service,
-    ) -> Self {
-        let tls = upstream.0.tls_version();
-        let handle = Arc::clone(entry.handle());
-        Self {
-            relay: Relay::new(client, upstream, handle, &service.metrics),
-            entry,
-            closing,
-            tls,
-        }
-    }
-
-    /// Carries until one side is done.
-    async fn run(mut self: Box<Self>) -> (Ending, Parting) {
-        let departure = self.relay.run().await;
-        let Self {
-            relay,
-            mut entry,
-            mut closing,
-            tls,
-        } = *self;
-        let over = Leg {
-            upstream: Arc::clone(closing.upstream()),
-            tls,
-        };
-        closing.key = entry.clear_cancel_key();
-        drop(entry);
-        closing.state = relay.upstream_state(&departure);
-        let (client, upstream) = relay.into_streams();
-        let mut parting = Parting::of(client, None);
-        parting.upstream = Some((closing, upstream));
-        let ending = Ending::Carried {
-            reason: departure.label(),
-            detail: departure.detail(),
-            over,
-        };
-        (ending, parting)
-    }
-}
 
 /// Why no session came about.
 enum Unopened {
