@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::net::{Listener, Peer, Socket};
+use crate::net::{Detached, Listener, Peer, Socket};
 use crate::session::{self, Service};
-use crate::startup::{Admission, Arrival, Refused, refuse};
+use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
 use crate::wire::startup::CancelKey;
 
@@ -127,34 +127,52 @@ fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit) -> 
         return Ok(());
     };
     let socket = socket.into_std()?;
-    let shared = Arc::clone(front);
-    front.tasks.spawn_on(
-        async move {
-            match socket.attach() {
-                Ok(socket) => greet(&shared, socket, peer, visit).await,
-                Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
-            }
-        },
-        worker,
-    );
+    let task = attend(Arc::clone(front), socket, peer, visit);
+    front.tasks.spawn_on(task, worker);
     Ok(())
 }
 
-/// One client from its first byte to its last.
-async fn greet(front: &Front, socket: Socket, peer: Peer, visit: Visit) {
+/// One client from its first byte to its last. What is over when a client idles is
+/// boxed, so that it takes no room then.
+async fn attend(front: Arc<Front>, socket: Detached, peer: Peer, visit: Visit) {
+    let receiving = {
+        let socket = match socket.attach() {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(client = %peer, %error, "client not taken over");
+                return;
+            }
+        };
+        socket.set_options(&front.service.client_keepalive);
+        Box::pin(receive(&front, socket, peer, visit))
+    };
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
-    socket.set_options(&front.service.client_keepalive);
-    // Boxed: negotiation needs more room than an idle session. The place is kept
-    // for as long as the client is.
-    match Box::pin(hear_out(front, socket, peer, visit)).await {
-        Ok((outcome, _place)) => entertain(front, outcome, peer).await,
+    // The place is kept for as long as the client is.
+    if let Some((client, _place)) = receiving.await {
+        entertain(&front, client, peer).await;
+    }
+    front.metrics.clients.decrement(1.0);
+}
+
+/// A client that may be given a session, and its place; whoever wants something
+/// else has been seen to.
+async fn receive(
+    front: &Front,
+    socket: Socket,
+    peer: Peer,
+    visit: Visit,
+) -> Option<(Box<Admitted>, OwnedSemaphorePermit)> {
+    match hear_out(front, socket, peer, visit).await {
+        Ok((Ok(Arrival::Client(client)), place)) => return Some((client, place)),
+        Ok((Ok(Arrival::Cancel(key, stream)), _place)) => cancel(front, &key, peer, stream).await,
+        Ok((Err(refused), _place)) => turn_away(front, refused, peer).await,
         Err(unheard) => {
             front.metrics.refused(unheard.label());
             tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
         }
     }
-    front.metrics.clients.decrement(1.0);
+    None
 }
 
 async fn last_call(closing: &CancellationToken) {
@@ -162,27 +180,21 @@ async fn last_call(closing: &CancellationToken) {
     sleep(LAST_CALL).await;
 }
 
-async fn entertain(front: &Front, outcome: Result<Arrival, Refused>, peer: Peer) {
-    match outcome {
-        Ok(Arrival::Client(client)) => {
-            let began = Instant::now();
-            let (user, database) = (client.startup.user(), client.startup.database());
-            let (ending, parting) = session::run(client, &front.service).await;
-            front.metrics.session_ended(ending.label());
-            let (reason, detail) = (ending.label(), ending.detail());
-            let seconds = began.elapsed().as_secs_f64();
-            let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
-            let tls = ending.over().map(|leg| leg.tls);
-            if ending.is_failure() {
-                tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
-            } else {
-                tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
-            }
-            parting.say().await;
-        }
-        Ok(Arrival::Cancel(key, stream)) => cancel(front, &key, peer, stream).await,
-        Err(refused) => turn_away(front, refused, peer).await,
+async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
+    let began = Instant::now();
+    let (user, database) = (client.startup.user(), client.startup.database());
+    let (ending, parting) = session::run(client, &front.service).await;
+    front.metrics.session_ended(ending.label());
+    let (reason, detail) = (ending.label(), ending.detail());
+    let seconds = began.elapsed().as_secs_f64();
+    let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
+    let tls = ending.over().map(|leg| leg.tls);
+    if ending.is_failure() {
+        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
+    } else {
+        tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
     }
+    Box::pin(parting.say()).await;
 }
 
 /// Why a connection was given up before it was clear what it wanted.
@@ -251,5 +263,21 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
         }
         // Whoever is dropped without a word looks here for the reason.
         _ => tracing::warn!(client = %peer, reason, error = %failure, "connection dropped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what `start` returns.
+    const fn size<F: Future>(_start: fn(Arc<Front>, Detached, Peer, Visit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_an_idle_client_is_small() {
+        // With the runtime's own part of it, less than a kilobyte.
+        assert!(size(attend) <= 768, "{} bytes", size(attend));
     }
 }

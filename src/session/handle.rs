@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -151,8 +151,8 @@ impl fmt::Display for Activity {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) id: u64,
-    pub(crate) user: String,
-    pub(crate) database: String,
+    pub(crate) user: Arc<str>,
+    pub(crate) database: Arc<str>,
     pub(crate) peer: Peer,
     activity: AtomicU8,
     /// Milliseconds from `began` to the beginning of the activity, and of the
@@ -167,7 +167,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(id: u64, user: String, database: String, peer: Peer) -> Self {
+    pub(crate) fn new(id: u64, user: Arc<str>, database: Arc<str>, peer: Peer) -> Self {
         Self {
             id,
             user,

@@ -3,6 +3,7 @@
 
 mod close;
 mod commit;
+mod direct;
 mod flow;
 mod handle;
 mod login;
@@ -33,11 +34,11 @@ pub(crate) use parting::Parting;
 pub(crate) use pooled::Library;
 pub(crate) use registry::{Entry, Registry};
 
+use direct::Direct;
 use handle::Activity;
 use login::{LoginFailure, Plan, Taken, log_client_in};
 use pooled::{Welcomed, Wish};
 use registry::{NoRoom, Seat};
-use relay::Relay;
 
 /// A waiting client may send this much before it is served.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -135,107 +136,101 @@ impl Ending {
 
 /// Serves one client from admission up to the farewells, which are the caller's
 /// to see to once the ending is noted: an upstream that hangs may take long.
-pub(crate) async fn run(mut client: Box<Admitted>, service: &Service) -> (Ending, Parting) {
+pub(crate) async fn run(client: Box<Admitted>, service: &Service) -> (Ending, Parting) {
+    // Boxed, and gone once the session carries: an idle session keeps nothing of it.
+    let begun = match Box::pin(begin(client, service)).await {
+        Ok(begun) => begun,
+        Err(ended) => return *ended,
+    };
+    match begun {
+        Begun::Direct(session) => session.run().await,
+        Begun::Pooled(session) => session.run().await,
+    }
+}
+
+/// A session that carries.
+enum Begun<'a> {
+    Direct(Box<Direct<'a>>),
+    Pooled(Box<pooled::Session<'a>>),
+}
+
+/// Up to the first byte that is carried, or to the reason why there will be none.
+async fn begin(
+    mut client: Box<Admitted>,
+    service: &Service,
+) -> Result<Begun<'_>, Box<(Ending, Parting)>> {
     let entered = service.registry.enter(
-        client.startup.user(),
-        client.startup.database(),
+        &client.startup.user(),
+        &client.startup.database(),
         client.peer,
     );
     let mut entry = match entered {
         Ok(entry) => entry,
         Err(no_room) => {
             let parting = Parting::of(client.stream.into_parts().0, Some(no_room.fault()));
-            return (Ending::NoRoom(no_room), parting);
+            return Err(Box::new((Ending::NoRoom(no_room), parting)));
         }
     };
-    // Boxed, and gone once the session carries: an idle session keeps only the relay.
     let opened = {
         let handle = Arc::clone(entry.handle());
-        let opening = Box::pin(open(&mut client, &mut entry, service));
+        let opening = open(&mut client, &mut entry, service);
         tokio::select! {
             opened = opening => opened,
             _ = handle.ordered() => Err(Unopened::Fault(NoRoom::Draining.fault())),
         }
     };
-    let unopened = match opened {
+    match opened {
         Ok(Opened::Direct { upstream, closing }) => {
-            return carry(
-                client.stream.into_parts(),
-                upstream,
-                closing,
-                entry,
-                service,
-            )
-            .await;
+            let client = client.stream.into_parts();
+            let session = Direct::new(client, upstream, (closing, entry), service);
+            Ok(Begun::Direct(Box::new(session)))
         }
         Ok(Opened::Pooled(welcomed)) => {
             let ahead = client.stream.into_parts();
-            return pooled::Session::new(ahead, entry, *welcomed, service)
-                .run()
-                .await;
+            let session = pooled::Session::new(ahead, entry, *welcomed, service);
+            Ok(Begun::Pooled(Box::new(session)))
         }
-        Err(unopened) => unopened,
-    };
-    drop(entry);
-    let stream = client.stream.into_parts().0;
-    match unopened {
-        Unopened::Left => (Ending::LeftWhileWaiting, Parting::of(stream, None)),
-        Unopened::Fault(fault) => {
-            let parting = Parting::of(stream, Some(fault.clone()));
-            (Ending::NotServed(fault), parting)
+        Err(unopened) => {
+            drop(entry);
+            Err(Box::new(unopened.end(client.stream.into_parts().0)))
         }
-        Unopened::Refused { response, text } => {
-            let mut parting = Parting::of(stream, None);
-            parting.words = Some(response);
-            let label = "upstream_refused";
-            (Ending::LoginFailed { label, text }, parting)
-        }
-        Unopened::Login {
-            failure,
-            upstream,
-            closing,
-        } => {
-            let mut parting = Parting::of(stream, failure.told());
-            parting.upstream = Some((closing, upstream));
-            let ending = Ending::LoginFailed {
-                label: failure.label(),
-                text: failure.to_string(),
-            };
-            (ending, parting)
+    }
+}
+
+impl Unopened {
+    /// How that ends for the client on `stream`.
+    fn end(self, stream: MaybeTls) -> (Ending, Parting) {
+        match self {
+            Self::Left => (Ending::LeftWhileWaiting, Parting::of(stream, None)),
+            Self::Fault(fault) => {
+                let parting = Parting::of(stream, Some(fault.clone()));
+                (Ending::NotServed(fault), parting)
+            }
+            Self::Refused { response, text } => {
+                let mut parting = Parting::of(stream, None);
+                parting.words = Some(response);
+                let label = "upstream_refused";
+                (Ending::LoginFailed { label, text }, parting)
+            }
+            Self::Login {
+                failure,
+                upstream,
+                closing,
+            } => {
+                let mut parting = Parting::of(stream, failure.told());
+                parting.upstream = Some((closing, upstream));
+                let ending = Ending::LoginFailed {
+                    label: failure.label(),
+                    text: failure.to_string(),
+                };
+                (ending, parting)
+            }
         }
     }
 }
 
 /// A stream, and what was read ahead of its place.
 type Ahead = (MaybeTls, BytesMut);
-
-async fn carry(
-    client: Ahead,
-    upstream: Ahead,
-    mut closing: Closing,
-    mut entry: Entry,
-    service: &Service,
-) -> (Ending, Parting) {
-    let handle = Arc::clone(entry.handle());
-    let over = Leg {
-        upstream: Arc::clone(closing.upstream()),
-        tls: upstream.0.tls_version(),
-    };
-    let mut relay = Relay::new(client, upstream, &handle, &service.metrics);
-    let departure = relay.run().await;
-    closing.key = entry.clear_cancel_key();
-    drop(entry);
-    closing.state = relay.upstream_state(&departure);
-    let (client, upstream) = relay.into_streams();
-    let mut parting = Parting::of(client, None);
-    parting.upstream = Some((closing, upstream));
-    let ending = Ending::Carried {
-        reason: departure.label(),
-        detail: departure.detail(),
-        over,
-    };
-    (ending, parting)
-}
 
 /// Why no session came about.
 enum Unopened {
@@ -357,8 +352,8 @@ async fn log_in(
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,
-                user = handle.user,
-                database = handle.database,
+                user = &*handle.user,
+                database = &*handle.database,
                 upstream = route.upstream.config().name,
                 tls,
                 "session started",

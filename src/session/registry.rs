@@ -59,8 +59,9 @@ impl ClientFacing for NoRoom {
 #[derive(Debug, Default)]
 struct Sessions {
     by_id: HashMap<u64, Arc<Handle>>,
-    by_user: HashMap<String, u32>,
-    by_database: HashMap<String, u32>,
+    /// The names are shared with the handles.
+    by_user: HashMap<Arc<str>, u32>,
+    by_database: HashMap<Arc<str>, u32>,
 }
 
 /// Where a cancel request goes.
@@ -163,8 +164,8 @@ impl Registry {
     /// See [`NoRoom`].
     pub(crate) fn enter(
         self: &Arc<Self>,
-        user: String,
-        database: String,
+        user: &str,
+        database: &str,
         peer: Peer,
     ) -> Result<Entry, NoRoom> {
         let mut sessions = self.sessions.lock();
@@ -173,29 +174,26 @@ impl Registry {
             return Err(NoRoom::Draining);
         }
         let limits = &self.limits;
-        let count = |of: &HashMap<String, u32>, name: &String| of.get(name).copied().unwrap_or(0);
+        let count = |of: &HashMap<Arc<str>, u32>, name: &str| of.get(name).copied().unwrap_or(0);
         if sessions.by_id.len() >= limits.max_client_conn as usize {
             return Err(NoRoom::Clients(limits.max_client_conn));
         }
         match limits.max_user_client_connections {
-            Some(max) if count(&sessions.by_user, &user) >= max => {
+            Some(max) if count(&sessions.by_user, user) >= max => {
                 return Err(NoRoom::UserClients(max));
             }
             _ => {}
         }
         match limits.max_db_client_connections {
-            Some(max) if count(&sessions.by_database, &database) >= max => {
+            Some(max) if count(&sessions.by_database, database) >= max => {
                 return Err(NoRoom::DatabaseClients(max));
             }
             _ => {}
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let user = join(&mut sessions.by_user, user);
+        let database = join(&mut sessions.by_database, database);
         let handle = Arc::new(Handle::new(id, user, database, peer));
-        *sessions.by_user.entry(handle.user.clone()).or_default() += 1;
-        *sessions
-            .by_database
-            .entry(handle.database.clone())
-            .or_default() += 1;
         sessions.by_id.insert(handle.id, Arc::clone(&handle));
         drop(sessions);
         Ok(Entry {
@@ -277,7 +275,17 @@ impl Drop for Entry {
     }
 }
 
-fn leave(counts: &mut HashMap<String, u32>, name: &str) {
+/// Counts one more; returns the name as all of them share it.
+fn join(counts: &mut HashMap<Arc<str>, u32>, name: &str) -> Arc<str> {
+    let name = match counts.get_key_value(name) {
+        Some((known, _)) => Arc::clone(known),
+        None => name.into(),
+    };
+    *counts.entry(Arc::clone(&name)).or_default() += 1;
+    name
+}
+
+fn leave(counts: &mut HashMap<Arc<str>, u32>, name: &str) {
     if let Some(count) = counts.get_mut(name) {
         *count -= 1;
         if *count == 0 {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -129,7 +130,7 @@ pub(super) struct Relay<'a> {
     to_upstream: Flow,
     to_client: Flow,
     account: Account,
-    handle: &'a Handle,
+    handle: Arc<Handle>,
     metrics: &'a Metrics,
     activity: Activity,
     upstream_ended: bool,
@@ -198,7 +199,7 @@ impl<'a> Relay<'a> {
     pub(super) fn new(
         (client, client_ahead): (MaybeTls, BytesMut),
         (upstream, upstream_ahead): (MaybeTls, BytesMut),
-        handle: &'a Handle,
+        handle: Arc<Handle>,
         metrics: &'a Metrics,
     ) -> Self {
         let account = Account {
@@ -228,6 +229,10 @@ impl<'a> Relay<'a> {
     /// of the proxy's own included, has been written when this returns.
     pub(super) async fn run(&mut self) -> Departure {
         let departure = poll_fn(|cx| self.poll(cx)).await;
+        Box::pin(self.end(departure)).await
+    }
+
+    async fn end(&mut self, departure: Departure) -> Departure {
         self.count();
         // In the middle of a message nothing can be said.
         let told = departure.told().filter(|_| self.to_client.is_clear());

@@ -184,3 +184,15 @@ impl Noted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Session;
+    use super::*;
+
+    #[test]
+    fn an_idle_client_takes_little_room() {
+        assert!(size_of::<Session<'_>>() <= 384);
+        assert!(size_of::<Guest>() <= 224);
+    }
+}

@@ -171,8 +171,8 @@ pub(in super::super) async fn welcome(
     let handle = entry.handle();
     tracing::info!(
         client = %handle.peer,
-        user = handle.user,
-        database = handle.database,
+        user = &*handle.user,
+        database = &*handle.database,
         upstream = route.upstream.config().name,
         "session started",
     );

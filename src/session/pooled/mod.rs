@@ -130,21 +130,26 @@ impl<'a> Session<'a> {
     }
 
     /// Serves the client until it leaves.
-    pub(super) async fn run(mut self) -> (Ending, Parting) {
+    pub(super) async fn run(mut self: Box<Self>) -> (Ending, Parting) {
         let departure = self.serve().await;
+        Box::pin(self.part(departure)).await
+    }
+
+    async fn part(self: Box<Self>, departure: Departure) -> (Ending, Parting) {
         let Self {
             line,
             entry,
             route,
+            tls,
             pool,
             ..
-        } = self;
+        } = *self;
         pool.leave();
         drop(entry);
         let (client, told) = line.part(departure.told()).await;
         let over = Leg {
             upstream: Arc::clone(&route.upstream),
-            tls: self.tls,
+            tls,
         };
         let ending = Ending::Carried {
             reason: departure.label(),
@@ -169,7 +174,9 @@ impl<'a> Session<'a> {
                 Stir::Ordered(_) => return Departure::Ordered,
                 Stir::Bereft(last_words) => return self.line.bereft(last_words),
             }
-            self.wait_for_pin().await;
+            if let Pinning::Wanted(reason) = self.pinning {
+                Box::pin(self.wait_for_pin(reason)).await;
+            }
             // Boxed: an idle client is not to pay for what a lease needs.
             let lease = match self.take_at_once().await {
                 Some(lease) => Ok(lease),
@@ -193,11 +200,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a place among those who keep their connection, if one is wanted.
-    async fn wait_for_pin(&mut self) {
-        let Pinning::Wanted(reason) = self.pinning else {
-            return;
-        };
+    /// Waits for a place among those who keep their connection.
+    async fn wait_for_pin(&mut self, reason: Reason) {
         self.entry.handle().set_activity(Activity::Waiting);
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();

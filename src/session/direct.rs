@@ -1,0 +1,61 @@
+//! A session with a connection of its own, logged in.
+
+use std::sync::Arc;
+
+use super::registry::Entry;
+use super::relay::Relay;
+use super::{Ahead, Ending, Leg, Parting, Service};
+use crate::pool::Closing;
+
+/// A client with a connection of its own.
+pub(super) struct Direct<'a> {
+    relay: Relay<'a>,
+    entry: Entry,
+    closing: Closing,
+    tls: &'static str,
+}
+
+impl<'a> Direct<'a> {
+    pub(super) fn new(
+        client: Ahead,
+        upstream: Ahead,
+        (closing, entry): (Closing, Entry),
+        service: &'a Service,
+    ) -> Self {
+        let tls = upstream.0.tls_version();
+        let handle = Arc::clone(entry.handle());
+        Self {
+            relay: Relay::new(client, upstream, handle, &service.metrics),
+            entry,
+            closing,
+            tls,
+        }
+    }
+
+    /// Carries until one side is done.
+    pub(super) async fn run(mut self: Box<Self>) -> (Ending, Parting) {
+        let departure = self.relay.run().await;
+        let Self {
+            relay,
+            mut entry,
+            mut closing,
+            tls,
+        } = *self;
+        let over = Leg {
+            upstream: Arc::clone(closing.upstream()),
+            tls,
+        };
+        closing.key = entry.clear_cancel_key();
+        drop(entry);
+        closing.state = relay.upstream_state(&departure);
+        let (client, upstream) = relay.into_streams();
+        let mut parting = Parting::of(client, None);
+        parting.upstream = Some((closing, upstream));
+        let ending = Ending::Carried {
+            reason: departure.label(),
+            detail: departure.detail(),
+            over,
+        };
+        (ending, parting)
+    }
+}
