@@ -28,6 +28,7 @@ mod hold;
 mod made;
 mod shapes;
 mod spelling;
+mod under_way;
 
 #[cfg(test)]
 mod tests;
@@ -35,33 +36,14 @@ mod tests;
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
 pub(crate) use hold::{Code, Hold, Reason, Residue};
 pub(crate) use shapes::Shapes;
+pub(crate) use under_way::Via;
 
 use digest::{Change, Traits};
 use hold::{Drawn, Leaves};
+use under_way::{Discarding, Pending, Transaction};
 
 /// Names of custom settings that code may have made; the eldest make room.
 const MAX_SUSPECTS: usize = 64;
-
-/// The message that has something executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Via {
-    /// Query or FunctionCall: ReadyForQuery ends it.
-    Query,
-    Execute,
-}
-
-/// A message whose answer has not come, or not all of it.
-#[derive(Debug)]
-enum Pending {
-    Query {
-        digest: Digest,
-        /// A part of it was completed.
-        begun: bool,
-    },
-    Execute(Digest),
-    /// ReadyForQuery comes: a Sync, or a Query that failed.
-    Ready,
-}
 
 /// Of one client: what it left on its connection, and its settings.
 #[derive(Debug, Default)]
@@ -73,24 +55,6 @@ pub(crate) struct Trace {
     transaction: Transaction,
     suspects: VecDeque<Box<[u8]>>,
     left: Left,
-}
-
-/// The transaction that the answers are about, implicit ones included.
-#[derive(Debug, Default)]
-struct Transaction {
-    /// It has savepoints or the like: changes of settings are not followed.
-    divided: bool,
-    /// Something in it changes settings, be it for itself.
-    sets: bool,
-    /// An error was answered: messages are discarded up to the next Sync.
-    discarding: Discarding,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Discarding {
-    #[default]
-    No,
-    Yes,
 }
 
 #[derive(Debug, Default)]
