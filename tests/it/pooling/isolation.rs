@@ -141,11 +141,13 @@ const LEFT: &[(&str, &str, Kept)] = &[
 /// Objects that some of these need.
 const OBJECTS: &str = "create sequence numbers; create table rows (id serial)";
 
-/// A pool of one connection for a superuser.
-async fn alone(auth: Auth) -> Stage<'static> {
+/// A pool of one connection for a superuser, for which clients wait as long as
+/// `query_wait_timeout` says.
+async fn alone(auth: Auth, query_wait_timeout: &str) -> Stage<'static> {
     let keys = "default_pool_size = 1\nmax_pinned = 1";
     let postgres = Postgres::shared().await;
-    let builder = pooling(postgres, auth, keys).toml("limits.query_wait_timeout = '500ms'");
+    let limit = format!("limits.query_wait_timeout = '{query_wait_timeout}'");
+    let builder = pooling(postgres, auth, keys).toml(&limit);
     let stage = Stage::on(postgres, builder).await;
     let client = postgres.superuser(&stage.database).await;
     client.batch_execute(OBJECTS).await.unwrap();
@@ -235,7 +237,7 @@ async fn while_it_stays(
 async fn what_a_client_leaves_while_it_stays_is_not_seen_by_the_next_and_found_again() {
     let mut differences = Vec::new();
     for auth in BOTH {
-        let stage = alone(auth).await;
+        let stage = alone(auth, "1500ms").await;
         for case in LEFT.iter().filter(|case| can_be_undone(auth, case.0)) {
             let difference = while_it_stays(&stage, *case).await;
             differences.extend(difference.map(|text| format!("{auth:?} {text}")));
@@ -262,7 +264,7 @@ async fn when_it_leaves(
 async fn what_a_client_leaves_when_it_leaves_is_not_seen_by_the_next() {
     let mut differences = Vec::new();
     for auth in BOTH {
-        let stage = alone(auth).await;
+        let stage = alone(auth, "10s").await;
         for case in LEFT.iter().filter(|case| can_be_undone(auth, case.0)) {
             let difference = when_it_leaves(&stage, *case).await;
             differences.extend(difference.map(|text| format!("{auth:?} {text}")));
@@ -274,7 +276,7 @@ async fn what_a_client_leaves_when_it_leaves_is_not_seen_by_the_next() {
 #[tokio::test]
 async fn locks_and_tables_go_with_their_client_though_its_connection_has_to_stay() {
     for auth in BOTH {
-        let stage = alone(auth).await;
+        let stage = alone(auth, "10s").await;
         // With it the connection is needed, and nobody has used it afterwards.
         let _other = superuser(&stage).await;
         let mut client = superuser(&stage).await;
@@ -296,7 +298,7 @@ async fn locks_and_tables_go_with_their_client_though_its_connection_has_to_stay
 #[tokio::test]
 async fn a_client_that_was_not_served_in_time_is_told_so_and_served_later() {
     for auth in BOTH {
-        let stage = alone(auth).await;
+        let stage = alone(auth, "500ms").await;
         let mut first = superuser(&stage).await;
         let mut second = superuser(&stage).await;
         assert_eq!(ask(&mut first, "begin").await, "");
@@ -332,7 +334,7 @@ async fn a_client_that_was_not_served_in_time_is_told_so_and_served_later() {
 #[tokio::test]
 async fn a_client_that_drew_from_a_sequence_and_asks_no_more_does_not_keep_its_connection() {
     for auth in BOTH {
-        let stage = alone(auth).await;
+        let stage = alone(auth, "500ms").await;
         let mut first = superuser(&stage).await;
         let mut second = superuser(&stage).await;
         for client in [&mut first, &mut second] {
