@@ -405,7 +405,8 @@ async fn said_to(server: Identity, mechanisms: &'static [&str]) -> (String, Stri
             server.send(sasl(mechanisms)).await;
             let (_, first) = server.message().await.unwrap();
             let first = String::from_utf8_lossy(&first).into_owned();
-            let nonce = first.rsplit("r=").next().unwrap_or_default().to_owned();
+            // Any printable character may be in a nonce, but a comma.
+            let nonce = first.rsplit(",r=").next().unwrap_or_default().to_owned();
             server
                 .send(challenge(&format!("{nonce}more"), "4096"))
                 .await;
