@@ -469,7 +469,7 @@ async fn lying(
                 return;
             };
             let first = String::from_utf8_lossy(&first).into_owned();
-            let nonce = first.rsplit("r=").next().unwrap_or_default();
+            let nonce = first.rsplit(",r=").next().unwrap_or_default();
             server.send(answer(nonce)).await;
             if server.message().await.is_some() {
                 server.send(authentication(12, last)).await;
