@@ -15,6 +15,9 @@ use crate::buffers::{self, BUFFER};
 use crate::tls::MaybeTls;
 use crate::wire::frame::{self, BadLength, Frame, Piece, Walker};
 
+/// Buffers carried in one direction before the other has its turn.
+const MOST_FILLS: u32 = 8;
+
 /// Which side of a flow failed: a read error is the source's, a write error the
 /// destination's.
 #[derive(Debug)]
@@ -286,6 +289,7 @@ impl Flow {
         destination: &mut MaybeTls,
         mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
     ) -> Result<Turn, FlowError> {
+        let mut fills = 0_u32;
         loop {
             if self.walk == Walk::Due {
                 self.walk(&mut visit)?;
@@ -304,6 +308,12 @@ impl Flow {
                 self.release();
                 return Ok(Turn::Ended);
             }
+            // The other direction is not to wait for the end of a long one: an error
+            // should reach who is still sending.
+            if fills == MOST_FILLS {
+                cx.waker().wake_by_ref();
+                return Ok(Turn::Empty);
+            }
             self.check_next()?;
             match self.poll_fill(cx, source).map_err(FlowError::Source)? {
                 Poll::Pending => {
@@ -314,6 +324,7 @@ impl Flow {
                 Poll::Ready(n) => {
                     self.carried += n as u64;
                     self.walk = Walk::Due;
+                    fills += 1;
                 }
             }
         }
