@@ -36,7 +36,7 @@ impl From<BadLength> for FlowError {
 /// How far a flow came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// The source has nothing more now.
+    /// The source has nothing more now, or has had its turn: then the task is woken again.
     Empty,
     /// The destination takes nothing more now.
     Full,
