@@ -16,9 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one waits to whom no connection is any good that others could use: a
 /// login costs more than a transaction.
 const PICKY_PATIENCE: Duration = Duration::from_millis(50);
-/// How long a waiter may be passed over for one on the connection's own thread:
-/// taking it to another costs system calls on both. And how far down the line.
-const KIN_PATIENCE: Duration = Duration::from_millis(5);
+/// How much later one may have come that is served before another because it is on
+/// the connection's own thread: taking it to another costs system calls on both. And
+/// how far down the line one is looked for.
+const KIN_DELAY: Duration = Duration::from_millis(5);
 const KIN_REACH: usize = 32;
 /// Openers of one pool that wait for a slot.
 pub(super) const MOST_QUEUED: u32 = 2;
@@ -152,8 +153,9 @@ impl<C: Item> Shelf<C> {
     }
 
     /// The first in turn that one of the idle connections is for: who is harder to
-    /// please keeps nobody waiting. Shortly, one on the thread of such a connection
-    /// goes before those of its priority.
+    /// please keeps nobody waiting. One on the thread of such a connection goes before
+    /// those of its priority that came hardly before it, however long they all wait:
+    /// whose turn it is is passed over by those few, and by nobody who comes later.
     pub(super) fn next_served(&self, now: Instant) -> Option<&Waiter> {
         if self.idle.is_empty() {
             return None;
@@ -169,11 +171,13 @@ impl<C: Item> Shelf<C> {
             })
         };
         let first = self.waiters.in_turn(now).find(is_served)?;
-        if is_kin(&first) || now.saturating_duration_since(first.since) >= KIN_PATIENCE {
+        if is_kin(&first) {
             return Some(first);
         }
         let equals = self.waiters.line(first.want.priority).iter();
-        let kin = equals.take(KIN_REACH).find(is_kin);
+        let came_with_it = |waiter: &&Waiter| waiter.since <= first.since + KIN_DELAY;
+        let equals = equals.take(KIN_REACH).take_while(came_with_it);
+        let kin = equals.into_iter().find(is_kin);
         Some(kin.unwrap_or(first))
     }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::values::Priority;
 use crate::pool::accounts::Obstacle;
 
+mod kinship;
 mod model;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,7 @@ struct Thing {
     opened_at: Instant,
     /// A custom setting that only this client may see.
     marked_by: Option<u64>,
+    thread: ThreadId,
 }
 
 impl Item for Thing {
@@ -29,7 +31,7 @@ impl Item for Thing {
     }
 
     fn thread(&self) -> ThreadId {
-        std::thread::current().id()
+        self.thread
     }
 
     fn opened_at(&self) -> Instant {
@@ -116,6 +118,7 @@ impl Desk {
             owner: None,
             opened_at: self.now,
             marked_by: None,
+            thread: std::thread::current().id(),
         }
     }
 
