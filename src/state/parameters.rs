@@ -43,6 +43,13 @@ impl Parameters {
         Arc::ptr_eq(&self.reported, &other.reported)
     }
 
+    /// Shares the copy of `other` if it says the same.
+    pub(crate) fn unify(&mut self, other: &Self) {
+        if self.reported == other.reported {
+            self.reported = Arc::clone(&other.reported);
+        }
+    }
+
     /// What somebody who knows `self` has to be told to know `new`.
     pub(crate) fn differences<'n>(
         &self,
@@ -65,7 +72,15 @@ mod tests {
         assert!(!old.set(b"TimeZone", b"UTC"));
         let mut new = old.clone();
         assert!(new.is_shared_with(&old));
+        let mut alike = Parameters::default();
+        alike.set(b"TimeZone", b"UTC");
+        alike.set(b"DateStyle", b"ISO, MDY");
+        assert!(!alike.is_shared_with(&old));
+        alike.unify(&old);
+        assert!(alike.is_shared_with(&old));
         new.set(b"TimeZone", b"GMT");
+        new.unify(&old);
+        assert!(!new.is_shared_with(&old));
         new.set(b"search_path", b"a");
         assert_eq!(old.get(b"TimeZone"), Some(&b"UTC"[..]), "a clone is apart");
         let told: Vec<_> = old.differences(&new).collect();

@@ -1,11 +1,11 @@
 //! What is on its way to the server and changes its statements: a queue in the
 //! order of the replies, with an index by name.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::Environment;
 use super::kept::Entry;
+use super::{ByName, Environment};
 
 /// One message, and what it does when the server confirms it.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Flight<T> {
     next: u64,
     /// Syncs so far: what stands between two of them is done or skipped together.
     batch: u64,
-    pending: HashMap<Box<[u8]>, Pending>,
+    pending: ByName<Pending>,
     /// By how many the server's named statements will grow, if all goes well.
     growth: isize,
 }
@@ -71,7 +71,7 @@ impl<T> Default for Flight<T> {
             first: 0,
             next: 0,
             batch: 0,
-            pending: HashMap::new(),
+            pending: ByName::default(),
             growth: 0,
         }
     }

@@ -1,11 +1,10 @@
 //! What is kept for a client, and the decisions what to inject for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::flight::{Act, Flight, Latest};
 use super::server::{Holds, Server};
-use super::{Described, Environment, Injected, Parse, Wait, message};
+use super::{ByName, Described, Environment, Injected, Parse, Wait, message};
 
 /// Bytes of definitions that a client may keep.
 const BUDGET: usize = 4 << 20;
@@ -22,7 +21,7 @@ const OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     /// Confirmed by the server; the unnamed one by its empty name.
-    pub(super) entries: HashMap<Box<[u8]>, Entry<T>>,
+    pub(super) entries: ByName<Entry<T>>,
     pub(super) flight: Flight<T>,
     /// Costs of all entries, those in flight included.
     pub(super) bytes: usize,
@@ -69,7 +68,7 @@ pub(super) struct Entry<T> {
 impl<T> Default for Kept<T> {
     fn default() -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: ByName::default(),
             flight: Flight::default(),
             bytes: 0,
             unkept: 0,

@@ -1,10 +1,9 @@
 //! What one server connection holds, as far as the server has confirmed it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Environment;
 use super::kept::key;
+use super::{ByName, Environment};
 
 /// The prepared statements of one server connection. The unnamed one is among
 /// them, by its empty name.
@@ -13,7 +12,7 @@ pub(crate) struct Server {
     /// `max_prepared_statements`: named ones beyond it are closed, the least
     /// recently used first.
     limit: usize,
-    held: HashMap<Box<[u8]>, Held>,
+    held: ByName<Held>,
     /// Number of the client that has the connection. It changes with every hand
     /// over, so what bears another number is foreign: no need to visit it then.
     tenure: u64,
