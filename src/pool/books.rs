@@ -25,6 +25,7 @@ use std::thread::ThreadId;
 use tokio::time::Instant;
 
 use super::accounts::Key;
+use super::holder::Whom;
 use super::plan::{PoolPlan, Want};
 
 mod claims;
@@ -123,8 +124,9 @@ pub(crate) enum Effect<C> {
     Withdraw(PoolNumber),
     /// Counted as closing from here on.
     Close(PoolNumber, C, Reason),
-    /// The client that keeps this one is asked for it.
-    Ask(ConnectionId),
+    /// The client that keeps this one is asked for it. If it turns out to use it, or to
+    /// have used it not long ago: [`Books::used`], [`Books::touched`].
+    Ask(ConnectionId, Whom),
 }
 
 pub(crate) type Effects<C> = Vec<Effect<C>>;
@@ -215,7 +217,7 @@ impl<C: Item> Books<C> {
             .groups
             .entry(number)
             .or_insert_with(|| Group::new(key.clone(), Arc::clone(plan)));
-        group.members.push(pool);
+        group.members = group.members.iter().copied().chain([pool]).collect();
         self.shelves.insert(pool, Shelf::new(number, can_open));
         pool
     }
@@ -355,7 +357,7 @@ impl<C: Item> Books<C> {
         let Some(group) = self.groups.get(&number) else {
             return false;
         };
-        let members = group.members.clone();
+        let members = Arc::clone(&group.members);
         let full = group.tally.total() >= group.plan.size;
         let fits = !full
             || self.evict(&members, Reason::Evicted, out)
@@ -424,10 +426,37 @@ impl<C: Item> Books<C> {
             shelf.held.insert(id, Held::since(now));
             let group = self.groups.get(&shelf.group);
             if group.is_some_and(|group| self.vacating.contains_key(&group.key.database)) {
-                self.ask((pool, id), out);
+                self.ask((pool, id), Whom::Anyone, out);
             } else {
                 self.ask_for_claim((pool, id), out);
             }
+        }
+        self.pump(pool, now, out);
+    }
+
+    /// It uses it again; who waits for it may get another.
+    pub(crate) fn used(
+        &mut self,
+        pool: PoolNumber,
+        id: ConnectionId,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        self.release(pool, id);
+        self.pump(pool, now, out);
+    }
+
+    /// It is at rest, but was used a moment ago; who waits for it may get another.
+    pub(crate) fn touched(
+        &mut self,
+        pool: PoolNumber,
+        id: ConnectionId,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) {
+        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
+        if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
+            (held.asked, held.since) = (false, now);
         }
         self.pump(pool, now, out);
     }
@@ -475,14 +504,13 @@ impl<C: Item> Books<C> {
             .map_or_else(Tally::default, |shelf| shelf.tally)
     }
 
-    /// Connections of each user and database, and how many of them are held.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&Key, Tally, u32)> {
+    /// Connections of each user and database, and those of them that clients keep.
+    pub(crate) fn tallies(
+        &self,
+    ) -> impl Iterator<Item = (&Key, Tally, impl Iterator<Item = ConnectionId>)> {
         self.groups.values().map(|group| {
-            let shelves = group.members.iter();
-            let held = shelves
-                .filter_map(|pool| self.shelves.get(pool))
-                .map(|shelf| u32::try_from(shelf.held.len()).unwrap_or(u32::MAX))
-                .sum();
+            let shelves = self.shelves_of(&group.members);
+            let held = shelves.flat_map(|(_, shelf)| shelf.held.keys().copied());
             (&group.key, group.tally, held)
         })
     }
@@ -511,7 +539,8 @@ impl<C> Books<C> {
         let number = shelf.group;
         self.shelves.remove(&pool);
         if let Some(group) = self.groups.get_mut(&number) {
-            group.members.retain(|member| *member != pool);
+            let others = group.members.iter().filter(|member| **member != pool);
+            group.members = others.copied().collect();
             if group.members.is_empty() {
                 self.groups.remove(&number);
             }

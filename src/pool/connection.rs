@@ -1,6 +1,7 @@
 //! One logged-in server connection, what is known of it, and the guard that keeps
 //! a cancel request from hitting the next client.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::books::{ConnectionId, Item, PoolNumber};
 use super::closing::{Closing, UpstreamState};
-use super::lease::Holder;
+use super::holder::Holder;
 use super::plan::{Placeholders, Want};
 use crate::net::Glance;
 use crate::state::parameters::Parameters;
@@ -119,6 +120,14 @@ impl Connection {
         }))
     }
 
+    /// Shares what it reported at its login with the one before it in its pool, `known`,
+    /// where that said the same: then nothing has to be compared at a change of hands.
+    pub(super) fn share(&mut self, known: &mut Parameters) {
+        self.base.unify(known);
+        self.reported.unify(known);
+        known.clone_from(&self.base);
+    }
+
     pub(crate) const fn id(&self) -> ConnectionId {
         self.id
     }
@@ -136,6 +145,9 @@ impl Connection {
     /// Takes it over to the calling thread, and hears what the server has said
     /// since it was used last.
     pub(super) async fn freshen(&mut self) -> Result<(), Stale> {
+        if poll_fn(|cx| Poll::Ready(self.is_quiet(cx))).await {
+            return Ok(());
+        }
         let here = std::thread::current().id();
         let moved = self.thread != here;
         // Without a descriptor to spare it is served from where it was: slower.
@@ -165,7 +177,7 @@ impl Connection {
         loop {
             let mut buffer = [0; 512];
             let poll = |cx: &mut Context<'_>| self.poll_hear(cx, &mut buffer, doubtful);
-            let read = std::future::poll_fn(poll).await?;
+            let read = poll_fn(poll).await?;
             // Bytes of TLS's own bring none, and half a record comes in two pieces.
             doubtful = true;
             let bytes = buffer.get(..read).unwrap_or_default();

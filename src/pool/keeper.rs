@@ -8,8 +8,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
+use super::holder::Whom;
 use super::lease::Lease;
-use super::pools::Pools;
+use super::pools::{Pools, Room, Work};
 use crate::metrics::PoolFigures;
 use crate::net::Glance;
 
@@ -37,6 +38,20 @@ pub(crate) async fn keep(pools: Pools, stop: CancellationToken) {
     }
 }
 
+impl Room {
+    /// Notes who has used the connection that it keeps. Who has not, and needs it no
+    /// more, is asked for it: others look for idle ones on the shelf.
+    fn look_at_holders(&mut self, now: Instant, out: &mut Work) {
+        for (&id, (pool, holder)) in &self.holders {
+            if holder.look() {
+                self.books.touched(*pool, id, now, out);
+            } else if holder.is_idle() {
+                self.books.ask((*pool, id), Whom::Anyone, out);
+            }
+        }
+    }
+}
+
 impl Pools {
     /// Makes room for those who wait at the cap.
     pub(super) fn relieve(&self) {
@@ -55,6 +70,7 @@ impl Pools {
         let speaking = self.act(|room, out| {
             let is_dead = |connection: &Connection| connection.glance() == Glance::Ended;
             let now = Instant::now();
+            room.look_at_holders(now, out);
             room.books.reap(now, |connection| is_dead(connection), out);
             let speaks = |connection: &Connection| connection.glance() == Glance::Bytes;
             let speaking = room.books.inspect(|connection| speaks(connection));
@@ -82,12 +98,18 @@ impl Pools {
         let mut figures: BTreeMap<String, PoolFigures> = BTreeMap::new();
         {
             let room = self.inner().room.lock();
-            for (key, tally, held) in room.books.tallies() {
+            for (key, tally, kept) in room.books.tallies() {
+                let (mut held, mut idle) = (0, 0);
+                for (_, holder) in kept.filter_map(|id| room.holders.get(&id)) {
+                    idle += u32::from(holder.is_idle());
+                    held += u32::from(holder.is_at_rest());
+                }
                 let figure = figures
                     .entry(format!("{}/{}", key.database, key.user))
                     .or_default();
-                figure.idle += tally.idle;
-                figure.held += held;
+                // One that waits to be asked is as good as one on the shelf.
+                figure.idle += tally.idle + idle;
+                figure.held += held.saturating_sub(idle);
                 figure.active += tally.lent.saturating_sub(held);
                 figure.waiting += tally.waiting;
             }

@@ -1,20 +1,16 @@
-//! A connection in the hands of one client, and what a client that keeps an idle
-//! one is told.
+//! A connection in the hands of one client.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::books::{ConnectionId, Reason, Tally};
+use super::books::{Reason, Tally};
 use super::closing::UpstreamState;
 use super::connection::{Connection, Left, Stale};
+use super::holder::Holder;
 use super::pools::Pool;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -74,65 +70,6 @@ impl ClientFacing for LeaseError {
     }
 }
 
-/// A client as its pool reaches it: it keeps an idle connection because something may
-/// be left on it, or has given one back and is to hear if the server ends that.
-#[derive(Debug, Default)]
-pub(crate) struct Holder {
-    wanted: AtomicBool,
-    /// The connection that it used last, zero if none; or [`LOST`].
-    used: AtomicU64,
-    /// What the server said when that was lost.
-    last_words: Mutex<Option<Bytes>>,
-    waker: AtomicWaker,
-}
-
-/// No connection has this number.
-const LOST: u64 = u64::MAX;
-
-impl Holder {
-    /// Whether somebody waits for the connection. The task is woken when that is so.
-    pub(crate) fn poll_wanted(&self, cx: &Context<'_>) -> bool {
-        if !self.is_wanted() {
-            self.waker.register(cx.waker());
-        }
-        // Asked in between: the old waker was told.
-        self.is_wanted()
-    }
-
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Acquire)
-    }
-
-    /// Whether the connection that the client used last was lost after it had given it
-    /// back, and the server's last words. The task is woken when that is so.
-    pub(crate) fn poll_lost(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        self.waker.register(cx.waker());
-        match self.used.load(Ordering::Acquire) {
-            LOST => Poll::Ready(self.last_words.lock().take()),
-            _ => Poll::Pending,
-        }
-    }
-
-    /// It is no matter to a client that has used another since.
-    pub(super) fn lose(&self, id: ConnectionId, last_words: Option<Bytes>) {
-        if self.used.load(Ordering::Acquire) != id.0 {
-            return;
-        }
-        *self.last_words.lock() = last_words;
-        let lost = self
-            .used
-            .compare_exchange(id.0, LOST, Ordering::AcqRel, Ordering::Relaxed);
-        if lost.is_ok() {
-            self.waker.wake();
-        }
-    }
-
-    pub(super) fn ask(&self) {
-        self.wanted.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-}
-
 /// Exclusive use of one connection by one client. Dropped, the connection is broken
 /// off; its place is kept until the server has closed.
 #[derive(Debug)]
@@ -172,7 +109,7 @@ impl Lease {
             return;
         }
         let connection = &mut **self;
-        holder.used.store(connection.id.0, Ordering::Release);
+        holder.uses(connection.id);
         // The same one most of the time.
         if connection.last_client.as_ptr() != Arc::as_ptr(holder) {
             connection.last_client = Arc::downgrade(holder);
@@ -192,6 +129,8 @@ impl Lease {
         }
         let pools = self.pool.pools().clone();
         self.connection = Some(connection);
+        // Its client may have another by then.
+        self.unlist();
         pools.spawn(async move {
             if let Some(connection) = &self.connection {
                 connection.key.settled().await;
@@ -240,45 +179,61 @@ impl Lease {
         }
     }
 
+    /// Whether nobody waits for a place under the cap, who could be given this one's.
+    pub(crate) fn is_uncontested(&self) -> bool {
+        !self.pool.pools().inner().gatekeeper.is_crowded()
+    }
+
     /// The client keeps the connection though it is idle: it can be asked for it.
     /// If somebody waits already, `holder` is asked before this returns.
     pub(crate) fn hold(&mut self, holder: &Arc<Holder>) {
+        if self.held && holder.rest() {
+            return;
+        }
         let Some(connection) = &self.connection else {
             return;
         };
-        holder.wanted.store(false, Ordering::Release);
         let (pool, id) = (connection.pool, connection.id);
         self.held = true;
         self.pool.pools().act(|room, out| {
-            room.holders.insert(id, Arc::clone(holder));
+            holder.list();
+            room.holders.insert(id, (pool, Arc::clone(holder)));
             room.books.hold(pool, id, Instant::now(), out);
         });
     }
 
     /// The client uses it again: it cannot be asked.
-    pub(crate) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self, holder: &Holder) {
+        if self.held && !holder.resume() {
+            self.unlist();
+        }
+    }
+
+    /// The books forget that the connection is kept; whoever it was asked for, another
+    /// is asked.
+    fn unlist(&mut self) {
         let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
             return;
         };
         let (pool, id) = (connection.pool, connection.id);
         self.held = false;
-        self.pool.pools().act(|room, _| {
-            room.holders.remove(&id);
-            room.books.release(pool, id);
+        self.pool.pools().act(|room, out| {
+            room.unlist(id);
+            room.books.used(pool, id, Instant::now(), out);
         });
     }
 
     /// The answer of one that was asked and cannot give it away. It is not asked again
     /// until it has resumed and held anew.
     pub(crate) fn refuse(&self, holder: &Holder) {
-        holder.wanted.store(false, Ordering::Release);
         let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
             return;
         };
         let (pool, id) = (connection.pool, connection.id);
-        self.pool
-            .pools()
-            .act(|room, out| room.books.refuse(pool, id, Instant::now(), out));
+        self.pool.pools().act(|room, out| {
+            holder.unlist();
+            room.books.refuse(pool, id, Instant::now(), out);
+        });
         self.pool.pools().gone();
     }
 }

@@ -20,6 +20,7 @@ mod connection;
     )
 )]
 mod gatekeeper;
+mod holder;
 mod keeper;
 mod lease;
 mod opening;
@@ -33,8 +34,9 @@ pub(crate) use gatekeeper::{Gatekeeper, Permit};
 pub(crate) use self::{
     books::ConnectionId,
     connection::{Connection, Left, ServerKey},
+    holder::Holder,
     keeper::keep,
-    lease::{Holder, Lease, LeaseError},
+    lease::{Lease, LeaseError},
     plan::{Opener, OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
     pools::{Pool, Pools, Vacancy},
 };

@@ -135,7 +135,9 @@ impl Opening {
     ) -> Result<Box<Connection>, Box<(Closing, MaybeTls)>> {
         let id = self.pool.pools().next_connection();
         let max = self.pool.plan.max_prepared_statements;
-        Connection::new((id, self.pool.number), opened, closing, max)
+        let mut connection = Connection::new((id, self.pool.number), opened, closing, max)?;
+        connection.share(&mut self.pool.reported.lock());
+        Ok(connection)
     }
 
     /// The proxy is going down.

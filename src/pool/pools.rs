@@ -25,7 +25,8 @@ use super::books::{Reason, Rival, Ticket};
 use super::closing::{Closing, UpstreamState};
 use super::connection::{Connection, ServerKey};
 use super::gatekeeper::Gatekeeper;
-use super::lease::{Holder, LeaseError};
+use super::holder::{Asked, Holder};
+use super::lease::LeaseError;
 use super::opening;
 use super::plan::{Opener, PoolId, PoolPlan};
 use crate::state::parameters::Parameters;
@@ -71,14 +72,14 @@ pub(super) struct Inner {
 pub(super) struct Room {
     pub(super) books: Books<Box<Connection>>,
     mailboxes: HashMap<Ticket, oneshot::Sender<Outcome>>,
-    pub(super) holders: HashMap<ConnectionId, Arc<Holder>>,
+    pub(super) holders: HashMap<ConnectionId, (PoolNumber, Arc<Holder>)>,
     pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
     /// Several where plans differ.
     by_id: HashMap<PoolId, Vec<PoolNumber>>,
 }
 
 type Outcome = Result<Box<Connection>, LeaseError>;
-type Work = Effects<Box<Connection>>;
+pub(super) type Work = Effects<Box<Connection>>;
 
 /// The connections of one user, database and set of startup parameters.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub(crate) struct Pool {
     pub(super) last_error: Mutex<Option<LeaseError>>,
     /// The last one that was given.
     introduction: Mutex<Option<Introduction>>,
+    /// What the last connection reported at its login.
+    pub(super) reported: Mutex<Parameters>,
     pools: Pools,
 }
 
@@ -109,6 +112,8 @@ pub(crate) struct Introduction {
 enum Job {
     Open(Arc<Pool>),
     Withdraw,
+    /// Somebody was asked in vain.
+    Relieve,
     Close(Box<Connection>, Reason),
 }
 
@@ -165,6 +170,7 @@ impl Pools {
             opener,
             last_error: Mutex::new(None),
             introduction: Mutex::new(None),
+            reported: Mutex::default(),
             pools: self.clone(),
         });
         room.by_number.insert(number, Arc::clone(&pool));
@@ -291,6 +297,7 @@ impl Pools {
             match job {
                 Job::Open(pool) => opening::begin(&pool),
                 Job::Withdraw => self.inner.withdrawn.notify_waiters(),
+                Job::Relieve => self.relieve(),
                 Job::Close(mut connection, reason) => {
                     let pool = connection.pool;
                     if reason == Reason::Lost {
@@ -381,6 +388,13 @@ impl Drop for Vacancy {
 }
 
 impl Room {
+    /// Nobody keeps this connection any more.
+    pub(super) fn unlist(&mut self, id: ConnectionId) {
+        if let Some((_, holder)) = self.holders.remove(&id) {
+            holder.unlist();
+        }
+    }
+
     /// Fills mailboxes, and collects what is to be done without the lock.
     fn dispatch(&mut self, work: Work, jobs: &mut Vec<Job>) {
         let mut work = VecDeque::from(work);
@@ -416,10 +430,22 @@ impl Room {
                 }
                 Effect::Withdraw(_) => jobs.push(Job::Withdraw),
                 Effect::Close(_, connection, reason) => jobs.push(Job::Close(connection, reason)),
-                Effect::Ask(id) => {
-                    if let Some(holder) = self.holders.get(&id) {
-                        holder.ask();
+                Effect::Ask(id, whom) => {
+                    let Some((pool, holder)) = self.holders.get(&id) else {
+                        continue;
+                    };
+                    let (pool, asked) = (*pool, holder.ask(whom));
+                    let mut more = Vec::new();
+                    match asked {
+                        Asked::Told => continue,
+                        Asked::Busy => {
+                            self.holders.remove(&id);
+                            self.books.used(pool, id, Instant::now(), &mut more);
+                        }
+                        Asked::Used => self.books.touched(pool, id, Instant::now(), &mut more),
                     }
+                    work.extend(more);
+                    jobs.push(Job::Relieve);
                 }
             }
         }

@@ -7,6 +7,7 @@
 
 use super::{Answer, Books, ConnectionId, Effect, Effects, Failure, Item, PoolNumber};
 use super::{Ticket, Want};
+use crate::pool::holder::Whom;
 
 impl<C: Item> Books<C> {
     /// A client wants this connection, which it knows to exist.
@@ -39,7 +40,7 @@ impl<C: Item> Books<C> {
         let ticket = Ticket(self.last_ticket);
         shelf.claims.insert(id, (ticket, want.clone()));
         if shelf.held.get(&id).is_some_and(|held| !held.asked) {
-            self.ask((pool, id), out);
+            self.ask((pool, id), Whom::Anyone, out);
         }
         Answer::Queued(ticket)
     }
@@ -95,7 +96,7 @@ impl<C: Item> Books<C> {
     ) {
         let shelf = self.shelves.get(&pool);
         if shelf.is_some_and(|shelf| shelf.claims.contains_key(&id)) {
-            self.ask((pool, id), out);
+            self.ask((pool, id), Whom::Anyone, out);
         }
     }
 

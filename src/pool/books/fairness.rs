@@ -9,6 +9,7 @@ use super::shelf::{Group, Shelf};
 use super::{Books, Effects, Item, PoolNumber, Reason};
 use crate::config::values::Priority;
 use crate::pool::accounts::{Key, Obstacle};
+use crate::pool::holder::Whom;
 
 /// How long a rival of the same priority waits before it is given a fair share.
 const SHARE_PATIENCE: Duration = Duration::from_millis(100);
@@ -92,7 +93,7 @@ impl<C: Item> Books<C> {
                 })
                 .min();
             if let Some((_, pool, id)) = oldest {
-                self.ask((pool, id), out);
+                self.ask((pool, id), Whom::Idler, out);
             }
         }
     }
@@ -220,7 +221,7 @@ impl<C: Item> Books<C> {
                 let spare = group.tally.has() > group.plan.min_size;
                 rival.is_helped_by(&group.key) && (in_need || spare || self.is_in(rival, **number))
             })
-            .flat_map(|(_, group)| &group.members)
+            .flat_map(|(_, group)| &*group.members)
             .copied()
             .collect()
     }

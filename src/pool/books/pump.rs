@@ -1,10 +1,13 @@
 //! What has to happen after a change: the one place that restores the invariant.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::shelf::{Group, Shelf};
 use super::{Books, Effect, Effects, Failure, GroupNumber, Held, Idle, Item, PoolNumber, Reason};
 use crate::pool::accounts::Key;
+use crate::pool::holder::Whom;
 
 impl<C: Item> Books<C> {
     /// Serves the waiters of a pool and of those that share its size, as far as it goes.
@@ -19,8 +22,8 @@ impl<C: Item> Books<C> {
             return;
         }
         // Linear in the startup parameters in use, and only where somebody waits.
-        let members = group.members.clone();
-        for &member in &members {
+        let members = Arc::clone(&group.members);
+        for &member in &*members {
             self.serve(member, now, out);
             while self.shelves.get(&member).is_some_and(Shelf::has_no_way)
                 && self.fail_first(member, (Failure::NoWay, now), out)
@@ -31,7 +34,7 @@ impl<C: Item> Books<C> {
         self.launch(number, &members, now, out);
         self.make_room(number, &members, now, out);
         self.ask_holders(number, &members, out);
-        for member in members {
+        for &member in &*members {
             let Some(shelf) = self.shelves.get(&member) else {
                 continue;
             };
@@ -244,20 +247,21 @@ impl<C: Item> Books<C> {
             let Some((_, _, pool, id)) = oldest else {
                 return;
             };
-            self.ask((pool, id), out);
+            self.ask((pool, id), Whom::Idler, out);
             coming += 1;
         }
     }
 
-    pub(super) fn ask(
+    pub(in crate::pool) fn ask(
         &mut self,
         (pool, id): (PoolNumber, super::ConnectionId),
+        whom: Whom,
         out: &mut Effects<C>,
     ) {
         let shelf = self.shelves.get_mut(&pool);
         if let Some(held) = shelf.and_then(|shelf| shelf.held.get_mut(&id)) {
             held.asked = true;
-            out.push(Effect::Ask(id));
+            out.push(Effect::Ask(id, whom));
         }
     }
 
@@ -308,7 +312,7 @@ impl<C: Item> Books<C> {
 
     pub(super) fn pools_of(&self, which: impl Fn(&Key) -> bool) -> Vec<PoolNumber> {
         let groups = self.groups.values().filter(|group| which(&group.key));
-        groups.flat_map(|group| &group.members).copied().collect()
+        groups.flat_map(|group| &*group.members).copied().collect()
     }
 }
 

@@ -31,7 +31,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 pub(super) struct Group {
     pub(super) key: Key,
     pub(super) plan: Arc<PoolPlan>,
-    pub(super) members: Vec<PoolNumber>,
+    /// Replaced as a whole: it is read at every turn, and hardly ever changes.
+    pub(super) members: Arc<[PoolNumber]>,
     pub(super) tally: Tally,
     /// When it last gave up a connection that its own clients waited for.
     pub(super) gave_way_at: Option<Instant>,
@@ -48,7 +49,7 @@ impl Group {
         Self {
             key,
             plan,
-            members: Vec::new(),
+            members: Arc::new([]),
             tally: Tally::default(),
             gave_way_at: None,
         }

@@ -87,7 +87,7 @@ impl Desk {
             Effect::Open(pool) => format!("open {}", pool.0),
             Effect::Withdraw(pool) => format!("withdraw {}", pool.0),
             Effect::Close(_, thing, reason) => format!("close {} {}", thing.id, reason.label()),
-            Effect::Ask(id) => format!("ask {}", id.0),
+            Effect::Ask(id, _) => format!("ask {}", id.0),
         };
         self.out.drain(..).map(text).collect()
     }

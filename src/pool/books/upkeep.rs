@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Books, Effect, Effects, GroupNumber, Idle, Item, PoolNumber, Reason};
+use crate::pool::holder::Whom;
 
 impl<C: Item> Books<C> {
     /// What is due by the clock: connections that have been idle for too long or are
@@ -21,8 +22,8 @@ impl<C: Item> Books<C> {
             let Some(group) = self.groups.get(&number) else {
                 continue;
             };
-            let (plan, members) = (Arc::clone(&group.plan), group.members.clone());
-            for &pool in &members {
+            let (plan, members) = (Arc::clone(&group.plan), Arc::clone(&group.members));
+            for &pool in &*members {
                 self.close_idle(pool, Reason::Lost, |idle| is_dead(&idle.item), out);
                 let old = |idle: &Idle<C>| {
                     let age = now.saturating_duration_since(idle.item.opened_at());
@@ -117,7 +118,7 @@ impl<C: Item> Books<C> {
             .map(|(pool, id, _)| (pool, id))
             .collect();
         for one in idle {
-            self.ask(one, out);
+            self.ask(one, Whom::Idler, out);
         }
     }
 
@@ -173,7 +174,7 @@ impl<C: Item> Books<C> {
             .map(|(&id, _)| id)
             .collect();
         for id in askable {
-            self.ask((pool, id), out);
+            self.ask((pool, id), Whom::Anyone, out);
         }
     }
 

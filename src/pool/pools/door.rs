@@ -244,7 +244,7 @@ impl Pool {
     ) -> Option<Lease> {
         let pool = self.number;
         let id = self.pools.next_connection();
-        let connection = match Connection::new(
+        let mut connection = match Connection::new(
             (id, pool),
             opened,
             closing,
@@ -257,6 +257,7 @@ impl Pool {
                 return None;
             }
         };
+        connection.share(&mut self.reported.lock());
         if self.pools.act(|room, out| room.books.adopt(pool, out)) {
             self.pools
                 .inner
@@ -275,7 +276,7 @@ impl Pool {
         let (pool, id) = (connection.pool, connection.id);
         self.pools.act(|room, out| {
             if held {
-                room.holders.remove(&id);
+                room.unlist(id);
             }
             let now = Instant::now();
             room.books.check_in((pool, connection), now, &rivals, out);
@@ -295,7 +296,7 @@ impl Pool {
         self.pools.count_closed(pool, reason);
         self.pools.act(|room, out| {
             if held {
-                room.holders.remove(&id);
+                room.unlist(id);
             }
             room.books.closing(pool, id, Instant::now(), out);
         });

@@ -22,6 +22,8 @@ use crate::pool::connection::Stale;
 use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
 use crate::wire::startup::{self, First};
 
+mod keeping;
+
 const LONG: Duration = Duration::from_secs(20);
 
 /// What the stand-in does, and what it has seen.
@@ -503,30 +505,6 @@ async fn a_cancel_on_its_way_keeps_the_connection_from_the_next_client() {
     drop(guard);
     second.await.unwrap().check_in();
     assert_eq!(stand.logins(), 1);
-}
-
-#[tokio::test]
-async fn who_keeps_an_idle_connection_is_asked_for_it() {
-    let stand = Stand::new(1);
-    let pool = stand.pool("d", 1);
-    let mut kept = lease(&pool, 1).await.unwrap();
-    let holder = Arc::new(Holder::default());
-    kept.hold(&holder);
-    assert!(!holder.is_wanted());
-    let asked = poll_fn(|cx| match holder.poll_wanted(cx) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
-    });
-    let (second, ()) = tokio::join!(lease(&pool, 2), async {
-        asked.await;
-        kept.refuse(&holder);
-        assert!(!holder.is_wanted());
-        kept.resume();
-        kept.hold(&holder);
-        assert!(holder.is_wanted(), "somebody waits still");
-        kept.check_in();
-    });
-    second.unwrap().check_in();
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ pub(super) struct Guest {
     pub(super) pin: Option<OwnedSemaphorePermit>,
     /// How often it has left values of sequences behind, up to a few.
     pub(super) draws: u8,
+    /// Transactions in a row for which it had the same connection at once, up to a few.
+    pub(super) streak: u8,
 }
 
 /// What is remembered of a prepared statement.
@@ -79,6 +81,7 @@ impl Guest {
             knowledge,
             pin: None,
             draws: 0,
+            streak: 0,
         };
         guest.know(known);
         guest

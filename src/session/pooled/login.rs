@@ -104,6 +104,7 @@ pub(in super::super) fn adopt(
     let holder = Arc::default();
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         lease.owner = Some(client);
+        known.unify(&lease.reported);
         lease.used_by(&holder);
         let home = Home {
             id: lease.id(),

@@ -238,6 +238,7 @@ impl<'a> Session<'a> {
     /// A connection that this client may use.
     async fn lease(&mut self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
+        self.guest.streak = 0;
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
@@ -316,7 +317,9 @@ impl<'a> Session<'a> {
     /// Makes `lease` this client's, and says what has to be said first to both sides.
     fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
         self.seat.take(&lease.key);
-        self.guest.last = Some(lease.id());
+        if self.guest.last.replace(lease.id()) != Some(lease.id()) {
+            self.guest.streak = 0;
+        }
         lease.used_by(&self.holder);
         self.tls = lease.stream.tls_version();
         let mut first = Vec::new();
@@ -378,6 +381,10 @@ impl<'a> Session<'a> {
                     self.take_leave(lease);
                 }
                 Some(Departure::ClientLeft)
+            }
+            Leave::Lost => {
+                lease.close(state);
+                None
             }
             Leave::Released | Leave::Discarded | Leave::Needs(_) if doubtful => {
                 lease.close(UpstreamState::AtRest);

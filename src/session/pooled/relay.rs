@@ -32,6 +32,8 @@ pub(super) enum Leave {
     Released,
     /// The client needs no connection now, and its is for nobody else.
     Discarded,
+    /// The client needs no connection now, and the server has ended its.
+    Lost,
     /// A frame waits for something.
     Needs(Need),
     /// The client has left, and what it asked for goes on and on.
@@ -106,6 +108,8 @@ pub(super) struct Relay<'a> {
     /// Until a statement without a client is cancelled, and how long that was.
     outlasting: Option<(Duration, Pin<Box<Sleep>>)>,
     pub(super) unwritable: bool,
+    /// Transactions after which the client has kept the connection without need.
+    pub(super) lingered: u16,
     /// The catalog was asked for the sake of the next check.
     pub(super) informed: bool,
 }
@@ -134,6 +138,7 @@ impl<'a> Relay<'a> {
             grace: None,
             outlasting: None,
             unwritable: false,
+            lingered: 0,
             informed: false,
         }
     }
@@ -147,7 +152,8 @@ impl<'a> Relay<'a> {
     /// The client is about to use the connection: it cannot be asked for it.
     pub(super) fn busy(&mut self) {
         if self.hold.take().is_some() {
-            self.lease.resume();
+            self.talk.lingers = false;
+            self.lease.resume(self.holder);
         }
     }
 
@@ -182,11 +188,17 @@ impl<'a> Relay<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
         loop {
+            // Before anything is asked of a server that may be gone.
+            let heard = self.talk.lingers;
+            if heard && self.poll_loss(cx).is_ready() {
+                self.let_go();
+                return Poll::Ready(Leave::Lost);
+            }
             if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
             let waited = self.talk.gate == Gate::Closed;
-            if let Poll::Ready(departure) = self.poll_to_client(cx) {
+            if !heard && let Poll::Ready(departure) = self.poll_to_client(cx) {
                 return Poll::Ready(Leave::Over(departure));
             }
             self.count();
@@ -215,6 +227,17 @@ impl<'a> Relay<'a> {
                 Next::Again => {}
                 Next::Leave(leave) => return Poll::Ready(leave),
             }
+        }
+    }
+
+    /// Whether the server has ended, or is about to end, a connection that the client
+    /// has without need: it goes on with another, as if that had been on the shelf.
+    fn poll_loss(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lost = self.poll_to_client(cx).is_ready() || self.talk.health != Health::Good;
+        let unharmed = self.is_at_rest() && self.line.to_client.is_empty();
+        match lost && unharmed {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 

@@ -49,6 +49,13 @@ impl Talk<'_> {
         }
         match frame.tag {
             backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
+            // Another connection will do for the client, and never said that.
+            backend::ERROR_RESPONSE
+                if self.lingers && self.ledger.is_quiescent() && backend::is_fatal(frame.body) =>
+            {
+                self.health = self.health.max(Health::Farewell);
+                Step::Drop
+            }
             // What comes before the connection is this client's was for another.
             backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
             backend::NOTIFICATION_RESPONSE => self.guest.knowledge.voices.translate(frame, before),

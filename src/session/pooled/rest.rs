@@ -24,6 +24,11 @@ use crate::wire::frontend;
 const DRAWS: u8 = 5;
 const GRACE: Duration = Duration::from_millis(100);
 
+/// Transactions in a row on one connection after which a client keeps it in between,
+/// and transactions after which it gives it back all the same.
+const STREAK: u8 = 8;
+const LINGERING: u16 = 1000;
+
 /// What follows from a look at the connection.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -49,7 +54,13 @@ impl Relay<'_> {
             return self.settle();
         }
         match self.hold {
-            Some(Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => self.learn(),
+            Some(Hold::Free | Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => {
+                self.learn()
+            }
+            Some(Hold::Free) => {
+                self.talk.guest.streak = 0;
+                Next::Leave(self.release(Left::Nothing))
+            }
             Some(Hold::Soft) => match self.has_bethought(cx) {
                 true => Next::Leave(self.release(Left::Light)),
                 false => Next::Wait,
@@ -80,10 +91,13 @@ impl Relay<'_> {
         let hold = talk.guest.trace.hold();
         let stays = talk.rules.mode == PoolMode::Session || talk.guest.must_stay();
         let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
-        if (hold == Hold::Free || ignores) && !stays {
+        let lingers = hold == Hold::Free && !stays && self.may_linger();
+        if (hold == Hold::Free || ignores) && !stays && !lingers {
             return Next::Leave(self.release(Left::Nothing));
         }
-        let asked = !stays && matches!(hold, Hold::Soft | Hold::Check(_));
+        self.holder.lingers(lingers);
+        self.talk.lingers = lingers && self.lease.can_be_replaced();
+        let asked = !stays && matches!(hold, Hold::Free | Hold::Soft | Hold::Check(_));
         if self.hold.is_none() && asked {
             self.lease.hold(self.holder);
         }
@@ -100,6 +114,19 @@ impl Relay<'_> {
             self.ask();
         }
         Next::Again
+    }
+
+    /// Whether the client keeps a connection that it needs no more until somebody else
+    /// needs it: one that has had the same again and again spares the way to the shelf
+    /// and back. Once in a while it goes there, where its age is looked at.
+    fn may_linger(&mut self) -> bool {
+        let guest = &mut *self.talk.guest;
+        if guest.streak < STREAK {
+            guest.streak += 1;
+            return false;
+        }
+        self.lingered += 1;
+        self.lingered < LINGERING && self.lease.is_uncontested()
     }
 
     /// Whether a client that may ask what its sequences gave has had time to do so:

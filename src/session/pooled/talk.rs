@@ -39,6 +39,8 @@ pub(super) struct Talk<'a> {
     pub(super) introducing: u8,
     /// Something has run since the connection was last at rest.
     pub(super) stirred: bool,
+    /// The client has the connection without need, and can do without it.
+    pub(super) lingers: bool,
     pub(super) changes: Changes,
     /// What executing a portal does; the unnamed one is among them.
     pub(super) portals: Vec<(Box<[u8]>, Digest)>,
@@ -63,6 +65,7 @@ impl<'a> Talk<'a> {
             dismissal: None,
             introducing: 0,
             stirred: false,
+            lingers: false,
             changes: Changes::default(),
             portals: Vec::new(),
             freeing: VecDeque::new(),

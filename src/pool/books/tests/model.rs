@@ -325,7 +325,7 @@ impl World {
                     }
                     self.closing.push(pool);
                 }
-                Effect::Ask(id) => assert!(self.held.contains(&id.0), "it is held"),
+                Effect::Ask(id, _) => assert!(self.held.contains(&id.0), "it is held"),
             }
         }
     }
