@@ -17,10 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// login costs more than a transaction.
 const PICKY_PATIENCE: Duration = Duration::from_millis(50);
 /// How much later one may have come that is served before another because it is on
-/// the connection's own thread: taking it to another costs system calls on both. And
-/// how far down the line one is looked for.
-const KIN_DELAY: Duration = Duration::from_millis(5);
-const KIN_REACH: usize = 32;
+/// the connection's own thread (taking it to another costs system calls on both): this,
+/// or such a part of the other's wait. And how far down the line one is looked for.
+const KIN_DELAY: (Duration, u32) = (Duration::from_millis(5), 4);
+const KIN_REACH: usize = 64;
 /// Openers of one pool that wait for a slot.
 pub(super) const MOST_QUEUED: u32 = 2;
 /// First pause after a failed login; doubled with each.
@@ -155,8 +155,8 @@ impl<C: Item> Shelf<C> {
 
     /// The first in turn that one of the idle connections is for: who is harder to
     /// please keeps nobody waiting. One on the thread of such a connection goes before
-    /// those of its priority that came hardly before it, however long they all wait:
-    /// whose turn it is is passed over by those few, and by nobody who comes later.
+    /// those of its priority that came hardly before it, measured by how long they
+    /// wait: whose turn it is is passed over by those, and by nobody who comes later.
     pub(super) fn next_served(&self, now: Instant) -> Option<&Waiter> {
         if self.idle.is_empty() {
             return None;
@@ -176,7 +176,9 @@ impl<C: Item> Shelf<C> {
             return Some(first);
         }
         let equals = self.waiters.line(first.want.priority).iter();
-        let came_with_it = |waiter: &&Waiter| waiter.since <= first.since + KIN_DELAY;
+        let (least, part) = KIN_DELAY;
+        let delay = least.max(now.saturating_duration_since(first.since) / part);
+        let came_with_it = |waiter: &&Waiter| waiter.since <= first.since + delay;
         let equals = equals.take(KIN_REACH).take_while(came_with_it);
         let kin = equals.into_iter().find(is_kin);
         Some(kin.unwrap_or(first))
