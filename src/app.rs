@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::config::values::UpstreamTls;
-use crate::listener::{Front, Workers, serve};
+use crate::listener::{self, Front, serve};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
 use crate::pool::{Caps, Gatekeeper, Pools, keep};
@@ -75,7 +75,7 @@ pub(crate) struct App {
     listeners: Vec<Listener>,
     drain_timeout: Duration,
     /// Ended by dropping.
-    _workers: Vec<Worker>,
+    workers: Vec<Worker>,
 }
 
 /// Which signal came.
@@ -123,26 +123,25 @@ impl App {
             databases: config.databases.clone(),
             query_wait_timeout: limits.query_wait_timeout,
             sasl_plus: config.listen.sasl_plus,
-            client_keepalive: config.listen.keepalive,
             metrics,
         };
         let admission = Admission::new(config)?;
-        let listeners = bind(config)?;
         let workers = (0..config.workers)
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()?;
-        let handles = workers.iter().map(|worker| worker.handle.clone()).collect();
+        let listeners = bind(config, &workers)?;
+        let seats = workers.iter().map(|worker| worker.handle.clone());
         let front = Front::new(
             admission,
             service,
-            Workers::new(handles),
+            seats.map(listener::Worker::new).collect(),
             limits.max_client_conn,
         );
         Ok(Self {
             front: Arc::new(front),
             listeners,
             drain_timeout: limits.drain_timeout,
-            _workers: workers,
+            workers,
         })
     }
 
@@ -186,9 +185,12 @@ impl App {
     /// Signals cannot be listened to.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut signals = Signals::new()?;
-        for listener in self.listeners {
+        let mut doors = Vec::new();
+        let posts = self.workers.iter().enumerate().cycle();
+        for (listener, (here, worker)) in self.listeners.into_iter().zip(posts) {
             tracing::info!(address = listener.address(), "listening");
-            tokio::spawn(serve(listener, Arc::clone(&self.front)));
+            let accepting = serve(listener, Arc::clone(&self.front), here);
+            doors.push(worker.handle.spawn(accepting));
         }
         let service = &self.front.service;
         let pools = service.route.load().pools.clone();
@@ -207,6 +209,10 @@ impl App {
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.front.closing.cancel();
+        for door in doors {
+            // Closed, and its socket file gone; it can have failed in no other way.
+            let _ = door.await;
+        }
         self.front.tasks.close();
         if asked == Asked::Drain {
             drain(&self.front, self.drain_timeout, &mut signals).await;
@@ -273,11 +279,17 @@ fn upstreams(
     config.upstreams.iter().map(build).collect()
 }
 
-fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
+/// Each is watched by the worker that will accept there; see [`App::run`].
+fn bind(config: &Config, workers: &[Worker]) -> Result<Vec<Listener>, AppError> {
     let listen = &config.listen;
     let mut listeners = Vec::new();
+    let enter = |nth: usize| {
+        let worker = workers.get(nth % workers.len().max(1));
+        worker.map(|worker| worker.handle.enter())
+    };
     for address in &listen.addresses {
-        match Listener::bind_tcp(*address, listen.backlog) {
+        let _post = enter(listeners.len());
+        match Listener::bind_tcp(*address, listen.backlog, &listen.keepalive) {
             Ok(listener) => listeners.push(listener),
             // The default asks for both families; many containers have only one.
             Err(error) if error.is_no_such_address() && listen.addresses.len() > 1 => {
@@ -302,6 +314,7 @@ fn bind(config: &Config) -> Result<Vec<Listener>, AppError> {
         group: listen.unix_socket_group.as_deref(),
     };
     for directory in &listen.unix_socket_dirs {
+        let _post = enter(listeners.len());
         listeners.push(Listener::bind_unix(directory, &options)?);
     }
     Ok(listeners)

@@ -3,7 +3,6 @@
 
 mod lobby;
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
-use crate::net::{Detached, Listener, Peer, Socket};
+use crate::net::{Listener, Peer, Portable, Socket};
 use crate::session::{self, Service};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
@@ -33,24 +32,57 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// First and longest pause after a failed accept.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// The threads that sessions live on. A session never moves from one to another.
+/// A thread that sessions live on. A session never moves from one to another.
 #[derive(Debug)]
-pub(crate) struct Workers {
-    handles: Vec<Handle>,
-    next: AtomicUsize,
+pub(crate) struct Worker {
+    handle: Handle,
+    /// Those who live there.
+    clients: AtomicUsize,
 }
 
-impl Workers {
-    pub(crate) const fn new(handles: Vec<Handle>) -> Self {
+impl Worker {
+    pub(crate) const fn new(handle: Handle) -> Self {
         Self {
-            handles,
-            next: AtomicUsize::new(0),
+            handle,
+            clients: AtomicUsize::new(0),
         }
     }
+}
 
-    fn next(&self) -> Option<&Handle> {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        self.handles.get(n % self.handles.len().max(1))
+/// Where the fewest live; of several such `here`, where a client has no way to go.
+fn roomiest(workers: &[Worker], here: usize) -> usize {
+    let places = (here..workers.len()).chain(0..here);
+    let clients = |at: &usize| {
+        let worker = workers.get(*at);
+        worker.map_or(usize::MAX, |worker| worker.clients.load(Ordering::Relaxed))
+    };
+    places.min_by_key(clients).unwrap_or(here)
+}
+
+/// A client's presence on a worker, until dropped.
+#[derive(Debug)]
+struct Presence {
+    front: Arc<Front>,
+    worker: usize,
+}
+
+impl Presence {
+    fn new(front: &Arc<Front>, worker: usize) -> Self {
+        if let Some(worker) = front.workers.get(worker) {
+            worker.clients.fetch_add(1, Ordering::Relaxed);
+        }
+        Self {
+            front: Arc::clone(front),
+            worker,
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(worker) = self.front.workers.get(self.worker) {
+            worker.clients.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -59,7 +91,7 @@ impl Workers {
 pub(crate) struct Front {
     pub(crate) admission: Admission,
     pub(crate) service: Service,
-    pub(crate) workers: Workers,
+    workers: Vec<Worker>,
     pub(crate) tasks: TaskTracker,
     /// No more clients are accepted.
     pub(crate) closing: CancellationToken,
@@ -71,7 +103,7 @@ impl Front {
     pub(crate) fn new(
         admission: Admission,
         service: Service,
-        workers: Workers,
+        workers: Vec<Worker>,
         max_client_conn: u32,
     ) -> Self {
         let places = (max_client_conn as usize).saturating_add(LOBBY);
@@ -87,8 +119,10 @@ impl Front {
     }
 }
 
-/// Accepts until `front.closing`; the socket closes when this returns.
-pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
+/// Accepts, on the worker `here`, until `front.closing`; the socket closes when this
+/// returns. On a worker, and not beside them, since half of the clients or more stay
+/// there: for them no other thread has to be woken.
+pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let accepted = tokio::select! {
@@ -96,7 +130,7 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
             () = front.closing.cancelled() => return,
         };
         match accepted {
-            Ok((socket, peer)) => {
+            Ok(guest) => {
                 pause = ACCEPT_PAUSE.0;
                 let visit = tokio::select! {
                     visit = front.lobby.enter() => visit,
@@ -107,50 +141,56 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>) {
                     front.metrics.refused("flood");
                     continue;
                 };
-                if let Err(error) = welcome(&front, (socket, peer), visit) {
-                    tracing::warn!(client = %peer, %error, "client not taken over");
-                }
+                welcome(&front, guest, visit, here);
             }
             // Out of descriptors, mostly: it passes when a client leaves.
             Err(error) => {
                 tracing::warn!(address = listener.address(), %error, "accept failed");
-                sleep(pause).await;
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = front.closing.cancelled() => return,
+                }
                 pause = (pause * 2).min(ACCEPT_PAUSE.1);
             }
         }
     }
 }
 
-/// Hands a socket to a worker.
-fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit) -> io::Result<()> {
-    let Some(worker) = front.workers.next() else {
-        return Ok(());
+/// Gives a socket to a worker.
+fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit, here: usize) {
+    let at = roomiest(&front.workers, here);
+    let Some(worker) = front.workers.get(at) else {
+        return;
     };
-    let socket = socket.into_std()?;
-    let task = attend(Arc::clone(front), socket, peer, visit);
-    front.tasks.spawn_on(task, worker);
-    Ok(())
+    let socket = match at == here {
+        true => Ok(Portable::Here(socket)),
+        false => socket.unsettle(),
+    };
+    match socket {
+        Ok(socket) => {
+            let task = attend(Presence::new(front, at), (socket, peer), visit);
+            front.tasks.spawn_on(task, &worker.handle);
+        }
+        Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
+    }
 }
 
 /// One client from its first byte to its last. What is over when a client idles is
 /// boxed, so that it takes no room then.
-async fn attend(front: Arc<Front>, socket: Detached, peer: Peer, visit: Visit) {
-    let receiving = {
-        let socket = match socket.attach() {
-            Ok(socket) => socket,
-            Err(error) => {
-                tracing::warn!(client = %peer, %error, "client not taken over");
-                return;
-            }
-        };
-        socket.set_options(&front.service.client_keepalive);
-        Box::pin(receive(&front, socket, peer, visit))
+async fn attend(presence: Presence, (socket, peer): (Portable, Peer), visit: Visit) {
+    let front = &*presence.front;
+    let receiving = match socket.settle() {
+        Ok(socket) => Box::pin(receive(front, socket, peer, visit)),
+        Err(error) => {
+            tracing::warn!(client = %peer, %error, "client not taken over");
+            return;
+        }
     };
     front.metrics.clients_total.increment(1);
     front.metrics.clients.increment(1.0);
     // The place is kept for as long as the client is.
     if let Some((client, _place)) = receiving.await {
-        entertain(&front, client, peer).await;
+        entertain(front, client, peer).await;
     }
     front.metrics.clients.decrement(1.0);
 }
@@ -271,8 +311,24 @@ mod tests {
     use super::*;
 
     /// Of what `start` returns.
-    const fn size<F: Future>(_start: fn(Arc<Front>, Detached, Peer, Visit) -> F) -> usize {
+    const fn size<F: Future>(_start: fn(Presence, (Portable, Peer), Visit) -> F) -> usize {
         size_of::<F>()
+    }
+
+    #[tokio::test]
+    async fn a_client_goes_where_the_fewest_are_and_otherwise_stays() {
+        let workers: Vec<_> = (0..3).map(|_| Worker::new(Handle::current())).collect();
+        let come = |here| {
+            let at = roomiest(&workers, here);
+            workers[at].clients.fetch_add(1, Ordering::Relaxed);
+            at
+        };
+        assert_eq!(
+            [come(1), come(1), come(1), come(1), come(2)],
+            [1, 2, 0, 1, 2]
+        );
+        workers[1].clients.fetch_sub(2, Ordering::Relaxed);
+        assert_eq!(come(0), 1);
     }
 
     #[test]

@@ -11,10 +11,12 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::socket::set_tcp_options;
 use super::{Peer, Socket};
+use crate::config::values::Keepalive;
 
 /// Longest path of a unix socket, its terminator excluded.
 const MAX_UNIX_PATH: usize = 107;
@@ -62,7 +64,8 @@ pub(crate) struct UnixOptions<'a> {
     pub(crate) group: Option<&'a str>,
 }
 
-/// A socket that clients connect to.
+/// A socket that clients connect to. It is watched by the runtime in which it was made,
+/// and so is what it accepts.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
@@ -73,11 +76,16 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Binds a TCP address; port 0 takes a free one.
+    /// Binds a TCP address; port 0 takes a free one. What is accepted inherits the
+    /// options that are set here, which spares it six system calls.
     ///
     /// # Errors
     /// The address is in use, not ours, or not allowed.
-    pub(crate) fn bind_tcp(address: SocketAddr, backlog: u32) -> Result<Self, BindError> {
+    pub(crate) fn bind_tcp(
+        address: SocketAddr,
+        backlog: u32,
+        keepalive: &Keepalive,
+    ) -> Result<Self, BindError> {
         let bind = || {
             let socket = RawSocket::new(
                 Domain::for_address(address),
@@ -91,6 +99,7 @@ impl Listener {
                 socket.set_only_v6(true)?;
             }
             socket.bind(&address.into())?;
+            set_tcp_options(&SockRef::from(&socket), keepalive);
             socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
             socket.set_nonblocking(true)?;
             TcpListener::from_std(socket.into())
@@ -274,6 +283,8 @@ fn group_id(group: &str) -> Result<u32, BindError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const OPTIONS: UnixOptions<'_> = UnixOptions {
@@ -281,6 +292,36 @@ mod tests {
         mode: 0o700,
         group: None,
     };
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_options_of_the_listener() {
+        let keepalive = Keepalive {
+            idle: Duration::from_secs(33),
+            interval: Duration::from_secs(7),
+            count: 4,
+            user_timeout: Duration::from_millis(12_345),
+        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind_tcp(any, 8, &keepalive).unwrap();
+        let address: SocketAddr = listener.address().parse().unwrap();
+        let (accepted, connected) =
+            tokio::join!(listener.accept(), tokio::net::TcpStream::connect(address));
+        connected.unwrap();
+        let (Socket::Tcp(stream), _) = accepted.unwrap() else {
+            panic!("a socket of another kind");
+        };
+        let options = SockRef::from(&stream);
+        assert!(options.tcp_nodelay().unwrap());
+        assert!(options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), keepalive.idle);
+        assert_eq!(
+            options.tcp_keepalive_interval().unwrap(),
+            keepalive.interval
+        );
+        assert_eq!(options.tcp_keepalive_retries().unwrap(), keepalive.count);
+        let limit = options.tcp_user_timeout().unwrap();
+        assert_eq!(limit, Some(keepalive.user_timeout));
+    }
 
     #[tokio::test]
     async fn a_live_socket_is_not_taken_over_and_goes_with_its_owner() {

@@ -11,4 +11,4 @@ mod socket;
 pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, Reach, dial};
 pub(crate) use read_ahead::ReadAhead;
-pub(crate) use socket::{Detached, Glance, Peer, Socket};
+pub(crate) use socket::{Glance, Peer, Portable, Socket};

@@ -45,27 +45,10 @@ impl Socket {
         matches!(self, Self::Unix(_))
     }
 
-    /// Sends small writes at once, and notices a peer that is gone without a word.
-    /// A failure is not an obstacle to serving: the options bound how late a dead
-    /// peer is noticed, nothing else.
+    /// See [`set_tcp_options`].
     pub(crate) fn set_options(&self, keepalive: &Keepalive) {
-        let Self::Tcp(stream) = self else { return };
-        let socket = SockRef::from(stream);
-        let probes = TcpKeepalive::new()
-            .with_time(keepalive.idle)
-            .with_interval(keepalive.interval)
-            .with_retries(keepalive.count);
-        for (option, result) in [
-            ("TCP_NODELAY", stream.set_nodelay(true)),
-            ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
-            (
-                "TCP_USER_TIMEOUT",
-                socket.set_tcp_user_timeout(Some(keepalive.user_timeout)),
-            ),
-        ] {
-            if let Err(error) = result {
-                tracing::debug!(option, %error, "socket option not set");
-            }
+        if let Self::Tcp(stream) = self {
+            set_tcp_options(&SockRef::from(stream), keepalive);
         }
     }
 
@@ -123,12 +106,37 @@ impl Socket {
         Ok(())
     }
 
-    /// The file descriptor back without tokio, to be given to another runtime.
-    pub(crate) fn into_std(self) -> io::Result<Detached> {
+    /// Takes the socket from the runtime that watches it, for another.
+    ///
+    /// # Errors
+    /// It cannot be unwatched.
+    pub(crate) fn unsettle(self) -> io::Result<Portable> {
         Ok(match self {
-            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+            Self::Tcp(stream) => Portable::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Portable::Unix(stream.into_std()?),
         })
+    }
+}
+
+/// Sends small writes at once, and notices a peer that is gone without a word. On a
+/// listening socket they are those of all that it accepts. A failure is not an
+/// obstacle to serving: the options bound how late a dead peer is noticed, nothing else.
+pub(super) fn set_tcp_options(socket: &SockRef<'_>, keepalive: &Keepalive) {
+    let probes = TcpKeepalive::new()
+        .with_time(keepalive.idle)
+        .with_interval(keepalive.interval)
+        .with_retries(keepalive.count);
+    for (option, result) in [
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
+        (
+            "TCP_USER_TIMEOUT",
+            socket.set_tcp_user_timeout(Some(keepalive.user_timeout)),
+        ),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!(option, %error, "socket option not set");
+        }
     }
 }
 
@@ -141,17 +149,24 @@ pub(crate) enum Glance {
     Ended,
 }
 
-/// A socket that belongs to no runtime.
+/// A socket on its way to the runtime that will serve it.
 #[derive(Debug)]
-pub(crate) enum Detached {
+pub(crate) enum Portable {
+    /// That runtime watches it already.
+    Here(Socket),
+    /// None does.
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
-impl Detached {
-    /// Registers the socket with the runtime of the calling task.
-    pub(crate) fn attach(self) -> io::Result<Socket> {
+impl Portable {
+    /// The socket, watched by the runtime of the calling task.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub(crate) fn settle(self) -> io::Result<Socket> {
         Ok(match self {
+            Self::Here(socket) => socket,
             Self::Tcp(stream) => Socket::Tcp(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Socket::Unix(UnixStream::from_std(stream)?),
         })

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use crate::config::values::{Database, Keepalive, Pooling, Priority, SaslPlus};
+use crate::config::values::{Database, Pooling, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::net::framed::Framed;
@@ -61,7 +61,6 @@ pub(crate) struct Service {
     pub(crate) pooling: Arc<Pooling>,
     pub(crate) query_wait_timeout: Duration,
     pub(crate) sasl_plus: SaslPlus,
-    pub(crate) client_keepalive: Keepalive,
     pub(crate) metrics: Metrics,
 }
 
