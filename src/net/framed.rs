@@ -56,10 +56,12 @@ pub(crate) struct Framed<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self {
-            stream,
-            ahead: BytesMut::new(),
-        }
+        Self::with_ahead(stream, BytesMut::new())
+    }
+
+    /// `ahead` was read from the stream already.
+    pub(crate) const fn with_ahead(stream: S, ahead: BytesMut) -> Self {
+        Self { stream, ahead }
     }
 
     pub(crate) const fn stream(&self) -> &S {

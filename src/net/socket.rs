@@ -52,14 +52,14 @@ impl Socket {
         }
     }
 
-    /// The first byte, left in the socket; `None` at end of file, and on unix
-    /// sockets, where nothing depends on it.
-    pub(crate) async fn peek_byte(&self) -> io::Result<Option<u8>> {
-        let Self::Tcp(stream) = self else {
-            return Ok(None);
-        };
-        let mut byte = [0];
-        Ok((stream.peek(&mut byte).await? == 1).then_some(byte[0]))
+    /// Waits for the first bytes and leaves them in the socket; says how many of them
+    /// are in `head`. None at end of file, and on unix sockets, where nothing depends
+    /// on them.
+    pub(crate) async fn peek(&self, head: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(head).await,
+            Self::Unix(_) => Ok(0),
+        }
     }
 
     /// What the kernel holds for the reader right now. Asks it and not the event

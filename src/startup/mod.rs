@@ -252,12 +252,12 @@ impl Admission {
                 });
             }
         };
-        let startup = match first {
+        let (startup, ahead) = match first {
             negotiate::Wish::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
-            negotiate::Wish::Session(startup) => startup,
+            negotiate::Wish::Session(startup, ahead) => (startup, ahead),
         };
         let mut admitted = Box::new(Admitted {
-            stream: Framed::new(stream),
+            stream: Framed::with_ahead(stream, ahead),
             peer,
             startup,
             identity: Identity::Relayed,

@@ -2,7 +2,8 @@
 //!
 //! Packets are read to their exact length straight from the socket, so that what
 //! follows an SSLRequest reaches the TLS engine and nothing else: bytes stuffed in
-//! front of the handshake can never be taken for something said inside it.
+//! front of the handshake can never be taken for something said inside it. Behind a
+//! StartupMessage no handshake can come: what arrives with it is read with it.
 
 use std::io;
 
@@ -16,11 +17,17 @@ use crate::wire::startup::{self, CancelKey, First, StartupMessage, Version};
 
 /// First byte of a TLS ClientHello.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// A packet's length and code: no packet is shorter.
+type Head = [u8; 8];
+/// What is asked for where more may be read than the packet. A read that is not filled
+/// has emptied the socket, and spares the next one.
+const ROOM: usize = 1024;
 
 /// What the client wants.
 #[derive(Debug)]
 pub(super) enum Wish {
-    Session(StartupMessage),
+    /// With what was read beyond it.
+    Session(StartupMessage, BytesMut),
     Cancel(CancelKey),
 }
 
@@ -33,14 +40,14 @@ struct Asked {
 
 impl Admission {
     pub(super) async fn negotiate(&self, socket: Socket) -> Result<(MaybeTls, Wish), Refused> {
-        let mut stream = self.open(socket).await?;
+        let (mut stream, mut seen) = self.open(socket).await?;
         let mut asked = Asked {
             tls: stream.is_tls(),
             gss: stream.is_tls(),
         };
         loop {
-            let first = match read_packet(&mut stream).await {
-                Ok(first) => first,
+            let (first, ahead) = match read_packet(&mut stream, seen.take()).await {
+                Ok(read) => read,
                 Err(failure) => return Err(refused(failure, stream)),
             };
             let failure = match first {
@@ -69,7 +76,7 @@ impl Admission {
                 First::Unsupported(version) => StartupFailure::Unsupported(version),
                 First::Cancel(key) => return Ok((stream, Wish::Cancel(key))),
                 First::Startup(message) if self.is_satisfied_by(&stream) => {
-                    return Ok((stream, Wish::Session(message)));
+                    return Ok((stream, Wish::Session(message, ahead)));
                 }
                 First::Startup(_) => StartupFailure::TlsRequired,
             };
@@ -85,11 +92,16 @@ impl Admission {
         }
     }
 
-    /// Direct TLS (Postgres 17's `sslnegotiation=direct`) shows in the first byte.
-    async fn open(&self, socket: Socket) -> Result<MaybeTls, Refused> {
-        match socket.peek_byte().await {
-            Ok(Some(TLS_HANDSHAKE)) => {}
-            Ok(_) => return Ok(MaybeTls::Plain(socket)),
+    /// Direct TLS (Postgres 17's `sslnegotiation=direct`) shows in the first byte. Of
+    /// a plain stream its head comes along, if all of that is here.
+    async fn open(&self, socket: Socket) -> Result<(MaybeTls, Option<Head>), Refused> {
+        let mut head = Head::default();
+        match socket.peek(&mut head).await {
+            Ok(1..) if head[0] == TLS_HANDSHAKE => {}
+            Ok(n) => {
+                let seen = (n == head.len()).then_some(head);
+                return Ok((MaybeTls::Plain(socket), seen));
+            }
             Err(error) => return Err(refused(error.into(), MaybeTls::Plain(socket))),
         }
         let Some(acceptor) = self.tls.acceptor() else {
@@ -99,7 +111,7 @@ impl Admission {
             });
         };
         match acceptor.accept(socket, true).await {
-            Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
+            Ok(stream) => Ok((MaybeTls::Accepted(Box::new(stream)), None)),
             Err(fault) => Err(Refused {
                 failure: fault.into(),
                 stream: None,
@@ -140,24 +152,58 @@ async fn answer(stream: &mut MaybeTls, byte: u8) -> io::Result<()> {
     stream.flush().await
 }
 
-async fn read_packet(stream: &mut MaybeTls) -> Result<First, StartupFailure> {
-    let mut prefix = [0; 4];
-    match stream.read_exact(&mut prefix).await {
-        Ok(_) => {}
-        // A port scan or a load balancer's probe: connect and go.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Err(StartupFailure::Left);
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let total = startup::packet_length(prefix)?;
-    let mut packet = BytesMut::with_capacity(total);
-    packet.extend_from_slice(&prefix);
-    let mut rest = (&mut *stream).take((total - prefix.len()) as u64);
+/// The next packet, and what came with it if it was the last; `seen` has been looked
+/// at, and not read.
+async fn read_packet(
+    stream: &mut MaybeTls,
+    seen: Option<Head>,
+) -> Result<(First, BytesMut), StartupFailure> {
+    let mut packet = BytesMut::with_capacity(ROOM);
+    let head = match seen {
+        Some(head) => head,
+        None => read_head(stream, &mut packet).await?,
+    };
+    let [a, b, c, d, ..] = head;
+    let total = startup::packet_length([a, b, c, d])?;
+    packet.reserve(total.saturating_sub(packet.len()));
+    let is_last = startup::is_startup(head);
     while packet.len() < total {
-        if rest.read_buf(&mut packet).await? == 0 {
-            return Err(StartupFailure::Left);
-        }
+        let most = match is_last {
+            true => packet.capacity(),
+            false => total,
+        };
+        read_up_to(stream, &mut packet, most).await?;
     }
-    Ok(startup::decode(packet.freeze())?)
+    let ahead = match packet.len() > total {
+        true => packet.split_off(total),
+        false => BytesMut::new(),
+    };
+    Ok((startup::decode(packet.freeze())?, ahead))
+}
+
+/// A length that Postgres refuses is refused as soon as it is here.
+async fn read_head(stream: &mut MaybeTls, packet: &mut BytesMut) -> Result<Head, StartupFailure> {
+    loop {
+        if let Some(prefix) = packet.first_chunk() {
+            startup::packet_length(*prefix)?;
+        }
+        if let Some(head) = packet.first_chunk() {
+            return Ok(*head);
+        }
+        read_up_to(stream, packet, size_of::<Head>()).await?;
+    }
+}
+
+/// Reads once, and no more than makes `most` bytes of it. An end of file here is a port
+/// scan, or a load balancer's probe: connect and go.
+async fn read_up_to(
+    stream: &mut MaybeTls,
+    packet: &mut BytesMut,
+    most: usize,
+) -> Result<(), StartupFailure> {
+    let room = most.saturating_sub(packet.len());
+    match stream.take(room as u64).read_buf(packet).await? {
+        0 => Err(StartupFailure::Left),
+        _ => Ok(()),
+    }
 }

@@ -155,6 +155,13 @@ pub(crate) fn packet_length(prefix: [u8; 4]) -> Result<usize, StartupError> {
     }
 }
 
+/// Whether the packet that begins with `head` is a StartupMessage, which is the last of
+/// its kind: encryption is begun before it or not at all.
+pub(crate) const fn is_startup(head: [u8; 8]) -> bool {
+    let [_, _, _, _, a, b, c, d] = head;
+    Version::from_code(u32::from_be_bytes([a, b, c, d])).major == 3
+}
+
 /// Decodes one whole packet, its length field included.
 ///
 /// # Errors
