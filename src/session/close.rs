@@ -10,7 +10,11 @@ use crate::tls::MaybeTls;
 /// How long a client may take to accept its last bytes.
 pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Lets the client go: what was written reaches it.
+/// Lets the client go: what was written reaches it. A plain socket needs no more for
+/// that than to be closed.
 pub(super) async fn client(mut stream: MaybeTls) {
+    if !stream.is_tls() {
+        return;
+    }
     let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
 }
