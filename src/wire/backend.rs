@@ -107,12 +107,21 @@ pub(crate) fn negotiate_protocol_version(version: Version, unknown: &[&[u8]]) ->
 
 /// A ParameterStatus.
 pub(crate) fn parameter_status(name: &[u8], value: &[u8]) -> Bytes {
-    message(PARAMETER_STATUS, |body| {
-        for text in [name, value] {
-            body.extend_from_slice(text);
-            body.put_u8(0);
-        }
-    })
+    let mut out = BytesMut::new();
+    put_parameter_status(&mut out, name, value);
+    out.freeze()
+}
+
+/// One of many, which are not to be allocated each.
+pub(crate) fn put_parameter_status(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    let len = 4 + name.len() + 1 + value.len() + 1;
+    out.reserve(1 + len);
+    out.put_u8(PARAMETER_STATUS);
+    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    for text in [name, value] {
+        out.extend_from_slice(text);
+        out.put_u8(0);
+    }
 }
 
 /// BackendKeyData with this body.
@@ -232,6 +241,14 @@ mod tests {
         assert_eq!(error_field(body, b'H').as_deref(), Some("wait"));
         assert_eq!(error_field(body, b'D'), None);
         assert!(is_fatal(body));
+    }
+
+    #[test]
+    fn a_parameter_status_is_appended_whole() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        put_parameter_status(&mut out, b"TimeZone", b"UTC");
+        assert_eq!(&out[..], b"beforeS\0\0\0\x11TimeZone\0UTC\0");
+        assert_eq!(parameter_status(b"TimeZone", b"UTC"), out[6..]);
     }
 
     #[test]

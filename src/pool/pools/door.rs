@@ -91,12 +91,20 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Introduction, LeaseError> {
         let client = want.client;
-        let mut leasing = std::pin::pin!(self.lease(want, deadline));
-        let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
-            Poll::Pending if self.can_introduce() => Poll::Ready(None),
-            poll => poll.map(Some),
-        });
-        let Some(leased) = leased.await else {
+        // On a warm pool that is all: no clock is set, and nothing waited for.
+        let at_once = poll_fn(|cx| Poll::Ready(self.take(&want, cx))).await;
+        let leased = match at_once {
+            Some(lease) => Some(Ok(lease)),
+            None => {
+                let mut leasing = std::pin::pin!(self.lease(want, deadline));
+                let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
+                    Poll::Pending if self.can_introduce() => Poll::Ready(None),
+                    poll => poll.map(Some),
+                });
+                leased.await
+            }
+        };
+        let Some(leased) = leased else {
             let known = self.introduction.lock().clone();
             return known.ok_or(LeaseError::NoWay);
         };

@@ -26,6 +26,8 @@ use crate::wire::startup::{CancelKey, StartupMessage, Version};
 
 /// Length of a cancel key's secret before and from protocol 3.2 on, in bytes.
 const SECRET: (usize, usize) = (4, 32);
+/// More than what most clients are told at their login.
+const GREETING: usize = 1024;
 /// A time that no connection lives to see.
 const FOREVER: Duration = Duration::from_secs(1 << 32);
 
@@ -155,9 +157,10 @@ pub(in super::super) async fn welcome(
         .map(|_| rand::random())
         .collect();
     let key = CancelKey::with_secret(introduction.pid, &secret);
-    let mut greeting = BytesMut::from(&backend::authentication(0, &[])[..]);
+    let mut greeting = BytesMut::with_capacity(GREETING);
+    greeting.extend_from_slice(&backend::authentication(0, &[]));
     for (name, value) in introduction.parameters.iter() {
-        greeting.extend_from_slice(&backend::parameter_status(name, value));
+        backend::put_parameter_status(&mut greeting, name, value);
     }
     greeting.extend_from_slice(&backend::backend_key_data(&key.key_data()));
     greeting.extend_from_slice(&backend::READY_IDLE);
