@@ -32,6 +32,11 @@ impl<S> ReadAhead<S> {
         }
     }
 
+    /// Whether nothing is kept: the next read asks the socket.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
     pub(crate) const fn get_ref(&self) -> &S {
         &self.inner
     }
@@ -61,7 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.start == this.end {
+        if this.is_empty() {
             let buffer = this.buffer.get_or_insert_with(buffers::take);
             let mut ahead = ReadBuf::new(buffer);
             let read = Pin::new(&mut this.inner).poll_read(cx, &mut ahead);
@@ -76,7 +81,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
         let n = bytes.len().min(into.remaining());
         into.put_slice(bytes.get(..n).unwrap_or_default());
         this.start += n;
-        if this.start == this.end {
+        if this.is_empty() {
             this.release();
         }
         Poll::Ready(Ok(()))

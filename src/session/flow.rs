@@ -82,8 +82,8 @@ pub(super) struct Flow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Open,
-    /// It had nothing more when it was read last, in no layer: as long as its socket
-    /// has nothing, neither has it.
+    /// After it was read last it had nothing more in any layer above its socket: as long
+    /// as that has nothing, neither has it.
     Dry,
     Ended,
 }
@@ -380,14 +380,17 @@ impl Flow {
             buffer.resize(2 * buffer.len(), 0);
         }
         let mut into = ReadBuf::new(buffer.get_mut(self.end..).unwrap_or_default());
-        match Pin::new(source).poll_read(cx, &mut into)? {
+        match Pin::new(&mut *source).poll_read(cx, &mut into)? {
             Poll::Pending => {
                 self.source = Source::Dry;
                 Ok(Poll::Pending)
             }
             Poll::Ready(()) => {
-                self.source = Source::Open;
                 let n = into.filled().len();
+                self.source = match n > 0 && source.is_drained() {
+                    true => Source::Dry,
+                    false => Source::Open,
+                };
                 self.end += n;
                 Ok(Poll::Ready(n))
             }

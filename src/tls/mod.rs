@@ -13,6 +13,7 @@ mod explain;
 mod fault;
 mod files;
 mod provider;
+mod secured;
 mod stream;
 mod verify;
 

@@ -9,6 +9,7 @@ use tokio_rustls::{client, server};
 
 use super::accept::peer_common_name;
 use super::binding::{Description, describe, peer_binding, version_name};
+use super::secured::Secured;
 use crate::net::{ReadAhead, Socket};
 
 /// One leg of a session.
@@ -18,10 +19,24 @@ pub(crate) enum MaybeTls {
     /// A client's leg. Boxed: the TLS state is large, and most clients have none.
     Accepted(Box<server::TlsStream<Socket>>),
     /// An upstream's leg.
-    Connected(Box<client::TlsStream<ReadAhead<Socket>>>),
+    Connected(Box<Secured>),
 }
 
 impl MaybeTls {
+    pub(crate) fn connected(stream: client::TlsStream<ReadAhead<Socket>>) -> Self {
+        Self::Connected(Box::new(Secured::new(stream)))
+    }
+
+    /// Whether it is known that there will be nothing to read before the socket has
+    /// something. Where that is not known, a read finds out.
+    pub(crate) fn is_drained(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Accepted(_) => false,
+            Self::Connected(stream) => stream.is_drained(),
+        }
+    }
+
     pub(crate) fn socket(&self) -> &Socket {
         match self {
             Self::Plain(socket) => socket,
@@ -100,7 +115,7 @@ impl AsyncRead for MaybeTls {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Accepted(stream) => quiet_eof(Pin::new(stream).poll_read(cx, buf)),
-            Self::Connected(stream) => quiet_eof(Pin::new(stream).poll_read(cx, buf)),
+            Self::Connected(stream) => quiet_eof(stream.poll_read(cx, buf)),
         }
     }
 }
@@ -114,7 +129,7 @@ impl AsyncWrite for MaybeTls {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Accepted(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Connected(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Connected(stream) => Pin::new(&mut ***stream).poll_write(cx, buf),
         }
     }
 
@@ -122,7 +137,7 @@ impl AsyncWrite for MaybeTls {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Accepted(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Connected(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Connected(stream) => Pin::new(&mut ***stream).poll_flush(cx),
         }
     }
 
@@ -130,7 +145,7 @@ impl AsyncWrite for MaybeTls {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Accepted(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Connected(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Connected(stream) => Pin::new(&mut ***stream).poll_shutdown(cx),
         }
     }
 }

@@ -163,7 +163,7 @@ impl Upstream {
             None => Ok(MaybeTls::Plain(socket)),
             Some(connector) => {
                 let stream = connector.secure(ReadAhead::new(socket)).await?;
-                Ok(MaybeTls::Connected(Box::new(stream)))
+                Ok(MaybeTls::connected(stream))
             }
         }
     }

@@ -11,6 +11,7 @@ mod client_certificates;
 mod local_leg;
 mod negotiation;
 mod openssl;
+mod secured;
 mod setup;
 mod verification;
 
