@@ -74,6 +74,9 @@ sslrootcert = "{bench.server.ca}"
 [limits]
 max_client_conn = 12000
 max_upstream_conn = 1150
+# Neither writes a line for each login and each end.
+[log]
+level = "warn"
 {extra}""")
     return bench.host.start_listening(name, [pgsluice_program(), "-c", conf], port)
 
