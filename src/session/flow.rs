@@ -5,11 +5,13 @@
 //! bytes. A frame is never changed: who looks at it may drop it, put messages of
 //! the proxy's own before it, or stop there for the time being.
 
+use std::future::Future as _;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 
 use crate::buffers::{self, BUFFER};
 use crate::tls::MaybeTls;
@@ -311,7 +313,7 @@ impl Flow {
             // The other direction is not to wait for the end of a long one: an error
             // should reach who is still sending.
             if fills == MOST_FILLS {
-                cx.waker().wake_by_ref();
+                look_up(cx);
                 return Ok(Turn::Empty);
             }
             self.check_next()?;
@@ -448,6 +450,12 @@ impl Flow {
     }
 }
 
+/// Has the task polled again once the event loop has looked at its sockets. A task
+/// that wakes itself is polled many times before that, and hears of nothing new.
+fn look_up(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
+}
+
 impl Drop for Flow {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
@@ -455,3 +463,6 @@ impl Drop for Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
