@@ -322,9 +322,11 @@ fn clients_on_several_threads_share_few_connections() {
         Stand::new(3)
     };
     let pools = [stand.pool("d", 3), stand.pool("e", 2)];
+    // As in the proxy, none ends while others go on: what is closing has its place.
+    let done = tokio::sync::Barrier::new(3);
     std::thread::scope(|scope| {
         for thread in 0..3 {
-            let pools = &pools;
+            let (pools, done) = (&pools, &done);
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -345,6 +347,7 @@ fn clients_on_several_threads_share_few_connections() {
                         }
                     });
                     futures_util::future::join_all(clients).await;
+                    done.wait().await;
                 });
             });
         }
