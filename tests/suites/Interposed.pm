@@ -61,7 +61,7 @@ TOML
 		exec $program, 'run', '-c', $file or POSIX::_exit(127);
 	}
 	$proxies{"$host/$port"} = $pid;
-	print "# the proxy $pid is in front of ", $node->name, "\n";
+	Test::More::note("the proxy $pid is in front of ", $node->name);
 	for (1 .. 200)
 	{
 		return if -S "$host/.s.PGSQL.$port";

@@ -182,14 +182,16 @@ impl<'a> Session<'a> {
                 Some(lease) => Ok(lease),
                 None => Box::pin(self.lease()).await,
             };
-            let departure = match lease {
+            let departure = match self.unless_called_off(lease) {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
                 // As if its own connection had been lost, which it has.
                 Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
                 Err(LeaseError::Closed) => Some(Departure::Ordered),
                 Err(error) => {
                     let fault = error.fault();
-                    self.service.metrics.refused(fault.label);
+                    if !matches!(error, LeaseError::CalledOff) {
+                        self.service.metrics.refused(fault.label);
+                    }
                     self.refusal = Refusal::Answer(fault.error());
                     None
                 }
@@ -206,15 +208,32 @@ impl<'a> Session<'a> {
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
         let place = timeout(self.plan.query_wait_timeout, place);
+        self.seat.wait();
         let place = tokio::select! {
             place = place => place.ok().and_then(Result::ok),
             _ = self.entry.handle().ordered() => None,
+            () = self.seat.called_off() => None,
         };
         self.pinning = match place {
             Some(_) => Pinning::None,
             None => Pinning::Refused(reason),
         };
         self.guest.pin = place;
+    }
+
+    /// The connection, unless the client has cancelled what it wanted it for.
+    fn unless_called_off(&mut self, lease: Result<Lease, LeaseError>) -> Result<Lease, LeaseError> {
+        let lease = match lease {
+            Ok(lease) if self.seat.take(&lease.key) => return Ok(lease),
+            Ok(lease) => {
+                lease.check_in();
+                Err(LeaseError::CalledOff)
+            }
+            Err(error) => Err(error),
+        };
+        self.seat.leave();
+        self.pinning = Pinning::None;
+        lease
     }
 
     /// Which connections this client may use, and which it would rather.
@@ -238,6 +257,7 @@ impl<'a> Session<'a> {
     /// A connection that this client may use.
     async fn lease(&mut self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
+        self.seat.wait();
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
@@ -253,6 +273,7 @@ impl<'a> Session<'a> {
         }
         tokio::select! {
             biased;
+            () = self.seat.called_off() => Err(LeaseError::CalledOff),
             lease = self.pool.lease(want, deadline) => lease,
             _ = handle.ordered() => Err(LeaseError::Closed),
         }
@@ -285,7 +306,7 @@ impl<'a> Session<'a> {
                     relay.satisfied(None);
                 }
                 Leave::Stuck => {
-                    if let Err(error) = Box::pin(seat.cancel()).await {
+                    if let Err(error) = Box::pin(seat.cancel_at_once()).await {
                         tracing::debug!(%error, "a statement without a client could not be cancelled");
                     }
                 }
@@ -315,7 +336,6 @@ impl<'a> Session<'a> {
 
     /// Makes `lease` this client's, and says what has to be said first to both sides.
     fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
-        self.seat.take(&lease.key);
         self.guest.last = Some(lease.id());
         lease.used_by(&self.holder);
         self.tls = lease.stream.tls_version();
