@@ -45,7 +45,7 @@ pins:
 # Drivers' and ORMs' own test suites, directly and through the proxy: no test worse.
 # SUITES="asyncpg --mode transaction" for fewer, and other options.
 suites:
-	scripts/install-deps base drivers
+	scripts/install-deps base suites
 	$(CARGO) build --release --locked
 	tests/suites/run $(SUITES)
 

@@ -75,7 +75,7 @@ metrics! {
     SCRUBS = Counter "pgsluice_pool_scrubs_total" [""]
         "Times that a connection was cleaned, or given other settings, for its next client.";
     CANCELS = Counter "pgsluice_cancel_requests_total" ["outcome"]
-        "Cancel requests: forwarded, idle (nothing to cancel), unknown, limited or failed.";
+        "Cancel requests: forwarded, called_off (waited for a connection), idle (nothing to cancel), unknown, limited or failed.";
     BYTES = Counter "pgsluice_bytes_total" ["direction"]
         "Bytes carried in sessions: to_upstream and to_client.";
 }

@@ -296,16 +296,20 @@ impl Item for Box<Connection> {
 ///
 /// A cancel that is on its way while its client gives the connection back would hit
 /// the next one's statement: the connection waits until the server has dealt with it.
+/// And one that comes while the proxy's own statements run would hit those: it waits
+/// until the client's are next.
 #[derive(Debug)]
 pub(crate) struct ServerKey {
     key: Option<CancelKey>,
     state: Mutex<KeyState>,
-    done: Notify,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct KeyState {
     client: Option<u64>,
+    /// What runs there is the proxy's own.
+    own: bool,
     in_flight: u32,
 }
 
@@ -314,7 +318,7 @@ impl ServerKey {
         Self {
             key,
             state: Mutex::default(),
-            done: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -323,7 +327,23 @@ impl ServerKey {
     }
 
     /// Begins to cancel what `client` does; `None` if it no longer has the connection.
-    pub(crate) fn begin_cancel(self: &Arc<Self>, client: u64) -> Option<CancelGuard> {
+    pub(crate) async fn begin_cancel(self: &Arc<Self>, client: u64) -> Option<CancelGuard> {
+        loop {
+            let changed = self.changed.notified();
+            if !self.does_own(client) {
+                return self.begin_cancel_at_once(client);
+            }
+            changed.await;
+        }
+    }
+
+    fn does_own(&self, client: u64) -> bool {
+        let state = self.state.lock();
+        state.own && state.client == Some(client)
+    }
+
+    /// The same, whatever runs there.
+    pub(crate) fn begin_cancel_at_once(self: &Arc<Self>, client: u64) -> Option<CancelGuard> {
         let key = self.key.clone()?;
         let mut state = self.state.lock();
         if state.client != Some(client) {
@@ -336,25 +356,35 @@ impl ServerKey {
         })
     }
 
+    /// What runs on the connection from here on is the proxy's own, or the client's.
+    pub(crate) fn set_own(&self, own: bool) {
+        self.state.lock().own = own;
+        self.changed.notify_waiters();
+    }
+
+    /// Until something is known to be the client's, nothing is.
     pub(super) fn lend_to(&self, client: u64) {
-        self.state.lock().client = Some(client);
+        let mut state = self.state.lock();
+        state.client = Some(client);
+        state.own = true;
     }
 
     /// Nobody can begin to cancel from here on; says whether all who did are done.
     pub(super) fn take_back(&self) -> bool {
         let mut state = self.state.lock();
         state.client = None;
+        self.changed.notify_waiters();
         state.in_flight == 0
     }
 
     /// Completes when no cancel is on its way.
     pub(super) async fn settled(&self) {
         loop {
-            let done = self.done.notified();
+            let changed = self.changed.notified();
             if self.state.lock().in_flight == 0 {
                 return;
             }
-            done.await;
+            changed.await;
         }
     }
 }
@@ -376,6 +406,6 @@ impl CancelGuard {
 impl Drop for CancelGuard {
     fn drop(&mut self) {
         self.of.state.lock().in_flight -= 1;
-        self.of.done.notify_waiters();
+        self.of.changed.notify_waiters();
     }
 }

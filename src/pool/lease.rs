@@ -31,6 +31,9 @@ pub(crate) enum LeaseError {
     NoWay,
     #[error("no new connections are made any more")]
     Closed,
+    /// As the server says it.
+    #[error("canceling statement due to user request")]
+    CalledOff,
 }
 
 impl ClientFacing for LeaseError {
@@ -64,6 +67,8 @@ impl ClientFacing for LeaseError {
                 "Connect again: with auth.mode \"passthrough\" only a client's own login \
                  opens connections.",
             ),
+            Self::CalledOff => Fault::new(SqlState::QUERY_CANCELED, "called_off", self.to_string())
+                .detail("It was waiting for a connection, and has not begun."),
             Self::Closed => Fault::new(SqlState::ADMIN_SHUTDOWN, "draining", self.to_string())
                 .hint("Connect again: another instance, or this one after its restart."),
         }

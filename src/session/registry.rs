@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::handle::{Handle, Order};
 use crate::config::values::Limits;
@@ -78,44 +79,121 @@ pub(crate) enum CancelTarget {
 pub(crate) struct Seat {
     client: u64,
     upstream: Arc<Upstream>,
-    taken: Mutex<Option<Arc<ServerKey>>>,
+    place: Mutex<Place>,
+    called_off: Notify,
+}
+
+#[derive(Debug, Default)]
+enum Place {
+    /// Without a connection, and without need of one.
+    #[default]
+    Nowhere,
+    /// In the queue, with a statement that nobody has seen yet.
+    Waiting,
+    /// In the queue, with one that it does not want any more.
+    CalledOff,
+    Aboard(Arc<ServerKey>),
 }
 
 impl Seat {
-    pub(crate) const fn new(client: u64, upstream: Arc<Upstream>) -> Self {
+    pub(crate) fn new(client: u64, upstream: Arc<Upstream>) -> Self {
         Self {
             client,
             upstream,
-            taken: Mutex::new(None),
+            place: Mutex::default(),
+            called_off: Notify::new(),
         }
     }
 
-    /// The client has this connection from here on.
-    pub(crate) fn take(&self, key: &Arc<ServerKey>) {
-        *self.taken.lock() = Some(Arc::clone(key));
+    /// The client wants a connection, and has to wait for it.
+    pub(crate) fn wait(&self) {
+        let mut place = self.place.lock();
+        if matches!(*place, Place::Nowhere) {
+            *place = Place::Waiting;
+        }
+    }
+
+    /// Completes when the client no longer wants what it waits for.
+    pub(crate) async fn called_off(&self) {
+        loop {
+            let called_off = self.called_off.notified();
+            if matches!(*self.place.lock(), Place::CalledOff) {
+                return;
+            }
+            called_off.await;
+        }
+    }
+
+    /// The client has this connection from here on, unless it no longer wants it.
+    #[must_use]
+    pub(crate) fn take(&self, key: &Arc<ServerKey>) -> bool {
+        let mut place = self.place.lock();
+        let wanted = !matches!(*place, Place::CalledOff);
+        if wanted {
+            *place = Place::Aboard(Arc::clone(key));
+        }
+        wanted
     }
 
     /// The client has none: a cancel from here on is for nobody.
     pub(crate) fn leave(&self) {
-        *self.taken.lock() = None;
+        *self.place.lock() = Place::Nowhere;
+    }
+
+    fn key(&self) -> Option<Arc<ServerKey>> {
+        match &*self.place.lock() {
+            Place::Aboard(key) => Some(Arc::clone(key)),
+            _ => None,
+        }
+    }
+
+    /// Whether the client was waiting, and now is not.
+    fn call_off(&self) -> bool {
+        let mut place = self.place.lock();
+        let waits = matches!(*place, Place::Waiting | Place::CalledOff);
+        if waits {
+            *place = Place::CalledOff;
+            self.called_off.notify_waiters();
+        }
+        waits
     }
 
     /// Cancels what runs on the client's connection, which goes to nobody else
-    /// meanwhile. `None` when it has none.
+    /// meanwhile, or what it waits for one with; says how that ended.
     ///
     /// # Errors
     /// The upstream cannot be reached.
-    pub(crate) async fn cancel(&self) -> Result<Option<bool>, Unreachable> {
-        let guard = {
-            let taken = self.taken.lock();
-            let key = taken.as_ref();
-            key.and_then(|key| key.begin_cancel(self.client))
+    async fn cancel(&self) -> Result<&'static str, Unreachable> {
+        if self.call_off() {
+            return Ok("called_off");
+        }
+        let Some(key) = self.key() else {
+            return Ok("idle");
         };
-        match guard {
-            Some(guard) => self.upstream.cancel(guard.key()).await.map(Some),
-            None => Ok(None),
+        match key.begin_cancel(self.client).await {
+            Some(guard) => self.upstream.cancel(guard.key()).await.map(sent),
+            None => Ok("idle"),
         }
     }
+
+    /// Cancels what runs on the client's connection, be it the proxy's own.
+    ///
+    /// # Errors
+    /// The upstream cannot be reached.
+    pub(crate) async fn cancel_at_once(&self) -> Result<(), Unreachable> {
+        let guard = self
+            .key()
+            .and_then(|key| key.begin_cancel_at_once(self.client));
+        if let Some(guard) = guard {
+            self.upstream.cancel(guard.key()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of a request that was for the upstream.
+const fn sent(forwarded: bool) -> &'static str {
+    if forwarded { "forwarded" } else { "limited" }
 }
 
 impl CancelTarget {
@@ -124,15 +202,11 @@ impl CancelTarget {
     /// # Errors
     /// The upstream cannot be reached.
     pub(crate) async fn cancel(&self, key: &CancelKey) -> Result<&'static str, Unreachable> {
-        let delivered = match self {
-            Self::Direct(upstream) => Some(upstream.cancel(key).await?),
-            Self::Pooled(seat) => seat.cancel().await?,
-        };
-        Ok(match delivered {
-            Some(true) => "forwarded",
-            Some(false) => "limited",
-            None => "idle",
-        })
+        match self {
+            Self::Direct(upstream) => upstream.cancel(key).await.map(sent),
+            // Boxed: the task of an idle client, which this may become, is small.
+            Self::Pooled(seat) => Box::pin(seat.cancel()).await,
+        }
     }
 }
 

@@ -143,6 +143,13 @@ def client_of(suite):
         # Django makes its own database, and asks for UTF8 at startup.
         os.environ["PGDATABASE"] = "test_default"
         return psycopg_client(client_encoding="UTF8")
+    # libpq, pgx and node-postgres send what psycopg2 does, user and database.
+    if suite in ("libpq-pipeline", "isolation", "pgx", "node-postgres", "node-postgres-4"):
+        suite = "psycopg2"
+    if suite == "tokio-postgres":
+        return psycopg_client(client_encoding="UTF8")
+    if suite == "lib-pq":
+        return psycopg_client(client_encoding="UTF8", options="-c extra_float_digits=2")
     driver = suite.removeprefix("sqlalchemy-").removesuffix("-green")
     return {"psycopg2": psycopg2_client, "psycopg": psycopg_client, "asyncpg": asyncpg_client, "pg8000": pg8000_client}[
         driver

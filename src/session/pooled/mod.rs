@@ -18,14 +18,12 @@ mod rest;
 mod talk;
 mod terms;
 mod voices;
+mod waiting;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
 
 use super::handle::{Activity, Order};
 use super::registry::{Entry, Seat};
@@ -33,7 +31,7 @@ use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
-use crate::pool::{Holder, Lease, LeaseError, Left, Pool, Pools, UpstreamState, Want};
+use crate::pool::{Holder, Lease, LeaseError, Left, Pool, Pools, UpstreamState};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
@@ -46,10 +44,6 @@ use talk::{Health, Need, Rules, Talk};
 
 pub(crate) use knowledge::Library;
 pub(super) use login::{Welcomed, Wish, adopt, welcome};
-
-/// How long a client that asks for its process id waits for the connection that it
-/// believes to have: for a short transaction of another, not for a long one.
-const HOMING: Duration = Duration::from_millis(250);
 
 /// A client of a pool, logged in.
 #[derive(Debug)]
@@ -182,14 +176,16 @@ impl<'a> Session<'a> {
                 Some(lease) => Ok(lease),
                 None => Box::pin(self.lease()).await,
             };
-            let departure = match lease {
+            let departure = match self.unless_called_off(lease) {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
                 // As if its own connection had been lost, which it has.
                 Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
                 Err(LeaseError::Closed) => Some(Departure::Ordered),
                 Err(error) => {
                     let fault = error.fault();
-                    self.service.metrics.refused(fault.label);
+                    if !matches!(error, LeaseError::CalledOff) {
+                        self.service.metrics.refused(fault.label);
+                    }
                     self.refusal = Refusal::Answer(fault.error());
                     None
                 }
@@ -197,65 +193,6 @@ impl<'a> Session<'a> {
             if let Some(departure) = departure {
                 return departure;
             }
-        }
-    }
-
-    /// Waits for a place among those who keep their connection.
-    async fn wait_for_pin(&mut self, reason: Reason) {
-        self.entry.handle().set_activity(Activity::Waiting);
-        self.pool.ask_holders();
-        let place = Arc::clone(&self.pins).acquire_owned();
-        let place = timeout(self.plan.query_wait_timeout, place);
-        let place = tokio::select! {
-            place = place => place.ok().and_then(Result::ok),
-            _ = self.entry.handle().ordered() => None,
-        };
-        self.pinning = match place {
-            Some(_) => Pinning::None,
-            None => Pinning::Refused(reason),
-        };
-        self.guest.pin = place;
-    }
-
-    /// Which connections this client may use, and which it would rather.
-    fn want(&self) -> Want {
-        let mut want = Want::new(self.guest.id);
-        want.prefer = self.guest.last;
-        want.priority = self.plan.priority;
-        want.placeholders = self.guest.placeholders();
-        want
-    }
-
-    /// A connection that this client may use, where nothing has to be waited for.
-    async fn take_at_once(&self) -> Option<Lease> {
-        if self.homing {
-            return None;
-        }
-        let want = self.want();
-        poll_fn(|cx| Poll::Ready(self.pool.take(&want, cx))).await
-    }
-
-    /// A connection that this client may use.
-    async fn lease(&mut self) -> Result<Lease, LeaseError> {
-        self.entry.handle().set_activity(Activity::Waiting);
-        self.guest.streak = 0;
-        let deadline = Instant::now() + self.plan.query_wait_timeout;
-        let want = self.want();
-        let handle = Arc::clone(self.entry.handle());
-        if std::mem::take(&mut self.homing)
-            && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
-        {
-            let deadline = deadline.min(Instant::now() + HOMING);
-            let claim = self.pool.claim(home, want.clone(), deadline);
-            if let Some(lease) = claim.await {
-                return Ok(lease);
-            }
-            self.guest.home = None;
-        }
-        tokio::select! {
-            biased;
-            lease = self.pool.lease(want, deadline) => lease,
-            _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }
 
@@ -286,7 +223,7 @@ impl<'a> Session<'a> {
                     relay.satisfied(None);
                 }
                 Leave::Stuck => {
-                    if let Err(error) = Box::pin(seat.cancel()).await {
+                    if let Err(error) = Box::pin(seat.cancel_at_once()).await {
                         tracing::debug!(%error, "a statement without a client could not be cancelled");
                     }
                 }
@@ -316,7 +253,6 @@ impl<'a> Session<'a> {
 
     /// Makes `lease` this client's, and says what has to be said first to both sides.
     fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
-        self.seat.take(&lease.key);
         if self.guest.last.replace(lease.id()) != Some(lease.id()) {
             self.guest.streak = 0;
         }

@@ -164,6 +164,9 @@ impl Talk<'_> {
                 backend::READY_FOR_QUERY => {
                     self.introducing -= 1;
                     if self.introducing == 0 {
+                        if let Some(key) = &self.key {
+                            key.set_own(false);
+                        }
                         self.tell(held.reported, before);
                     }
                 }

@@ -277,6 +277,9 @@ impl Relay<'_> {
     fn finish_errand(&mut self) -> Option<Next> {
         let errand = std::mem::replace(&mut self.talk.errand, Errand::None);
         let guest = &mut *self.talk.guest;
+        if !matches!(errand, Errand::None) {
+            self.lease.key.set_own(false);
+        }
         match errand {
             Errand::None | Errand::Rollback => return None,
             Errand::Scrub(scrubbed) => {
@@ -308,6 +311,7 @@ impl Relay<'_> {
 
     /// Sends a text of the proxy's own; the client's messages wait until it is done.
     pub(super) fn send(&mut self, text: &[u8], errand: Errand) {
+        self.lease.key.set_own(true);
         self.line.to_upstream.append(&frontend::query(text));
         self.talk.own_query(&mut self.lease.statements);
         self.talk.errand = errand;

@@ -47,7 +47,7 @@ pub(super) struct Talk<'a> {
     /// Names in the DEALLOCATEs that are under way.
     pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
-    key: Option<Arc<ServerKey>>,
+    pub(super) key: Option<Arc<ServerKey>>,
     pub(super) rules: Rules,
 }
 
@@ -84,6 +84,7 @@ impl<'a> Talk<'a> {
         self.introducing = batches;
         self.key = Some(Arc::clone(&connection.key));
         if batches == 0 {
+            connection.key.set_own(false);
             self.tell(&connection.reported, told);
         }
     }

@@ -1,0 +1,101 @@
+//! A client without a connection that wants one: what it waits for, and how it is
+//! told that it need not.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::super::handle::Activity;
+use super::{Pinning, Session};
+use crate::pool::{Lease, LeaseError, Want};
+use crate::state::trace::Reason;
+
+/// How long a client that asks for its process id waits for the connection that it
+/// believes to have: for a short transaction of another, not for a long one.
+const HOMING: Duration = Duration::from_millis(250);
+
+impl Session<'_> {
+    /// Waits for a place among those who keep their connection.
+    pub(super) async fn wait_for_pin(&mut self, reason: Reason) {
+        self.entry.handle().set_activity(Activity::Waiting);
+        self.pool.ask_holders();
+        let place = Arc::clone(&self.pins).acquire_owned();
+        let place = timeout(self.plan.query_wait_timeout, place);
+        self.seat.wait();
+        let place = tokio::select! {
+            place = place => place.ok().and_then(Result::ok),
+            _ = self.entry.handle().ordered() => None,
+            () = self.seat.called_off() => None,
+        };
+        self.pinning = match place {
+            Some(_) => Pinning::None,
+            None => Pinning::Refused(reason),
+        };
+        self.guest.pin = place;
+    }
+
+    /// The connection, unless the client has cancelled what it wanted it for.
+    pub(super) fn unless_called_off(
+        &mut self,
+        lease: Result<Lease, LeaseError>,
+    ) -> Result<Lease, LeaseError> {
+        let lease = match lease {
+            Ok(lease) if self.seat.take(&lease.key) => return Ok(lease),
+            Ok(lease) => {
+                lease.check_in();
+                Err(LeaseError::CalledOff)
+            }
+            Err(error) => Err(error),
+        };
+        self.seat.leave();
+        self.pinning = Pinning::None;
+        lease
+    }
+
+    /// Which connections this client may use, and which it would rather.
+    fn want(&self) -> Want {
+        let mut want = Want::new(self.guest.id);
+        want.prefer = self.guest.last;
+        want.priority = self.plan.priority;
+        want.placeholders = self.guest.placeholders();
+        want
+    }
+
+    /// A connection that this client may use, where nothing has to be waited for.
+    pub(super) async fn take_at_once(&self) -> Option<Lease> {
+        if self.homing {
+            return None;
+        }
+        let want = self.want();
+        poll_fn(|cx| Poll::Ready(self.pool.take(&want, cx))).await
+    }
+
+    /// A connection that this client may use.
+    pub(super) async fn lease(&mut self) -> Result<Lease, LeaseError> {
+        self.entry.handle().set_activity(Activity::Waiting);
+        self.guest.streak = 0;
+        self.seat.wait();
+        let deadline = Instant::now() + self.plan.query_wait_timeout;
+        let want = self.want();
+        let handle = Arc::clone(self.entry.handle());
+        if std::mem::take(&mut self.homing)
+            && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
+        {
+            let deadline = deadline.min(Instant::now() + HOMING);
+            let claim = self.pool.claim(home, want.clone(), deadline);
+            if let Some(lease) = claim.await {
+                return Ok(lease);
+            }
+            self.guest.home = None;
+        }
+        tokio::select! {
+            biased;
+            () = self.seat.called_off() => Err(LeaseError::CalledOff),
+            lease = self.pool.lease(want, deadline) => lease,
+            _ = handle.ordered() => Err(LeaseError::Closed),
+        }
+    }
+}
