@@ -30,6 +30,7 @@ use super::plan::{PoolPlan, Want};
 
 mod claims;
 mod fairness;
+mod keeping;
 mod openers;
 mod pump;
 mod shelf;
@@ -412,76 +413,6 @@ impl<C: Item> Books<C> {
         self.shift(pool, |tally| tally.closing -= 1);
         self.pump(pool, now, out);
         self.forget(pool);
-    }
-
-    /// A client keeps its connection though it does not use it now.
-    pub(crate) fn hold(
-        &mut self,
-        pool: PoolNumber,
-        id: ConnectionId,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
-            shelf.held.insert(id, Held::since(now));
-            let group = self.groups.get(&shelf.group);
-            if group.is_some_and(|group| self.vacating.contains_key(&group.key.database)) {
-                self.ask((pool, id), Whom::Anyone, out);
-            } else {
-                self.ask_for_claim((pool, id), out);
-            }
-        }
-        self.pump(pool, now, out);
-    }
-
-    /// It uses it again; who waits for it may get another.
-    pub(crate) fn used(
-        &mut self,
-        pool: PoolNumber,
-        id: ConnectionId,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) {
-        self.release(pool, id);
-        self.pump(pool, now, out);
-    }
-
-    /// It is at rest, but was used a moment ago; who waits for it may get another.
-    pub(crate) fn touched(
-        &mut self,
-        pool: PoolNumber,
-        id: ConnectionId,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) {
-        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
-        if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
-            (held.asked, held.since) = (false, now);
-        }
-        self.pump(pool, now, out);
-    }
-
-    /// It uses it again, or closes it, or has given it back.
-    pub(crate) fn release(&mut self, pool: PoolNumber, id: ConnectionId) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
-            shelf.held.remove(&id);
-        }
-    }
-
-    /// It cannot give it back: it is not asked again before it has used it.
-    pub(crate) fn refuse(
-        &mut self,
-        pool: PoolNumber,
-        id: ConnectionId,
-        now: Instant,
-        out: &mut Effects<C>,
-    ) {
-        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
-        if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
-            (held.asked, held.refused) = (false, true);
-        }
-        self.fail_claim((pool, id), out);
-        self.pump(pool, now, out);
     }
 
     /// Nothing goes on from here: idle connections are closed, waiters fail.
