@@ -14,6 +14,7 @@ mod cancelling;
 mod deaths;
 mod isolation;
 mod lingering;
+mod library;
 mod modes;
 mod outages;
 mod parameters;
