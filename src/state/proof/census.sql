@@ -244,11 +244,22 @@ custom(name) AS MATERIALIZED (
   SELECT unnest(names) FROM constant
 ),
 pattern AS MATERIALIZED (
-  SELECT (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM watched)) AS bad,
-         (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM draws)) AS draws,
-         (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM lasting)) AS lasting,
-         (SELECT ':funcid (' || string_agg(oid::text, '|') || ') ' FROM pg_proc WHERE oid < 16384 AND proname::text IN (SELECT word FROM running)) AS running,
+  SELECT ':funcid (' || string_agg(p.oid::text, '|') FILTER (WHERE w.bad) || ') ' AS bad,
+         ':funcid (' || string_agg(p.oid::text, '|') FILTER (WHERE w.draws) || ') ' AS draws,
+         ':funcid (' || string_agg(p.oid::text, '|') FILTER (WHERE w.lasting) || ') ' AS lasting,
+         ':funcid (' || string_agg(p.oid::text, '|') FILTER (WHERE w.running) || ') ' AS running,
          (SELECT ':relid ' || oid || ' ' FROM pg_class WHERE relname = 'pg_settings' AND relnamespace = 'pg_catalog'::regnamespace) AS settings
+  FROM pg_proc p
+  JOIN (
+    SELECT word, true AS bad, false AS draws, word IN (SELECT word FROM lasting) AS lasting, word IN (SELECT word FROM running) AS running FROM watched
+    UNION ALL
+    SELECT word, false, true, false, false FROM draws
+  ) w ON w.word = p.proname::text
+  WHERE p.oid < 16384
+),
+-- The trees that call any of `watched`; `lasting` and `running` are among those.
+caller AS MATERIALIZED (
+  SELECT t.node, t.level, t.tree FROM tree t, pattern WHERE t.tree ~ bad
 ),
 -- What an object does by itself. Levels: 0 whenever it is used, 1 when rows are changed, 2 when rows are made.
 direct(node, taint, level) AS (
@@ -278,11 +289,11 @@ direct(node, taint, level) AS (
   UNION ALL
   SELECT g.node, 'hidden', g.level FROM calling g LEFT JOIN constant c ON c.node = g.node WHERE c.calls IS DISTINCT FROM g.calls
   UNION ALL
-  SELECT t.node, 'unproven', t.level FROM tree t, pattern WHERE t.tree ~ bad
+  SELECT node, 'unproven', level FROM caller
   UNION ALL
   SELECT t.node, 'sequence', t.level FROM tree t, pattern WHERE t.tree ~ pattern.draws
   UNION ALL
-  SELECT t.node, 'library', t.level FROM tree t, pattern WHERE t.tree ~ pattern.lasting
+  SELECT t.node, 'library', t.level FROM caller t, pattern WHERE t.tree ~ pattern.lasting
   UNION ALL
   SELECT t.node, 'unproven', CASE WHEN t.node LIKE 'q%' THEN 1 ELSE 0 END FROM tree t, pattern WHERE t.tree ~ settings
   UNION ALL
@@ -350,7 +361,7 @@ edge(source, target, level, cap, absorbs) AS MATERIALIZED (
   UNION ALL
   SELECT node, '*anything', 0, 2, false FROM fn WHERE how = 'runs'
   UNION ALL
-  SELECT t.node, '*anything', t.level, 2, false FROM tree t, pattern WHERE t.tree ~ pattern.running
+  SELECT t.node, '*anything', t.level, 2, false FROM caller t, pattern WHERE t.tree ~ pattern.running
   UNION ALL
   -- A text that begins with a verb shows the functions that it calls, if not the tables.
   SELECT node, CASE WHEN shows THEN '*tables' ELSE '*anything' END, 0, 2, true FROM dynamic
