@@ -792,8 +792,7 @@ async fn extensions_that_are_believed_are_not_suspicious_but_for_some_functions(
         ("similarity", NOTHING),
         ("%", NOTHING),
         ("fine", NOTHING),
-        // Its connections stay in the process.
-        ("far", &["library 0", "unproven 0"]),
+        ("far", USED),
         ("set_limit", USED),
         ("crosstab", &["library 0", "unproven 0"]),
         ("isn_weak", LIBRARY),

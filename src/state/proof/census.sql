@@ -65,13 +65,15 @@ commands(word) AS (
 -- Believed, not proven. Variables and plans that outlive a call were looked for in the sources of address_standardizer,
 -- adminpack, autoinc, old_snapshot, pg_logicalinspect, pg_similarity, postgis_raster, postgis_topology and sslinfo, and
 -- in part of those of file_fdw and hll; the others are taken for what they are documented to do.
--- All other C code is taken to keep what it likes in its process, as refint does (plans), dblink and postgres_fdw
--- (connections), hypopg (indexes), unit (a copy of its tables), orafce (buffers), and the code of all languages but SQL
--- and PL/pgSQL (variables).
+-- Of `asked`, autoinc was looked into. The sources of the others were not: managed clusters offer them, they are not
+-- known to keep what another session could see, and who uses them is asked about as about any code that nobody judged.
+-- All other C code is taken to keep what it likes in its process, as refint does (plans), dblink (connections), hypopg
+-- (indexes), unit (a copy of its tables), orafce (buffers), and the code of all languages but SQL and PL/pgSQL
+-- (variables).
 known(how, extension) AS (
   SELECT 'clean', unnest(string_to_array('adminpack bloom btree_gin btree_gist citext cube dict_int dict_xsyn earthdistance file_fdw fuzzystrmatch hll hstore insert_username intagg intarray ip4r isn lo ltree moddatetime old_snapshot pageinspect pg_buffercache pg_freespacemap pg_logicalinspect pg_prewarm pg_similarity pg_stat_statements pg_surgery pg_trgm pg_uuidv7 pg_visibility pg_walinspect pgaudit pgcrypto pgrowlocks pgstattuple plpgsql postgis postgis_sfcgal seg sslinfo tablefunc tcn tsm_system_rows tsm_system_time unaccent uuid-ossp vector xml2', ' '))
   UNION ALL
-  SELECT 'asked', unnest(string_to_array('autoinc', ' '))
+  SELECT 'asked', unnest(string_to_array('autoinc h3 h3_postgis jsquery pg_cron pg_repack pg_stat_monitor pgrouting postgres_fdw rum timescaledb', ' '))
   UNION ALL
   SELECT 'runs', unnest(string_to_array('address_standardizer amcheck postgis_raster postgis_topology', ' '))
 ),
@@ -81,7 +83,7 @@ except_for(how, word) AS (
   UNION ALL
   SELECT 'runs', unnest(string_to_array('connectby crosstab crosstab2 crosstab3 crosstab4 crosstabn xpath_table', ' '))
   UNION ALL
-  SELECT 'library', unnest(string_to_array('hll_set_defaults hll_set_max_sparse hll_set_output_version isn_weak', ' '))
+  SELECT 'library', unnest(string_to_array('hll_set_defaults hll_set_max_sparse hll_set_output_version isn_weak postgres_fdw_disconnect postgres_fdw_disconnect_all postgres_fdw_get_connections', ' '))
 ),
 hidden(namespace) AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'
