@@ -14,8 +14,10 @@
 //! Believed without proof:
 //!
 //! * What initdb made, but for the functions that `wire::sql` watches.
-//! * The C code of the extensions that census.sql lists; all other C code is not.
-//!   That a library is loaded, and defines its settings, counts as nothing.
+//! * The C code of the extensions that census.sql lists. All other C code, and all
+//!   languages but SQL and PL/pgSQL, may keep state in the server's process, where
+//!   nobody sees it: [`Verdict::Library`]. That a library is loaded, and defines its
+//!   settings, counts as nothing.
 //! * That reading settings, cursors, snapshots and transaction numbers, notifying,
 //!   and locks of the transaction leave nothing.
 //! * What a login trigger does, it does before anybody's first statement.
@@ -32,6 +34,7 @@
 //! is not without a trace anyway.
 
 mod catalog;
+mod code;
 mod reader;
 
 #[cfg(test)]

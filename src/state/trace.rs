@@ -21,8 +21,10 @@ use super::check::{Findings, Verdict};
 use super::settings::Settings;
 use crate::wire::backend;
 use crate::wire::ledger::TransactionStatus;
+use crate::wire::sql::Dialect;
 use crate::wire::sql::effects::Marks;
 
+mod backlog;
 mod digest;
 mod hold;
 mod made;
@@ -33,6 +35,7 @@ mod under_way;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use digest::{Alignment, Digest, Proof, digest};
 pub(crate) use hold::{Code, Hold, Reason, Residue};
 pub(crate) use shapes::Shapes;
@@ -54,6 +57,8 @@ pub(crate) struct Trace {
     staged: Vec<Change>,
     transaction: Transaction,
     suspects: VecDeque<Box<[u8]>>,
+    /// What ran since the server was asked, and nobody could judge.
+    unjudged: Option<Box<Backlog>>,
     left: Left,
 }
 
@@ -263,6 +268,7 @@ impl Trace {
         };
         self.settings.adopt(findings);
         self.suspects.clear();
+        self.unjudged = None;
         verdict
     }
 
@@ -286,6 +292,27 @@ impl Trace {
     pub(crate) fn hide(&mut self) {
         let hidden = Leaves::hard(Reason::Setting, Residue::Close);
         self.left.leaves.add(hidden);
+    }
+
+    /// A text ran, or may run, that nobody can judge; the last answer of the catalog
+    /// is of `epoch`. `None`: it is not known.
+    pub(crate) fn judge_later(&mut self, text: Option<&[u8]>, dialect: Dialect, epoch: u32) {
+        let backlog = self
+            .unjudged
+            .get_or_insert_with(|| Box::new(Backlog::since(epoch)));
+        backlog.add(text, dialect);
+    }
+
+    /// What has run since the server was asked that nobody could judge.
+    pub(crate) fn unjudged(&self) -> Option<&Backlog> {
+        self.unjudged.as_deref()
+    }
+
+    /// That code may have left what only the server's process has.
+    pub(crate) fn keep(&mut self) {
+        self.unjudged = None;
+        let kept = Leaves::hard(Reason::Library, Residue::Close);
+        self.left.leaves.add(kept);
     }
 
     /// Whether the client has used currval or lastval, so that it matters where

@@ -35,7 +35,7 @@ use effects::{Certainty, Effects, Marks};
 use functions::Class;
 use kind::Kind;
 use split::Segments;
-use token::{Lexer, Token};
+use token::{Lexer, Token, TokenKind};
 
 /// What a backslash means in a plain string, by `standard_conforming_strings`. It
 /// counts as it was when the server begins to read the text: a SET in the same
@@ -108,6 +108,29 @@ impl<'a> Statement<'a> {
     /// Its tokens, without space and comments.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = Token<'a>> + use<'a> {
         Lexer::new(self.text, self.escapes).filter(Token::is_significant)
+    }
+
+    /// Whether code in it is of another language than SQL and PL/pgSQL.
+    pub(crate) fn is_of_other_language(&self) -> bool {
+        let mut tokens = self.tokens();
+        std::iter::from_fn(|| {
+            tokens.find(|token| token.text.eq_ignore_ascii_case(b"language"))?;
+            tokens.next()
+        })
+        .any(|name| {
+            use TokenKind::{Punct, QuotedName, Text, Word};
+            let name = match name.kind {
+                Word | QuotedName | Text => name.text.trim_ascii(),
+                // A column or table of that name.
+                Punct(_) => return false,
+                _ => return true,
+            };
+            let within = |quote: &[u8]| name.strip_prefix(quote)?.strip_suffix(quote);
+            let name = within(b"'").or_else(|| within(b"\"")).unwrap_or(name);
+            !["sql", "plpgsql", "internal"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        })
     }
 
     /// Its calls of set_config.

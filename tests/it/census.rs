@@ -97,6 +97,10 @@ const INSERTED: &[&str] = &["unproven 2"];
 const DRAWS: &[&str] = &["sequence 0"];
 const DRAWS_WRITTEN: &[&str] = &["sequence 1"];
 const DRAWS_INSERTED: &[&str] = &["sequence 2"];
+/// Keeps state where nobody sees it.
+const LIBRARY: &[&str] = &["library 0"];
+const LIBRARY_WRITTEN: &[&str] = &["library 1"];
+const LIBRARY_INSERTED: &[&str] = &["library 2"];
 const NOTHING: &[&str] = &[];
 
 /// Names and bodies of functions, and whether these leave a trace.
@@ -110,7 +114,7 @@ const BODIES: &[(&str, &str, bool)] = &[
     ("f07", "execute 'select 1';", true),
     ("f08", "create temp table x (a int);", true),
     ("f09", "perform pg_advisory_lock(1);", true),
-    ("f10", "perform setseed(0.5);", true),
+    ("f10", "perform inet_client_addr();", true),
     ("f11", "perform \"pg_backend_pid\"();", true),
     ("f12", "perform LEAKS();", true),
     ("f13", "perform x from \"leaks\"() x;", true),
@@ -328,7 +332,7 @@ async fn a_function_in_a_language_nobody_can_read_is_unproven() {
     );
     census.await.says(&[
         ("same", USED),
-        ("library", USED),
+        ("library", LIBRARY),
         ("sums", NOTHING),
         ("leaking_sums", USED),
     ]);
@@ -481,25 +485,51 @@ async fn domains_and_types_are_unproven_with_all_that_is_made_of_them() {
 }
 
 #[tokio::test]
-async fn an_operator_that_leaks_makes_everything_unproven() {
+async fn an_operator_that_leaks_shows_by_its_name_or_by_its_types() {
     let census = Census::of(
         "create function adds(int, text) returns int language sql as 'select 1';
          create operator + (function = adds, leftarg = int, rightarg = text);",
     );
-    census.await.says(&[("everything", NOTHING)]);
+    census.await.says(&[("+", NOTHING)]);
     let census = Census::of(
-        "create function adds(int, text) returns int language sql as 'select public.leaks()';
-         create operator + (function = adds, leftarg = int, rightarg = text);",
+        "create type pair as (a int, b int);
+         create function adds(int, text) returns int language sql as 'select public.leaks()';
+         create function equals(pair, int) returns boolean language sql as 'select public.leaks() = 1';
+         create operator + (function = adds, leftarg = int, rightarg = text);
+         create operator = (function = equals, leftarg = pair, rightarg = int);
+         create table of_pair (a pair); create view v as select 1 + 'a'::text as a;
+         create function uses() returns int language plpgsql as $$ begin return 1 + 'a'::text; end $$;",
+    );
+    census.await.says(&[
+        ("+", USED),
+        ("v", USED),
+        ("uses", USED),
+        ("=", NOTHING),
+        ("pair", USED),
+        ("of_pair", USED),
+    ]);
+}
+
+#[tokio::test]
+async fn an_operator_that_syntax_implies_makes_everything_unproven() {
+    let census = Census::of(
+        "create function same(int, text) returns boolean language sql as 'select public.leaks() = 1';
+         create operator = (function = same, leftarg = int, rightarg = text);",
     );
     census.await.says(&[("everything", USED)]);
 }
 
 #[tokio::test]
-async fn a_cast_that_leaks_makes_everything_unproven() {
+async fn a_cast_that_leaks_makes_its_types_unproven_or_else_everything() {
     let census = Census::of(
-        "create type pair as (a int, b int);
+        "create type pair as (a int, b int); create table of_pair (a pair);
          create function makes(pair) returns int language sql as 'select public.leaks()';
          create cast (pair as int) with function makes(pair) as implicit;",
+    );
+    census.await.says(&[("pair", USED), ("of_pair", USED)]);
+    let census = Census::of(
+        "create function makes(point) returns int language sql as 'select public.leaks()';
+         create cast (point as int) with function makes(point) as implicit;",
     );
     census.await.says(&[("everything", USED)]);
 }
@@ -512,6 +542,112 @@ async fn an_operator_class_that_leaks_makes_everything_unproven() {
              function 1 compares(int, int);",
     );
     census.await.says(&[("everything", USED)]);
+}
+
+#[tokio::test]
+async fn an_operator_class_that_leaks_shows_by_its_tables_or_its_type() {
+    let census = Census::of(
+        "create function hashes(int, bigint) returns bigint immutable language sql as 'select public.leaks()::bigint';
+         create function near(int, int) returns boolean immutable language sql as 'select true';
+         create operator <~> (function = near, leftarg = int, rightarg = int);
+         create operator class near_ops for type int using hash as operator 1 <~>, function 2 hashes(int, bigint);
+         create function orders(int, int) returns int immutable language sql as 'select public.leaks()';
+         create operator class extra for type int using gin as
+             operator 1 <~>, function 1 orders(int, int), function 2 ginarrayextract(anyarray, internal),
+             function 3 ginqueryarrayextract(anyarray, internal, smallint, internal, internal, internal, internal),
+             function 4 ginarrayconsistent(internal, smallint, anyarray, integer, internal, internal, internal, internal);
+         create table indexed (a int); create index on indexed using gin (a extra); create table other (a int);",
+    );
+    census.await.says(&[
+        ("near_ops", USED),
+        ("<~>", USED),
+        ("extra", USED),
+        ("indexed", USED),
+        ("other", NOTHING),
+    ]);
+}
+
+/// A function of C code that nobody knows, and what leads to it.
+const UNKNOWN_CODE: &str = "
+    create function keeping(int) returns int language c immutable as 'plpgsql', 'plpgsql_call_handler';
+    create function keeping_trigger() returns trigger language c as 'plpgsql', 'plpgsql_call_handler';
+";
+
+#[tokio::test]
+async fn code_that_may_keep_state_in_the_process_is_found_by_every_way_to_it() {
+    let census = Census::of(&format!(
+        "{UNKNOWN_CODE}
+         create function calls() returns int language plpgsql as $$ begin return KEEPING(1); end $$;
+         create view v as select keeping(1); create domain dom as int check (keeping(value) > 0);
+         create table of_dom (a dom); create table by_default (a int default keeping(1));
+         create table indexed (a int); create index on indexed (keeping(a));
+         create table updated (a int); create trigger t before update on updated for each row execute function keeping_trigger();
+         create table inserted (a int); create trigger t after insert on inserted for each row execute function keeping_trigger();
+         create table conditional (a int); create trigger t before update on conditional for each row
+             when (keeping(new.a) = 1) execute function keeps_trigger();
+         create table guarded (a int); create policy p on guarded using (keeping(a) = 1);
+         create operator @@@ (function = keeping, rightarg = int); create view w as select @@@ 1 as a;
+         create aggregate totals(int) (sfunc = int4pl, stype = int, finalfunc = keeping);
+         create type pair as (a int); create function of_pair(pair) returns int language c as 'plpgsql', 'plpgsql_call_handler';
+         create cast (pair as int) with function of_pair(pair);
+         create function seeds() returns void language plpgsql as $$ begin perform setseed(0.5); end $$;
+         create function parsed_seeds() returns void begin atomic select setseed(0.5); end;
+         create function loads() returns void language plpgsql as $$ begin load 'plpgsql'; end $$;
+         create function seeding() returns void language internal as 'setseed';
+         create table plain (load int); create function reads() returns void language plpgsql as $$ begin perform load from plain; end $$;"
+    ))
+    .await;
+    for name in [
+        "calls", "v", "dom", "of_dom", "indexed", "guarded", "@@@", "w", "totals", "pair",
+        "seeding",
+    ] {
+        assert_eq!(census.of_name(name), LIBRARY, "{name}");
+    }
+    for name in ["seeds", "parsed_seeds", "loads"] {
+        assert_eq!(census.of_name(name), ["library 0", "unproven 0"], "{name}");
+    }
+    census.says(&[
+        ("by_default", LIBRARY_INSERTED),
+        ("updated", LIBRARY_WRITTEN),
+        ("inserted", LIBRARY_INSERTED),
+        ("conditional", LIBRARY_WRITTEN),
+        ("reads", USED),
+        ("plain", NOTHING),
+        ("leaks", USED),
+    ]);
+}
+
+#[tokio::test]
+async fn texts_that_are_run_reach_such_code_by_the_names_in_them_or_by_any() {
+    let function = |name: &str, body: &str| {
+        format!(
+            "create function {name}() returns text language plpgsql as $body$ begin {body} end $body$;"
+        )
+    };
+    let functions = [
+        function("x1", "execute 'select keeping(1)';"),
+        function("x2", "execute x;"),
+        function("x3", "perform query_to_xml(x, true, true, '');"),
+        function("x4", "do 'begin perform keeping(1); end';"),
+        function("x5", "execute format('insert into %I values (1)', x);"),
+        function("x6", "truncate t cascade;"),
+    ];
+    let functions = functions.concat();
+    let says = |census: &Census, expected: &[&str]| {
+        let library = ["x1", "x2", "x3", "x4", "x5", "x6"]
+            .into_iter()
+            .filter(|name| census.of_name(name).contains(&"library 0"));
+        assert_eq!(library.collect::<Vec<_>>(), expected);
+    };
+    let code = format!("{UNKNOWN_CODE} {functions}");
+    let census = Census::of(&code).await;
+    says(&census, &["x1", "x2", "x3", "x4"]);
+    let tables = "create table updated (a int);
+         create trigger t before update on updated for each row execute function keeping_trigger();";
+    let census = Census::of(&format!("{code} {tables}")).await;
+    assert_eq!(census.of_name("*tables"), LIBRARY);
+    says(&census, &["x1", "x2", "x3", "x4", "x5", "x6"]);
+    says(&Census::of(&functions).await, &[]);
 }
 
 #[tokio::test]
@@ -634,25 +770,50 @@ async fn an_ordinary_role_reads_the_census_and_keeps_its_settings() {
 async fn extensions_that_are_believed_are_not_suspicious_but_for_some_functions() {
     let postgres = postgres_15().await;
     let client = postgres.superuser("postgres").await;
-    let available =
-        "select count(*) from pg_available_extensions where name in ('pg_trgm', 'dblink')";
+    let available = "select count(*) from pg_available_extensions where name in ('pg_trgm', 'dblink', 'citext', 'isn', 'postgres_fdw', 'tablefunc')";
     if client
         .query_one(available, &[])
         .await
         .unwrap()
         .get::<_, i64>(0)
-        < 2
+        < 6
     {
         return;
     }
     let census = Census::on(
         postgres,
-        "create extension pg_trgm; create extension dblink;",
+        "create extension pg_trgm; create extension dblink; create extension citext; create extension isn;
+         create extension postgres_fdw; create extension tablefunc;
+         create server s foreign data wrapper postgres_fdw; create foreign table far (a int) server s;
+         create table fine (a citext, b isbn); create index on fine using gin (a gin_trgm_ops);",
     )
     .await;
     census.says(&[
         ("similarity", NOTHING),
+        ("%", NOTHING),
+        ("fine", NOTHING),
+        ("far", USED),
         ("set_limit", USED),
-        ("dblink_connect", USED),
+        ("crosstab", &["library 0", "unproven 0"]),
+        ("isn_weak", LIBRARY),
+        ("postgres_fdw_get_connections", LIBRARY),
+        ("dblink_connect", LIBRARY),
     ]);
+}
+
+#[tokio::test]
+async fn languages_that_have_variables_of_their_own_keep_state() {
+    let postgres = Postgres::shared().await;
+    let client = postgres.superuser("postgres").await;
+    let sql =
+        "select name from pg_available_extensions where name in ('plperl', 'plpython3u', 'pltcl')";
+    for row in client.query(sql, &[]).await.unwrap() {
+        let language: &str = row.get(0);
+        let objects = format!(
+            "create extension {language}; create function code(int) returns int language {language} as 'return 1';
+             create view of_code as select code(1);"
+        );
+        let census = Census::on(postgres, &objects).await;
+        census.says(&[("code", LIBRARY), ("of_code", LIBRARY)]);
+    }
 }

@@ -150,6 +150,7 @@ impl Guest {
                 Verdict::Sequence => Proof::Sequence,
                 Verdict::Unproven => Proof::Unproven,
                 Verdict::Hidden => Proof::Hidden,
+                Verdict::Library => Proof::Library,
             },
             None => Proof::Unjudged,
         };
@@ -160,6 +161,27 @@ impl Guest {
             })
         });
         Noted { digest, edition }
+    }
+
+    /// Notes that what `digest` is about is about to run. `None`: its text is not
+    /// known. True for a definition that has to do with code which keeps state in the
+    /// server's process.
+    pub(super) fn about_to_run(&mut self, digest: &Digest, text: Option<&[u8]>) -> bool {
+        let (knowledge, dialect) = (&self.knowledge, self.dialect);
+        if digest.is_unjudged() {
+            self.trace.judge_later(text, dialect, knowledge.judged());
+        }
+        let concerns = || digest.is_unjudged() && knowledge.concerns_keepers(text, dialect);
+        digest.ddl() && (digest.keeps() || concerns())
+    }
+
+    /// The same of a prepared statement.
+    pub(super) fn bound(&mut self, name: &[u8], digest: &Digest) -> bool {
+        if !(digest.is_unjudged() || digest.ddl()) {
+            return false;
+        }
+        let text = self.statements.text(name).map(<[u8]>::to_vec);
+        self.about_to_run(digest, text.as_deref())
     }
 
     /// What is known of a prepared statement that is about to be bound.

@@ -15,7 +15,8 @@ use super::names::Names;
 use super::voices::Voices;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
-use crate::wire::sql::Statement;
+use crate::state::trace::Backlog;
+use crate::wire::sql::{Dialect, Statement, statements};
 
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
@@ -24,6 +25,9 @@ const FRESH: Duration = Duration::from_secs(30);
 /// Where definitions change all the time, the catalog is asked no sooner again than
 /// this, or so many times what the last answer took.
 const PAUSE: (Duration, u32) = (Duration::from_millis(200), 10);
+
+/// The epoch in which nothing was seen to change yet.
+const FIRST: u32 = 1;
 
 /// What is known of the databases of one upstream.
 #[derive(Debug, Default)]
@@ -85,6 +89,9 @@ pub(super) struct Knowledge {
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
+    /// As of this epoch definitions have changed that have to do with code which
+    /// keeps state in the server's process.
+    kept: AtomicU32,
     pub(super) voices: Voices,
     /// How often the catalog has answered.
     answers: AtomicU32,
@@ -111,7 +118,7 @@ impl Knowledge {
                 edition: 0,
             }),
             // Nothing is known: the first answer is of the next epoch.
-            epoch: AtomicU32::new(1),
+            epoch: AtomicU32::new(FIRST),
             asking: AtomicBool::new(false),
             sequences: AtomicBool::new(false),
             unasked: AtomicU32::new(0),
@@ -120,6 +127,7 @@ impl Knowledge {
             peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
             voices: Voices::default(),
             answers: AtomicU32::new(0),
         }
@@ -156,6 +164,42 @@ impl Knowledge {
     /// settings of names that it does not show.
     pub(super) fn hide(&self) {
         self.hidden.store(self.epoch(), Ordering::Release);
+    }
+
+    /// A definition has changed that has to do with code which keeps state in the
+    /// server's process.
+    pub(super) fn keep(&self) {
+        self.kept.fetch_max(self.epoch(), Ordering::AcqRel);
+    }
+
+    /// The epoch of the last answer, be it stale; 0 if there was none.
+    pub(super) fn judged(&self) -> u32 {
+        let known = self.known.load();
+        known.catalog.as_ref().map_or(0, |_| known.epoch)
+    }
+
+    /// Whether a definition has to do with code that keeps state, by the last answer,
+    /// be it stale.
+    pub(super) fn concerns_keepers(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
+        let known = self.known.load();
+        let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
+            return false;
+        };
+        text.is_none_or(|text| statements(text, dialect).any(|one| catalog.concerns_keepers(&one)))
+    }
+
+    /// Whether what ran unjudged may have left what only the server's process has, by
+    /// the last answer. Code that came and went in between was in definitions.
+    pub(super) fn keeps(&self, unjudged: &Backlog) -> bool {
+        let known = self.known.load();
+        let Some(catalog) = &known.catalog else {
+            return false;
+        };
+        let began = unjudged.began();
+        let blind = began == 0 && known.epoch > FIRST;
+        began < self.kept.load(Ordering::Acquire)
+            || catalog.keeps()
+                && (blind || unjudged.any(|one| catalog.judge(one) == Verdict::Library))
     }
 
     /// Whether code may have made custom settings of names that nobody knows, if it
@@ -249,5 +293,90 @@ impl Known {
         self.catalog
             .as_ref()
             .map_or(Verdict::Unproven, |catalog| catalog.judge(statement))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::proof::Reader;
+    use crate::state::trace::Trace;
+    use crate::wire::sql::Backslash;
+
+    const PLAIN: Dialect = Dialect {
+        backslash: Backslash::Plain,
+        ascii_safe: true,
+    };
+
+    /// A catalog in which these names lead to code that keeps state.
+    fn catalog(keepers: &[&str]) -> Catalog {
+        let row = |columns: [&str; 3]| {
+            let mut body = vec![0, 3];
+            for column in columns {
+                body.extend(u32::try_from(column.len()).unwrap().to_be_bytes());
+                body.extend(column.as_bytes());
+            }
+            body
+        };
+        let mut reader = Reader::default();
+        for keeper in keepers {
+            reader.row(&row(["library", "0", keeper]));
+        }
+        reader.row(&row(["end", "0", &keepers.len().to_string()]));
+        reader.finish().unwrap()
+    }
+
+    fn answered(knowledge: &Arc<Knowledge>, keepers: &[&str]) {
+        knowledge.question().answered(Some(catalog(keepers)));
+    }
+
+    /// Whether a client that ran this text, unjudged, may have left something.
+    fn keeps(knowledge: &Knowledge, began: u32, text: &str) -> bool {
+        let mut trace = Trace::default();
+        trace.judge_later(Some(text.as_bytes()), PLAIN, began);
+        knowledge.keeps(trace.unjudged().unwrap())
+    }
+
+    #[test]
+    fn what_ran_unjudged_is_judged_by_the_next_answer() {
+        let knowledge = Arc::new(Knowledge::new());
+        let began = knowledge.judged();
+        answered(&knowledge, &["f"]);
+        assert!(keeps(&knowledge, began, "select f()"));
+        assert!(!keeps(&knowledge, began, "select g()"));
+        answered(&knowledge, &[]);
+        assert!(!keeps(&knowledge, began, "select f()"));
+    }
+
+    #[test]
+    fn code_that_came_and_went_between_two_answers_is_not_missed() {
+        let knowledge = Arc::new(Knowledge::new());
+        answered(&knowledge, &["f"]);
+        let began = knowledge.judged();
+        knowledge.changed();
+        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
+        answered(&knowledge, &["f"]);
+        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+        let began = knowledge.judged();
+        let trigger = "create trigger x before insert on t execute function f()";
+        assert!(knowledge.concerns_keepers(Some(trigger.as_bytes()), PLAIN));
+        knowledge.changed();
+        knowledge.keep();
+        knowledge.changed();
+        answered(&knowledge, &["f"]);
+        assert!(keeps(&knowledge, began, "insert into t values (1)"));
+        let began = knowledge.judged();
+        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+    }
+
+    #[test]
+    fn before_the_first_answer_definitions_count_where_there_is_such_code() {
+        let knowledge = Arc::new(Knowledge::new());
+        let began = knowledge.judged();
+        knowledge.changed();
+        answered(&knowledge, &[]);
+        assert!(!keeps(&knowledge, began, "select 1"));
+        answered(&knowledge, &["f"]);
+        assert!(keeps(&knowledge, began, "select 1"));
     }
 }

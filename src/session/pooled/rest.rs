@@ -84,6 +84,9 @@ impl Relay<'_> {
         if std::mem::take(&mut talk.changes.hidden) {
             talk.guest.knowledge.hide();
         }
+        if std::mem::take(&mut talk.changes.kept) {
+            talk.guest.knowledge.keep();
+        }
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }
@@ -169,6 +172,13 @@ impl Relay<'_> {
         if hides {
             guest.trace.hide();
             self.keep(Reason::Setting);
+            return;
+        }
+        if let Some(unjudged) = guest.trace.unjudged()
+            && knowledge.keeps(unjudged)
+        {
+            guest.trace.keep();
+            self.keep(Reason::Library);
             return;
         }
         let sequences = guest.trace.asks_for_sequences();

@@ -194,7 +194,12 @@ impl<'a> Talk<'a> {
                     self.guest.statements.close(held.statements, name);
                 }
             }
-            frontend::FUNCTION_CALL => self.guest.trace.ran(&Digest::function(), Via::Query),
+            frontend::FUNCTION_CALL => {
+                let number = frame.body.first_chunk().copied().map(u32::from_be_bytes);
+                let digest = Digest::function(number);
+                self.guest.about_to_run(&digest, None);
+                self.guest.trace.ran(&digest, Via::Query);
+            }
             _ => {}
         }
         Ok(Vec::new())
@@ -206,12 +211,9 @@ impl<'a> Talk<'a> {
         frame: Frame<'_>,
         before: &mut Vec<u8>,
     ) -> Result<Vec<Injected>, Hitch> {
-        let noted = if frame.body.len() == frame.len {
-            let text = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
-            self.guest.note(text)
-        } else {
-            Noted::unread()
-        };
+        let text = (frame.body.len() == frame.len)
+            .then(|| frame.body.strip_suffix(b"\0").unwrap_or(frame.body));
+        let noted = text.map_or_else(Noted::unread, |text| self.guest.note(text));
         self.ask_for(&noted.digest)?;
         let mut injected = Vec::new();
         if noted.digest.needs_alignment() != Alignment::None {
@@ -220,6 +222,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, true, before)?;
         }
         self.guest.statements.query(held.statements);
+        self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
         self.run(&noted.digest, Via::Query);
         Ok(injected)
     }
@@ -265,6 +268,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, false, before)?;
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
+        self.changes.kept |= self.guest.bound(name, &digest);
         match self
             .portals
             .iter_mut()
@@ -317,6 +321,9 @@ impl<'a> Talk<'a> {
             if digest.hides() {
                 self.changes.hidden = true;
                 knowledge.hide();
+            }
+            if self.changes.kept {
+                knowledge.keep();
             }
         }
         if digest.listens() {

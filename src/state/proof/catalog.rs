@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use super::code;
 use crate::wire::sql::Statement;
+use crate::wire::sql::calls::Call;
 use crate::wire::sql::effects::{Certainty, Marks};
 use crate::wire::sql::functions::Class;
 use crate::wire::sql::kind::{Direction, Explained, Kind, ObjectType};
@@ -31,6 +33,9 @@ pub(crate) enum Verdict {
     /// Unproven, and it may leave custom settings of names that nobody knows: asking
     /// the server does not tell what was left.
     Hidden,
+    /// It may leave what the server's process keeps beside all that the server knows
+    /// of: C code's own, variables of a language.
+    Library,
 }
 
 /// What a name leads to.
@@ -42,6 +47,8 @@ pub(super) enum Taint {
     Unproven,
     /// Makes custom settings of names that its code does not show.
     Hidden,
+    /// Keeps state in the process.
+    Library,
 }
 
 /// How a statement uses what it names: 0 reads rows, 1 changes or removes some, 2
@@ -54,6 +61,7 @@ const NEVER: Level = u8::MAX;
 /// What is known of all objects of one name.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    library: Level,
     hidden: Level,
     unproven: Level,
     sequence: Level,
@@ -62,6 +70,7 @@ struct Entry {
 
 impl Entry {
     const NOTHING: Self = Self {
+        library: NEVER,
         hidden: NEVER,
         unproven: NEVER,
         sequence: NEVER,
@@ -69,13 +78,16 @@ impl Entry {
     };
 
     fn join(&mut self, other: &Self) {
+        self.library = self.library.min(other.library);
         self.hidden = self.hidden.min(other.hidden);
         self.unproven = self.unproven.min(other.unproven);
         self.sequence = self.sequence.min(other.sequence);
     }
 
     const fn verdict(&self, level: Level) -> Verdict {
-        if level >= self.hidden {
+        if level >= self.library {
+            Verdict::Library
+        } else if level >= self.hidden {
             Verdict::Hidden
         } else if level >= self.unproven {
             Verdict::Unproven
@@ -89,6 +101,7 @@ impl Entry {
 
 /// What a census found. Immutable once it is read.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each happens by itself")]
 pub(crate) struct Catalog {
     names: HashMap<Box<[u8]>, Entry, BuildHasherDefault<Fnv>>,
     /// Of names in other characters than ASCII, as if all were one: their bytes
@@ -98,8 +111,12 @@ pub(crate) struct Catalog {
     everything: Option<Verdict>,
     /// So may an event trigger.
     definitions: Option<Verdict>,
-    /// Of all objects.
-    worst: Option<Verdict>,
+    /// Some object is unproven at least.
+    suspects: bool,
+    hides: bool,
+    keeps: bool,
+    /// Some table leads to what keeps state in the process.
+    tables_keep: bool,
     /// Custom settings that code shows to be made by it.
     custom: Vec<Box<[u8]>>,
 }
@@ -111,6 +128,7 @@ impl Catalog {
             Taint::Sequence => Verdict::Sequence,
             Taint::Unproven => Verdict::Unproven,
             Taint::Hidden => Verdict::Hidden,
+            Taint::Library => Verdict::Library,
         };
         // Tables of these names only cost certainty.
         if name == b"everything" {
@@ -119,8 +137,12 @@ impl Catalog {
             let is_clean = verdict == Verdict::Clean;
             let verdict = (!is_clean).then(|| verdict.max(Verdict::Unproven));
             self.definitions = self.definitions.max(verdict);
+        } else if name == b"*tables" {
+            self.tables_keep = true;
         }
-        self.worst = self.worst.max(Some(verdict));
+        self.suspects |= verdict >= Verdict::Unproven;
+        self.hides |= verdict == Verdict::Hidden;
+        self.keeps |= verdict == Verdict::Library;
         let entry = if name.is_empty() {
             self.foreign.get_or_insert(Entry::NOTHING)
         } else {
@@ -132,6 +154,7 @@ impl Catalog {
             Taint::Sequence => entry.sequence = entry.sequence.min(level),
             Taint::Unproven => entry.unproven = entry.unproven.min(level),
             Taint::Hidden => entry.hidden = entry.hidden.min(level),
+            Taint::Library => entry.library = entry.library.min(level),
         }
     }
 
@@ -139,7 +162,7 @@ impl Catalog {
         if self.custom.len() < MAX_CUSTOM {
             self.custom.push(name.into());
         } else {
-            self.worst = Some(Verdict::Hidden);
+            self.hides = true;
         }
     }
 
@@ -150,11 +173,16 @@ impl Catalog {
 
     /// Whether there is code that may make custom settings of unknown names.
     pub(crate) fn hides(&self) -> bool {
-        self.worst == Some(Verdict::Hidden)
+        self.hides
     }
 
-    /// Of what may run anything.
-    fn anything(&self) -> Verdict {
+    /// Whether there is code that keeps state in the server's process.
+    pub(crate) fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Of what runs code whose name would show if it kept state.
+    fn anything_named(&self) -> Verdict {
         if self.hides() {
             Verdict::Hidden
         } else {
@@ -168,10 +196,9 @@ impl Catalog {
             // Runs nobody's code.
             Certainty::Exact => return Verdict::Clean,
             Certainty::Unknown => return self.anything(),
-            Certainty::Opaque if !self.knows_calls(statement) => match statement.kind {
-                Kind::Create { .. } | Kind::Alter(_) => Verdict::Unproven,
-                _ => self.anything(),
-            },
+            Certainty::Opaque if !self.knows_calls(statement) => {
+                self.opaque(statement).max(self.own(statement))
+            }
             _ => self.own(statement),
         };
         verdict = verdict.max(self.everything.unwrap_or(Verdict::Clean));
@@ -181,7 +208,12 @@ impl Catalog {
         if marks.has(Marks::SEQUENCE_SET) {
             verdict = verdict.max(Verdict::Sequence);
         }
-        if verdict < Verdict::Hidden && (verdict < Verdict::Unproven || self.hides()) {
+        let worst = match (self.keeps, self.hides) {
+            (true, _) => Verdict::Library,
+            (_, true) => Verdict::Hidden,
+            _ => Verdict::Unproven,
+        };
+        if verdict < worst {
             verdict = verdict.max(match self.of_names(statement) {
                 Some((names, level)) => names.verdict(level),
                 None => self.anything(),
@@ -189,8 +221,27 @@ impl Catalog {
         }
         let uncounted = self.custom.len() >= MAX_CUSTOM && !marks.has(Marks::DDL);
         match verdict {
-            Verdict::Unproven if uncounted => self.anything(),
+            Verdict::Unproven if uncounted => self.anything_named(),
             other => other,
+        }
+    }
+
+    /// Of what may run anything.
+    fn anything(&self) -> Verdict {
+        match self.keeps {
+            true => Verdict::Library,
+            false => self.anything_named(),
+        }
+    }
+
+    /// Of a statement that calls what is not known, or runs what does not show.
+    fn opaque(&self, statement: &Statement<'_>) -> Verdict {
+        let dynamic = |call: Call<'_>| matches!(call.class, Some(Class::Opaque(_)));
+        match statement.kind {
+            Kind::Do if self.keeps && code::keeps(self, statement) => Verdict::Library,
+            _ if self.keeps && statement.calls().any(dynamic) => Verdict::Library,
+            Kind::Create { .. } | Kind::Alter(_) => Verdict::Unproven,
+            _ => self.anything_named(),
         }
     }
 
@@ -200,6 +251,12 @@ impl Catalog {
         let mut words = Words::default();
         for token in statement.tokens() {
             words.add(&token);
+            if token.kind == TokenKind::Operator {
+                if let Some(entry) = self.names.get(token.text) {
+                    names.join(entry);
+                }
+                continue;
+            }
             if !is_name(&token) {
                 continue;
             }
@@ -213,6 +270,28 @@ impl Catalog {
             }
         }
         Some((names, level(statement.kind, words.level)))
+    }
+
+    /// Whether a definition may take away, or add, a way to code that keeps state in
+    /// the server's process.
+    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
+        let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
+        self.keeps && (self.judge(statement) == Verdict::Library || statement.tokens().any(wide))
+    }
+
+    /// Names that lead to what keeps state in the process.
+    pub(super) fn keepers(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.names.iter();
+        names.filter_map(|(name, entry)| (entry.library != NEVER).then_some(&**name))
+    }
+
+    /// Whether one of them is not of ASCII.
+    pub(super) fn has_foreign_keeper(&self) -> bool {
+        self.foreign.is_some_and(|entry| entry.library != NEVER)
+    }
+
+    pub(super) const fn tables_keep(&self) -> bool {
+        self.tables_keep
     }
 
     fn entry(&self, name: &[u8]) -> Option<&Entry> {
@@ -229,16 +308,19 @@ impl Catalog {
             Kind::Prepare(_) | Kind::Execute(_) | Kind::Do | Kind::Load | Kind::Unknown => true,
             Kind::Create { object, .. } | Kind::Alter(object) => runs_library(object),
             // Expressions of indexes are evaluated, of all tables where none is named.
-            Kind::Analyze | Kind::Cluster | Kind::Reindex | Kind::Vacuum => {
-                self.worst >= Some(Verdict::Unproven)
-            }
+            Kind::Analyze | Kind::Cluster | Kind::Reindex | Kind::Vacuum => self.suspects,
             // Reaches all tables that reference this one.
             Kind::Truncate => statement.tokens().any(|token| is_word(&token, "cascade")),
             _ => false,
         };
         match statement.kind {
             Kind::Create { .. } | Kind::Alter(_) if unproven => Verdict::Unproven,
-            _ if unproven => self.anything(),
+            Kind::Analyze | Kind::Cluster | Kind::Reindex | Kind::Truncate | Kind::Vacuum
+                if unproven && self.tables_keep =>
+            {
+                Verdict::Library
+            }
+            _ if unproven => self.anything_named(),
             // A new column may be filled from a new sequence.
             Kind::Alter(ObjectType::Table) => Verdict::Sequence,
             _ => Verdict::Clean,

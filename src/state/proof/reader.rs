@@ -46,6 +46,7 @@ impl Reader {
             b"unproven" => Taint::Unproven,
             b"sequence" => Taint::Sequence,
             b"hidden" => Taint::Hidden,
+            b"library" => Taint::Library,
             b"function" => Taint::None,
             b"custom" => {
                 self.catalog.add_custom(name);

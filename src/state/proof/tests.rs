@@ -250,9 +250,10 @@ fn proof_needs_a_census_that_was_read_to_its_end() {
 #[test]
 fn proof_watches_the_functions_that_the_reader_of_sql_watches() {
     let census = str::from_utf8(census()).unwrap();
-    let (_, after) = census.split_once("watched(word) AS").unwrap();
-    let list = after.split("$$").nth(1).unwrap();
-    let watched: Vec<_> = list.split_whitespace().collect();
+    let list = |name: &str| {
+        let (_, after) = census.split_once(&format!("{name}(word) AS")).unwrap();
+        after.split("$$").nth(1).unwrap().split_whitespace()
+    };
     let harmless = [
         Marks::NOTIFY,
         Marks::ADVISORY_XACT,
@@ -262,13 +263,122 @@ fn proof_watches_the_functions_that_the_reader_of_sql_watches() {
         Marks::SEQUENCE_SET,
     ];
     let names = FUNCTIONS.lines().filter(|line| !line.starts_with('#'));
-    let expected: Vec<_> = names
-        .map(|line| line.split(' ').next().unwrap())
-        .filter(|name| match functions::class(name.as_bytes()).unwrap() {
-            Class::Pure => false,
-            Class::Marked(marks) => !harmless.contains(&marks),
-            Class::Opaque(_) => true,
-        })
-        .collect();
-    assert_eq!(watched, expected);
+    let mut expected = [const { Vec::new() }; 3];
+    for line in names {
+        let name = line.split(' ').next().unwrap();
+        let which = match functions::class(name.as_bytes()).unwrap() {
+            Class::Pure => continue,
+            Class::Marked(Marks::SEED | Marks::SESSION) => 0,
+            Class::Opaque(_) => 1,
+            Class::Marked(marks) if harmless.contains(&marks) => continue,
+            Class::Marked(_) => 2,
+        };
+        expected[which].push(name);
+    }
+    for (name, expected) in ["lasting", "running", "watched"].into_iter().zip(expected) {
+        assert_eq!(list(name).collect::<Vec<_>>(), expected, "{name}");
+    }
+}
+
+const KEEPERS: &[(&str, &str, &str)] = &[
+    ("library", "0", "remembers"),
+    ("function", "0", "remembers"),
+    ("library", "1", "watched_table"),
+    ("library", "0", "@@@"),
+    ("library", "0", "Odd Name"),
+];
+
+#[test]
+fn what_keeps_state_in_the_process_is_found_by_name() {
+    let catalog = catalog_with(KEEPERS);
+    assert!(catalog.keeps() && !catalog_with(&[]).keeps());
+    judges(
+        &catalog,
+        Verdict::Library,
+        &[
+            "select remembers()",
+            "select 1 @@@ 2",
+            "update watched_table set a = 1",
+            "select leaks(), \"Odd Name\"",
+            "prepare p as select remembers()",
+            "select query_to_xml('select 1', true, true, '')",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "select leaks()",
+            "prepare p as select 1",
+            "select unknown_function(1)",
+            "analyze",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Clean,
+        &[
+            "select a from watched_table where a @@ b",
+            "select '@@@', 'remembers()'",
+        ],
+    );
+    let tables = catalog_with(&[KEEPERS, &[("library", "1", "*tables")]].concat());
+    judges(
+        &tables,
+        Verdict::Library,
+        &["analyze", "vacuum", "truncate t cascade"],
+    );
+}
+
+#[test]
+fn what_keeps_state_is_found_in_the_body_of_a_do() {
+    let catalog = catalog_with(KEEPERS);
+    judges(
+        &catalog,
+        Verdict::Library,
+        &[
+            "do $$ begin perform REMEMBERS(); end $$",
+            "do 'begin execute ''select remembers()''; end'",
+            "do $$ begin execute x; end $$",
+            "do $$ begin perform 1 @@@ 2; end $$",
+            "do $$ begin perform \"Odd Name\"; end $$",
+            "do language plperl $$ $_SHARED{a} = 1 $$",
+            "do $$ $$ language 'plpython3u'",
+        ],
+    );
+    judges(
+        &catalog,
+        Verdict::Unproven,
+        &[
+            "do $$ begin perform leaks(); end $$",
+            "do language plpgsql $$ begin execute 'select language from x'; end $$",
+            "do $$ begin execute format('insert into %I values (1)', x); end $$",
+        ],
+    );
+    let execute = "do $$ begin execute format('insert into %I values (1)', x); end $$";
+    let tables = catalog_with(&[KEEPERS, &[("library", "1", "*tables")]].concat());
+    judges(&tables, Verdict::Library, &[execute]);
+    judges(
+        &catalog_with(&[]),
+        Verdict::Unproven,
+        &["do language plperl 'x'"],
+    );
+}
+
+#[test]
+fn definitions_that_concern_such_code_are_told_from_others() {
+    let catalog = catalog_with(KEEPERS);
+    for (text, concerns) in [
+        ("drop table watched_table", true),
+        (
+            "create trigger t before insert on x for each row execute function remembers()",
+            true,
+        ),
+        ("drop schema x cascade", true),
+        ("drop owned by x", true),
+        ("create table x (a int)", false),
+    ] {
+        assert_eq!(catalog.concerns_keepers(&only(text)), concerns, "{text}");
+        assert!(!catalog_with(&[]).concerns_keepers(&only(text)));
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Proof {
     Unjudged,
     /// It may leave what cannot even be asked for.
     Hidden,
+    /// It may leave what only the server's process has.
+    Library,
 }
 
 /// Whether a text names or lists prepared statements, so that the connection has
@@ -36,6 +38,9 @@ pub(crate) enum Alignment {
     Perhaps,
     Needed,
 }
+
+/// Objects that initdb made have lesser numbers.
+const FIRST_OF_USERS: u32 = 16384;
 
 /// Yes-or-no answers about a text; a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +57,10 @@ impl Traits {
     pub(super) const SEVERAL: Self = Self(1 << 5);
     /// Defines code that makes custom settings of names that do not show.
     pub(super) const HIDES: Self = Self(1 << 6);
+    /// Defines code that may keep state in the server's process.
+    pub(super) const KEEPS: Self = Self(1 << 7);
+    /// Code runs that nobody has looked at.
+    pub(super) const UNJUDGED: Self = Self(1 << 8);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -141,9 +150,12 @@ pub(crate) fn digest(
 
 impl Digest {
     /// Of a FunctionCall: a function by its number.
-    pub(crate) fn function() -> Self {
+    pub(crate) fn function(number: Option<u32>) -> Self {
         let mut digest = Self::default();
         digest.code(Code::Unjudged);
+        if number.is_none_or(|number| number >= FIRST_OF_USERS) {
+            digest.traits.add(Traits::UNJUDGED);
+        }
         digest
     }
 
@@ -260,6 +272,17 @@ impl Digest {
         self.traits.has(Traits::HIDES) || self.leaves.hard == Some(Reason::Unknown)
     }
 
+    /// Whether it may define code that keeps state in the server's process.
+    pub(crate) fn keeps(&self) -> bool {
+        let hard = self.leaves.hard;
+        self.traits.has(Traits::KEEPS) || hard >= Some(Reason::Library)
+    }
+
+    /// Nobody has looked at what it runs.
+    pub(crate) const fn is_unjudged(&self) -> bool {
+        self.traits.has(Traits::UNJUDGED)
+    }
+
     /// It runs code that does not show.
     fn code(&mut self, code: Code) {
         self.check(Reason::Function);
@@ -283,6 +306,9 @@ impl Digest {
         self.by_certainty(statement, rare, proven);
         self.by_marks(statement.kind, marks);
         self.by_kind(statement, rare);
+        if marks.has(Marks::DDL) && statement.is_of_other_language() {
+            self.traits.add(Traits::KEEPS);
+        }
         if marks.has(Marks::DDL) || statement.kind == Kind::Do {
             let hides = made::settings(statement.text, &mut rare.defined);
             if hides {
@@ -333,14 +359,20 @@ impl Digest {
         match proof {
             Proof::Clean => {}
             Proof::Sequence => self.leaves.add(Leaves::drawn(Drawn::Perhaps)),
-            Proof::Unproven | Proof::Unjudged | Proof::Hidden => {
+            Proof::Unproven | Proof::Unjudged | Proof::Hidden | Proof::Library => {
                 self.code(match proof {
                     Proof::Unjudged => Code::Unjudged,
                     _ => Code::Known,
                 });
-                if proof == Proof::Hidden {
-                    self.leaves
-                        .add(Leaves::hard(Reason::Setting, Residue::Close));
+                match proof {
+                    Proof::Unjudged => self.traits.add(Traits::UNJUDGED),
+                    Proof::Hidden => self
+                        .leaves
+                        .add(Leaves::hard(Reason::Setting, Residue::Close)),
+                    Proof::Library => self
+                        .leaves
+                        .add(Leaves::hard(Reason::Library, Residue::Close)),
+                    _ => {}
                 }
                 spelling::suspects(statement.text, &mut rare.suspected);
                 if certainty == Certainty::Opaque {

@@ -74,6 +74,69 @@ fn without_proof_a_query_is_checked() {
 }
 
 #[test]
+fn what_only_the_process_keeps_is_held_for_good_and_closed_afterwards() {
+    let digest = with("select f()", Proof::Library);
+    assert_eq!(digest.pins(), Some(Reason::Library));
+    let mut trace = Trace::default();
+    trace.ran(&digest, Via::Query);
+    let held = (Hold::Hard(Reason::Library), Residue::Close);
+    let hold = trace.settle(TransactionStatus::Idle, true);
+    assert_eq!((hold, trace.residue()), held);
+    trace.ran(&clean("discard all"), Via::Query);
+    trace.tag(b"DISCARD ALL");
+    assert_eq!(trace.settle(TransactionStatus::Idle, true), held.0);
+    assert_eq!(trace.residue(), held.1);
+}
+
+#[test]
+fn texts_that_nobody_could_judge_are_kept_until_the_server_was_asked() {
+    let mut trace = Trace::default();
+    assert!(trace.unjudged().is_none());
+    assert!(with("select f()", Proof::Unjudged).is_unjudged());
+    assert!(!with("select f()", Proof::Unproven).is_unjudged());
+    assert!(!with("begin", Proof::Unjudged).is_unjudged());
+    trace.judge_later(Some(b"select f()"), DIALECT, 3);
+    trace.judge_later(Some(b"select g()"), DIALECT, 5);
+    let unjudged = trace.unjudged().unwrap();
+    assert_eq!(unjudged.began(), 3);
+    assert!(unjudged.any(|one| one.text == b"select g()"));
+    trace.keep();
+    assert_eq!(trace.hold(), Hold::Hard(Reason::Library));
+    assert_eq!(trace.residue(), Residue::Close);
+}
+
+#[test]
+fn definitions_in_other_languages_may_keep_state() {
+    for (text, keeps) in [
+        (
+            "create function f() returns int language c as 'x', 'y'",
+            true,
+        ),
+        (
+            "create function f() returns int as 'x' language 'plperl'",
+            true,
+        ),
+        ("create procedure f() as $$ $$ language \"plv8\"", true),
+        ("create extension x", true),
+        (
+            "create function f() returns int language sql as 'select 1'",
+            false,
+        ),
+        (
+            "create function f() returns int as 'x' LANGUAGE PLPGSQL",
+            false,
+        ),
+        ("create table language (a int)", false),
+        ("select language from t", false),
+    ] {
+        assert_eq!(clean(text).keeps(), keeps, "{text}");
+    }
+    assert!(with("drop table t", Proof::Library).keeps());
+    assert!(Digest::function(Some(16384)).is_unjudged() && Digest::function(None).is_unjudged());
+    assert!(!Digest::function(Some(16383)).is_unjudged());
+}
+
+#[test]
 fn a_digest_is_small_and_answers_for_the_text() {
     assert!(size_of::<Digest>() <= 32, "{}", size_of::<Digest>());
     let alone = |text: &str| {

@@ -6,7 +6,7 @@ use crate::support::wait::{PATIENCE, until};
 
 /// How a client's state is kept from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     /// It is taken off the connection, and put back for its owner.
     Carried,
     /// Its owner keeps the connection.
@@ -143,7 +143,7 @@ const OBJECTS: &str = "create sequence numbers; create table rows (id serial)";
 
 /// A pool of one connection for a superuser, for which clients wait as long as
 /// `query_wait_timeout` says.
-async fn alone(auth: Auth, query_wait_timeout: &str) -> Stage<'static> {
+pub(super) async fn alone(auth: Auth, query_wait_timeout: &str) -> Stage<'static> {
     let keys = "default_pool_size = 1\nmax_pinned = 1";
     let postgres = Postgres::shared().await;
     let limit = format!("limits.query_wait_timeout = '{query_wait_timeout}'");
@@ -154,7 +154,7 @@ async fn alone(auth: Auth, query_wait_timeout: &str) -> Stage<'static> {
     stage
 }
 
-async fn superuser(stage: &Stage<'_>) -> Pooled {
+pub(super) async fn superuser(stage: &Stage<'_>) -> Pooled {
     let account = &stage.postgres.superuser;
     let mut client = stage.proxy.raw().await;
     client
@@ -164,7 +164,7 @@ async fn superuser(stage: &Stage<'_>) -> Pooled {
 }
 
 /// The answer of a session that nobody had before.
-async fn untouched(stage: &Stage<'_>, question: &str) -> Vec<Message> {
+pub(super) async fn untouched(stage: &Stage<'_>, question: &str) -> Vec<Message> {
     let account = &stage.postgres.superuser;
     let mut client = stage.postgres.raw_tls().await;
     client
@@ -194,14 +194,14 @@ fn can_be_undone(auth: Auth, leaves: &str) -> bool {
 }
 
 /// How answers differ from what they should be, if they do.
-fn differs(what: &str, found: &[Message], wanted: &[Message]) -> Option<String> {
+pub(super) fn differs(what: &str, found: &[Message], wanted: &[Message]) -> Option<String> {
     let shown = || format!("{what}: {:?} for {:?}", said(found), said(wanted));
     (essence(found) != essence(wanted)).then(shown)
 }
 
 /// One client leaves something and stays, a second one looks, the first looks again
 /// and leaves, the second looks again.
-async fn while_it_stays(
+pub(super) async fn while_it_stays(
     stage: &Stage<'_>,
     (leaves, question, kept): (&str, &str, Kept),
 ) -> Option<String> {
@@ -247,7 +247,7 @@ async fn what_a_client_leaves_while_it_stays_is_not_seen_by_the_next_and_found_a
 }
 
 /// One client leaves something, and leaves.
-async fn when_it_leaves(
+pub(super) async fn when_it_leaves(
     stage: &Stage<'_>,
     (leaves, question, _): (&str, &str, Kept),
 ) -> Option<String> {

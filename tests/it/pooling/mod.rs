@@ -13,6 +13,7 @@ use crate::support::{Postgres, Proxy, RawClient, frontend};
 mod cancelling;
 mod deaths;
 mod isolation;
+mod library;
 mod lingering;
 mod modes;
 mod outages;
