@@ -4,7 +4,7 @@
 VERSIONS ?= 14 15 16 17 18
 CARGO ?= cargo
 
-.PHONY: build demo check test drivers pins suites conformance regress matrix endurance soak bench bench-quick clean
+.PHONY: build demo check test drivers pins suites conformance conformance-versions regress matrix endurance soak bench bench-quick clean
 
 build:
 	$(CARGO) build --release --locked
@@ -58,6 +58,13 @@ conformance:
 	tests/conformance/through-proxy --limit 8 --config tests/conformance/pool.toml \
 		tests/conformance/run --clients 8 --poison 6 --only '^(?!role$$)'
 	tests/conformance/through-proxy --limit 8 --config tests/conformance/pool.toml tests/conformance/pipeline
+
+# The ring in pools, for each version of the server, logins held and passed through:
+# make conformance-versions VERSIONS="15 18" RING="--mode session --login held"
+conformance-versions:
+	scripts/install-deps base drivers
+	$(CARGO) build --release --locked
+	tests/conformance/versions $(RING) $(VERSIONS)
 
 # PostgreSQL's own regression suite, through a pool of eight connections in
 # transaction mode, alone and beside clients that set all they can on it;
