@@ -169,6 +169,11 @@ impl Lease {
         self.end(state, Reason::Client);
     }
 
+    /// Ends a connection that the server has ended while nobody needed it.
+    pub(crate) fn lost(mut self) {
+        self.end(UpstreamState::Torn, Reason::Lost);
+    }
+
     /// Ends a connection that was found to be of no use on the shelf.
     pub(super) fn lose(&mut self, stale: Stale) {
         if stale == Stale::Ended {

@@ -19,7 +19,7 @@ const PICKY_PATIENCE: Duration = Duration::from_millis(50);
 /// How much later one may have come that is served before another because it is on
 /// the connection's own thread (taking it to another costs system calls on both): this,
 /// or such a part of the other's wait. And how far down the line one is looked for.
-const KIN_DELAY: (Duration, u32) = (Duration::from_millis(5), 4);
+const KIN_DELAY: (Duration, u32) = (Duration::from_millis(5), 2);
 const KIN_REACH: usize = 64;
 /// Openers of one pool that wait for a slot.
 pub(super) const MOST_QUEUED: u32 = 2;

@@ -319,7 +319,7 @@ impl<'a> Session<'a> {
                 Some(Departure::ClientLeft)
             }
             Leave::Lost => {
-                lease.close(state);
+                lease.lost();
                 None
             }
             Leave::Released | Leave::Discarded | Leave::Needs(_) if doubtful => {
