@@ -57,7 +57,7 @@ pub(crate) struct Ticket(u64);
 /// What the books want to know of a connection.
 pub(crate) trait Item {
     fn id(&self) -> ConnectionId;
-    /// The client whose state may still be on it.
+    /// The client whose state may still be on it, or that expects to find it.
     fn owner(&self) -> Option<u64>;
     /// Where it is registered.
     fn thread(&self) -> ThreadId;

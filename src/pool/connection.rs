@@ -54,8 +54,10 @@ pub(crate) struct Connection {
     /// Fingerprint of the settings that its owner has changed; zero is none.
     pub(crate) settings: u64,
     pub(crate) statements: Server,
-    /// The client whose state may still be on it. Set and cleared by sessions.
+    /// The client whose state may still be on it. Cleared by sessions.
     pub(crate) owner: Option<u64>,
+    /// The client that was told of it at its login, and is to find it there.
+    promised: Option<u64>,
     /// What has to be undone before another client uses it. Set by sessions.
     pub(crate) left: Left,
     /// Whether there was nothing more to read when it was used last. Set by sessions.
@@ -107,6 +109,7 @@ impl Connection {
             settings: 0,
             statements: Server::new(max_prepared_statements),
             owner: None,
+            promised: None,
             left: Left::Nothing,
             dry: false,
             placeholders: Placeholders::new(),
@@ -137,9 +140,22 @@ impl Connection {
         self.opened_at.elapsed()
     }
 
-    /// Whether it is as it was at its login, and nobody's.
-    pub(crate) fn is_pristine(&self) -> bool {
-        self.owner.is_none() && self.left == Left::Nothing && self.settings == 0
+    /// Its state is `client`'s from here on; `false`: it was that already. Statements
+    /// that others prepared are foreign to it.
+    pub(crate) fn give_to(&mut self, client: u64) -> bool {
+        let other = self.owner.replace(client) != Some(client);
+        if other {
+            self.promised = None;
+            self.statements.handed_over();
+        }
+        other
+    }
+
+    /// Keeps it for `client` rather than for others, if it is nobody's.
+    pub(super) fn promise(&mut self, client: u64) {
+        if self.owner.is_none() {
+            self.promised = self.promised.or(Some(client));
+        }
     }
 
     /// Takes it over to the calling thread, and hears what the server has said
@@ -275,7 +291,7 @@ impl Item for Box<Connection> {
     }
 
     fn owner(&self) -> Option<u64> {
-        self.owner
+        self.owner.or(self.promised)
     }
 
     fn thread(&self) -> ThreadId {

@@ -110,9 +110,7 @@ impl Pool {
         };
         let mut lease = leased?;
         let connection = &mut *lease;
-        if connection.is_pristine() {
-            connection.owner = Some(client);
-        }
+        connection.promise(client);
         let introduction = Introduction {
             connection: connection.id(),
             key: Arc::downgrade(&connection.key),

@@ -105,7 +105,7 @@ pub(in super::super) fn adopt(
     let pid = opened.key.as_ref().map(CancelKey::pid);
     let holder = Arc::default();
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
-        lease.owner = Some(client);
+        let _ = lease.give_to(client);
         known.unify(&lease.reported);
         lease.used_by(&holder);
         let home = Home {

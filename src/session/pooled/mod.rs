@@ -342,11 +342,9 @@ impl<'a> Session<'a> {
     fn introduce(&self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
         let id = self.guest.id;
         let connection = &mut **lease;
-        if connection.owner == Some(id) {
+        if !connection.give_to(id) {
             return 0;
         }
-        connection.owner = Some(id);
-        connection.statements.handed_over();
         let settings = self.guest.trace.settings().identity();
         let clean = connection.left == Left::Nothing && connection.settings == settings;
         let scrubs = match self.plan.scrub {

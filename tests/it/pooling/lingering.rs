@@ -2,6 +2,7 @@
 //! notices.
 
 use super::*;
+use crate::observed::CLIENTS;
 
 /// Enough of them for a client to keep its connection.
 const MANY: usize = 20;
@@ -69,6 +70,37 @@ async fn a_setting_made_while_a_connection_is_kept_is_not_seen_by_the_next() {
             often(second).await;
             let shown = ask(first, "show application_name").await;
             assert_eq!(shown, format!("round {round}"));
+        }
+    }
+}
+
+/// One that had kept its connection, and left while it did: the connection is the
+/// next one's from its login on.
+#[tokio::test]
+async fn who_logs_in_finds_nothing_of_who_has_left() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 1).await;
+        for visit in 0..4 {
+            let mut client = stage.client().await;
+            let prepare = [frontend::parse("s", &format!("select {visit}"))];
+            let prepare = [&prepare[..], &[frontend::sync()]].concat();
+            assert_eq!(
+                tags(&exchange(&mut client, &prepare).await),
+                "1Z",
+                "{auth:?}"
+            );
+            often(&mut client).await;
+            let run = [
+                frontend::bind("", "s", &[]),
+                frontend::execute("", 0),
+                frontend::sync(),
+            ];
+            assert_eq!(said(&exchange(&mut client, &run).await), visit.to_string());
+            client.send(frontend::terminate()).await;
+            wait::until(PATIENCE, "it has left", async || {
+                stage.metrics.get(CLIENTS).await == 0.0
+            })
+            .await;
         }
     }
 }
