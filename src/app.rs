@@ -234,7 +234,7 @@ impl App {
 async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = sleep(LOOK) => registry.enforce_limits(),
+            () = sleep(LOOK) => registry.limited().enforce(),
             () = stop.cancelled() => return,
         }
     }

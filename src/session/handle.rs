@@ -184,10 +184,12 @@ impl Handle {
     }
 
     /// Limits that hold from here on; once a session.
-    pub(crate) fn set_limits(&self, limits: Timeouts) {
-        if limits.any() {
-            let _ = self.limits.set(limits);
-        }
+    pub(super) fn set_limits(&self, limits: Timeouts) {
+        let _ = self.limits.set(limits);
+    }
+
+    pub(super) fn has_limits(&self) -> bool {
+        self.limits.get().is_some()
     }
 
     /// Called by the session's own task at each turn; the task is woken when an
@@ -259,23 +261,33 @@ impl Handle {
     }
 
     /// The limit that the session has exceeded.
-    pub(crate) fn overdue(&self) -> Option<Limit> {
-        let limits = self.limits.get()?;
-        let now = self.now();
-        let exceeded = |limit: &Limit| {
-            let since = match (limit, self.activity()) {
-                (Limit::Query, Activity::Active)
-                | (Limit::IdleTransaction, Activity::IdleInTransaction)
-                | (Limit::ClientIdle, Activity::Idle) => &self.since,
-                (Limit::Transaction, Activity::Active | Activity::IdleInTransaction) => {
-                    &self.transaction_since
-                }
-                _ => return false,
-            };
-            let lasted = Duration::from_millis(now.saturating_sub(since.load(Ordering::Relaxed)));
-            limit.of(limits).is_some_and(|limit| lasted > limit)
+    pub(super) fn overdue(&self) -> Option<Limit> {
+        let left = |limit: &Limit| self.left_of(*limit);
+        Limit::ALL
+            .into_iter()
+            .find(|limit| left(limit) == Some(Duration::ZERO))
+    }
+
+    /// How long at least until it has exceeded one.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let left = |limit: Limit| self.left_of(limit);
+        Limit::ALL.into_iter().filter_map(left).min()
+    }
+
+    /// All of it while nothing lasts that it limits; `None`: there is no such limit.
+    fn left_of(&self, limit: Limit) -> Option<Duration> {
+        let bound = limit.of(self.limits.get()?)?;
+        let since = match (limit, self.activity()) {
+            (Limit::Query, Activity::Active)
+            | (Limit::IdleTransaction, Activity::IdleInTransaction)
+            | (Limit::ClientIdle, Activity::Idle) => &self.since,
+            (Limit::Transaction, Activity::Active | Activity::IdleInTransaction) => {
+                &self.transaction_since
+            }
+            _ => return Some(bound),
         };
-        Limit::ALL.into_iter().find(exceeded)
+        let lasted = self.now().saturating_sub(since.load(Ordering::Relaxed));
+        Some(bound.saturating_sub(Duration::from_millis(lasted)))
     }
 
     fn now(&self) -> u64 {

@@ -6,6 +6,7 @@ mod commit;
 mod direct;
 mod flow;
 mod handle;
+mod limits;
 mod login;
 mod parting;
 mod pooled;
@@ -293,7 +294,7 @@ async fn open(
         .await?;
         return Ok(Opened::Direct { upstream, closing });
     };
-    entry.handle().set_limits(plan.timeouts);
+    entry.set_limits(plan.timeouts);
     let wish = Wish { key, plan };
     if let Identity::Held(user) = &client.identity {
         let user = Arc::clone(user);

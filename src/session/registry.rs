@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::handle::{Handle, Order};
-use crate::config::values::Limits;
+use super::limits::Watch;
+use crate::config::values::{Limits, Timeouts};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::Peer;
 use crate::pool::ServerKey;
@@ -219,6 +220,7 @@ pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
     /// By the key that its client was given.
     keys: Mutex<HashMap<CancelKey, CancelTarget>>,
+    limited: Watch,
 }
 
 impl Registry {
@@ -229,6 +231,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             keys: Mutex::default(),
+            limited: Watch::default(),
         }
     }
 
@@ -291,13 +294,9 @@ impl Registry {
         }
     }
 
-    /// Tells those that have lasted too long.
-    pub(crate) fn enforce_limits(&self) {
-        for handle in self.handles() {
-            if let Some(limit) = handle.overdue() {
-                handle.give(Order::TimedOut(limit));
-            }
-        }
+    /// The sessions that may last only so long.
+    pub(crate) const fn limited(&self) -> &Watch {
+        &self.limited
     }
 
     /// The sessions that are still there.
@@ -324,6 +323,11 @@ impl Entry {
         &self.handle
     }
 
+    /// Limits that hold for the session from here on; once a session.
+    pub(crate) fn set_limits(&self, limits: Timeouts) {
+        self.registry.limited.enter(&self.handle, limits);
+    }
+
     /// Makes the session cancellable with the key that its client is given.
     pub(crate) fn set_cancel_key(&mut self, key: CancelKey, target: CancelTarget) {
         self.clear_cancel_key();
@@ -342,6 +346,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.clear_cancel_key();
+        self.registry.limited.leave(&self.handle);
         let mut sessions = self.registry.sessions.lock();
         sessions.by_id.remove(&self.handle.id);
         leave(&mut sessions.by_user, &self.handle.user);

@@ -50,8 +50,15 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    pub(crate) fn any(&self) -> bool {
-        *self != Self::default()
+    /// The shortest; `None` if there is none.
+    pub(crate) fn least(&self) -> Option<Duration> {
+        let all = [
+            self.query,
+            self.transaction,
+            self.idle_transaction,
+            self.client_idle,
+        ];
+        all.into_iter().flatten().min()
     }
 }
 
