@@ -85,7 +85,7 @@ def pgsluice_program():
     return os.environ.get("PROXY_PROGRAM", str(ROOT / "target/release/pgsluice"))
 
 
-def held(bench, name, port, upstream, mode, *, size=POOL, users=0, statements=200):
+def held(bench, name, port, upstream, mode, *, size=POOL, users=0, statements=200, pooling=""):
     """Credentials held, clients believed or asked for SCRAM, as pgbouncer does it; `users` more have pools too."""
     trusted = "".join(f'[[users]]\nname = "{user}"\nauth = "trust"\n' for user in ["bench", *others(users)])
     return pgsluice(bench, name, port, upstream, f"""\
@@ -93,6 +93,7 @@ def held(bench, name, port, upstream, mode, *, size=POOL, users=0, statements=20
 pool_mode = "{mode}"
 default_pool_size = {size}
 max_prepared_statements = {statements}
+{pooling}
 [[pools]]
 name = "bench"
 database = "bench"

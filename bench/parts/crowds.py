@@ -71,6 +71,29 @@ def in_turns(bench, measure, loads):
                 bench.record(measure, contender, number, picked(values, "tps", "cpu_us", "p50_us", "p99_us", "max_us"))
 
 
+def state(bench):
+    """What it costs to keep the state of sessions apart, for clients that have none: with it and without, by turns."""
+    careless = 'scrub = "never"\non_session_state = "ignore"'
+    for contender in bench.taking("state"):
+        if contender.start is not contenders.pgsluice_transaction:
+            continue
+        for what, clients, size in (("simple", 8, contenders.POOL), ("prepared", 8, contenders.POOL), ("simple", 32, 8)):
+            measure = f"state of sessions, {what}, {clients} clients on {size}"
+            for number in range(bench.rounds * 2):
+                with bench.forgiving(contender, measure):
+                    keeping(bench, contender, (measure, number), (what, clients), ({}, {"pooling": careless}), size)
+
+
+def keeping(bench, contender, entry, load, options, size):
+    with contextlib.ExitStack() as opened:
+        both = (opened.enter_context(process_of(bench, contender, size=size, **more)) for more in options)
+        careful, careless = (opened.enter_context(Load(bench, port, *load, pid=pid)) for port, pid in both)
+        for one in (careful, careless):
+            one.run(0.5)
+        turns = [one.run(half(bench))["cpu_us"] for one in (careful, careless, careless, careful)]
+        bench.record(entry[0], contender, entry[1], {"cpu_state": (turns[0] + turns[3]) / (turns[1] + turns[2])})
+
+
 class Series:
     """Points of a growth: a process of the contender each, all of them kept, and asked by turns.
 

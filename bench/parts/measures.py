@@ -167,6 +167,7 @@ MEASURES = {
     "idle": crowds.idle,
     "crowd": crowds.crowd,
     "growth": crowds.growth,
+    "state": crowds.state,
     "first-row": first_row,
     "start": starts.start,
 }

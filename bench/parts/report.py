@@ -27,6 +27,7 @@ FIGURES = {
     "tps_kept": ("throughput of 8 busy beside them, of that without", 2, "more"),
     "cpu_kept": ("CPU of 8 busy beside them, of that without", 2, "less"),
     "max_us": ("latency max, µs", 0, "less"),
+    "cpu_state": ("CPU, to that without", 2, "less"),
     "start_ms": ("start to the first answer, ms", 1, "less"),
     "size_mb": ("stripped program, MB", 1, "less"),
     "new_ms": ("new connection, ms", 1, "less"),

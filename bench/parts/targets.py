@@ -112,6 +112,15 @@ def crowds(figures, samples):
             yield f"growth with {title}, exponent", AT_MOST, growths.MOST, own
 
 
+def state(figures):
+    """Of clients that set nothing."""
+    prefix, key = "state of sessions, ", "/cpu_state"
+    found = [name for name in figures.summary if name.startswith(prefix) and name.endswith(key)]
+    yield ("CPU with session state kept apart, to that with scrub = \"never\" and on_session_state = \"ignore\"",
+           AT_MOST, 1.10, [(name.removeprefix(prefix).removesuffix(key), figures.summary[name][TRANSACTION]["median"])
+                           for name in found if TRANSACTION in figures.summary[name]])
+
+
 def program(figures):
     yield ("start to the first answer, ms", AT_MOST, 50,
            [(name.partition(" ")[2], figures.of("start", "start_ms", name)) for name in (SESSION, TRANSACTION)])
@@ -124,6 +133,7 @@ def rows(result):
     yield from waits(figures)
     yield from bulk(figures)
     yield from crowds(figures, result["samples"])
+    yield from state(figures)
     yield from program(figures)
 
 
