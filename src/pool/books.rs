@@ -28,6 +28,7 @@ use super::accounts::Key;
 use super::holder::Whom;
 use super::plan::{PoolPlan, Want};
 
+mod adoption;
 mod claims;
 mod fairness;
 mod keeping;
@@ -345,31 +346,6 @@ impl<C: Item> Books<C> {
         self.relieve(rivals, out);
     }
 
-    /// A connection that a client opened itself: `false` if there is no room for it.
-    /// It is counted as that client's. In a full group it takes the place of an idle
-    /// one; where the client would have no other, the size gives way until somebody
-    /// leaves: the cap has let the connection in, and it cannot be had again.
-    pub(crate) fn adopt(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
-        let Some(shelf) = self.shelves.get(&pool).filter(|_| !self.closed) else {
-            return false;
-        };
-        let alone = shelf.tally.has() == 0;
-        let number = shelf.group;
-        let Some(group) = self.groups.get(&number) else {
-            return false;
-        };
-        let members = Arc::clone(&group.members);
-        let full = group.tally.total() >= group.plan.size;
-        let fits = !full
-            || self.evict(&members, Reason::Evicted, out)
-            || self.exchange(pool, out)
-            || alone;
-        if fits {
-            self.shift(pool, |tally| tally.lent += 1);
-        }
-        fits
-    }
-
     /// Whether a pool has all the connections that it may have.
     pub(crate) fn is_full(&self, pool: PoolNumber) -> bool {
         let group = self.shelves.get(&pool).map(|shelf| shelf.group);
@@ -380,15 +356,6 @@ impl<C: Item> Books<C> {
     /// Whether the clients of a pool can do without one of its connections.
     pub(crate) fn can_spare(&self, pool: PoolNumber) -> bool {
         self.shelves.get(&pool).is_none_or(Shelf::can_spare)
-    }
-
-    /// Closes an idle connection, be it the last: another comes in its place.
-    fn exchange(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
-        let shelf = self.shelves.get(&pool);
-        let Some(id) = shelf.and_then(|shelf| Some(shelf.idle.first()?.item.id())) else {
-            return false;
-        };
-        self.close_idle(pool, Reason::Evicted, |idle| idle.item.id() == id, out) > 0
     }
 
     /// A client closes the connection that it had.

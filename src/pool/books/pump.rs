@@ -18,11 +18,14 @@ impl<C: Item> Books<C> {
         let Some(group) = self.groups.get(&number) else {
             return;
         };
-        if self.closed || group.tally.waiting == 0 && group.tally.queued == 0 {
+        let settled = group.overshoot() == 0;
+        if self.closed || settled && group.tally.waiting == 0 && group.tally.queued == 0 {
             return;
         }
-        // Linear in the startup parameters in use, and only where somebody waits.
+        // Linear in the startup parameters in use, and only where somebody waits, or a
+        // login has brought one too many.
         let members = Arc::clone(&group.members);
+        self.settle(number, &members, out);
         for &member in &*members {
             self.serve(member, now, out);
             while self.shelves.get(&member).is_some_and(Shelf::has_no_way)
@@ -82,7 +85,7 @@ impl<C: Item> Books<C> {
             Some(Reason::Lifetime)
         } else if shelf.tally.waiting == 0 && self.vacating.contains_key(&group.key.database) {
             Some(Reason::Vacated)
-        } else if group.is_oversized() && shelf.tally.waiting == 0 && shelf.can_spare() {
+        } else if group.overshoot() > 0 && self.owes_place(pool) {
             Some(Reason::Evicted)
         } else {
             None

@@ -39,10 +39,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// It has adopted more than its size. What is closing makes room by itself.
-    pub(super) fn is_oversized(&self) -> bool {
-        self.tally.total() - self.tally.closing
-            > self.plan.size.saturating_add(self.plan.reserve_size)
+    /// How many more than its size it has adopted. What is closing makes room by itself.
+    pub(super) fn overshoot(&self) -> u32 {
+        let most = self.plan.size.saturating_add(self.plan.reserve_size);
+        (self.tally.total() - self.tally.closing).saturating_sub(most)
     }
 
     pub(super) fn new(key: Key, plan: Arc<PoolPlan>) -> Self {

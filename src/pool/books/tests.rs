@@ -8,6 +8,7 @@ use super::*;
 use crate::config::values::Priority;
 use crate::pool::accounts::Obstacle;
 
+mod adoption;
 mod giving_way;
 mod kinship;
 mod logins;

@@ -264,6 +264,10 @@ impl Pool {
             }
         };
         connection.share(&mut self.reported.lock());
+        if self.pools.inner.room.lock().books.is_full(pool) {
+            // Before others lose one, or this one is lost: clients that have left.
+            self.pools.retire_unused();
+        }
         if self.pools.act(|room, out| room.books.adopt(pool, out)) {
             self.pools
                 .inner

@@ -51,7 +51,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let at = 0..64_usize;
     prop_oneof![
-        6 => (0..4_usize, 0..9_u64, any::<bool>())
+        6 => (0..5_usize, 0..9_u64, any::<bool>())
             .prop_map(|(pool, client, high)| Step::Lease { pool, client, high }),
         1 => at.clone().prop_map(Step::Leave),
         5 => (at.clone(), any::<bool>(), prop::bool::weighted(0.1), any::<bool>())
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(|low| Step::Relieve { low }),
         1 => Just(Step::Reap),
         1 => Just(Step::Vacate),
-        1 => (0..4_usize).prop_map(|pool| Step::Adopt { pool }),
+        2 => (0..5_usize).prop_map(|pool| Step::Adopt { pool }),
         2 => (1..3000_u64).prop_map(Step::Wait),
     ]
 }
@@ -95,7 +95,7 @@ fn nth<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
 }
 
 impl World {
-    /// Two pools of one group, one of another, and one that cannot log in.
+    /// Two pools of one group, one of another, and two of one that cannot log in.
     fn new() -> Self {
         let mut desk = Desk::new();
         let shared = PoolPlan {
@@ -108,8 +108,8 @@ impl World {
             desk.pool("d", shared),
             desk.pool("e", plan(2)),
         ];
-        let key = Key::new("u", "f");
-        pools.push(desk.books.enlist(&key, &Arc::new(plan(2)), false));
+        let (key, plan) = (Key::new("u", "f"), Arc::new(plan(3)));
+        pools.extend([(); 2].map(|()| desk.books.enlist(&key, &plan, false)));
         Self {
             desk,
             pools,
@@ -151,7 +151,10 @@ impl World {
                     // One of elsewhere, and a login that the same pool would gain by.
                     let own = Rival {
                         key: Key::new("u", "f"),
-                        has: self.desk.books.tally(self.pools[3]).placed(),
+                        has: self.pools[3..]
+                            .iter()
+                            .map(|pool| self.desk.books.tally(*pool).placed())
+                            .sum(),
                         ..rival(None, Priority::Medium, Duration::from_secs(1))
                     };
                     let rivals = vec![rival(None, Priority::High, Duration::from_millis(500)), own];
@@ -301,7 +304,8 @@ impl World {
                     let waiter = self.waiting.remove(&ticket).expect("it waited");
                     let (pool, client, high) = waiter;
                     // Clients of a pool that cannot log in take what there is.
-                    let fits = |client| pool == self.pools[3] || thing.suits(&Want::new(client));
+                    let fits =
+                        |client| self.pools[3..].contains(&pool) || thing.suits(&Want::new(client));
                     let earlier = self
                         .waiting
                         .range(..ticket)
@@ -319,7 +323,7 @@ impl World {
                     assert!(self.openers.iter().any(|opener| queued(&opener)));
                 }
                 Effect::Close(pool, _, reason) => {
-                    if reason == Reason::GaveWay && pool == self.pools[3] {
+                    if reason == Reason::GaveWay && self.pools[3..].contains(&pool) {
                         let shelf = &self.desk.books.shelves[&pool];
                         assert!(shelf.can_spare() || shelf.tally.has() == 1, "the last");
                     }
@@ -362,6 +366,9 @@ impl World {
             let group = &self.desk.books.groups[&shelf.group];
             let most = group.plan.size + group.plan.reserve_size + self.squeezed;
             assert!(group.tally.total() <= most, "beyond its size: {at}");
+            // One that is due, or the only one of each.
+            let members = count(group.members.len());
+            assert!(group.overshoot() <= members, "far beyond its size: {at}");
             let sum: u32 = group
                 .members
                 .iter()
