@@ -101,3 +101,26 @@ async fn settings_made_by_alter_role_and_alter_database_hold_for_clients_that_co
         assert_ne!(ask(&mut before, "show work_mem").await, "3MB");
     }
 }
+
+/// Where only clients' own logins open connections, those whose place others took would
+/// never get it back: with one left, one of them in a transaction keeps all waiting.
+#[tokio::test]
+async fn logins_with_other_startup_parameters_take_no_more_than_their_share() {
+    let postgres = Postgres::shared().await;
+    let builder = pooling(postgres, Auth::Passthrough, "default_pool_size = 4");
+    let builder = builder.toml("limits.query_wait_timeout = '3s'");
+    let stage = Stage::on(postgres, builder).await;
+    let mut first = Vec::new();
+    for _ in 0..4 {
+        first.push(stage.session(&[("application_name", "first")]).await.0);
+    }
+    let mut others = stage.clients(8).await;
+    for client in &mut others {
+        assert_eq!(ask(client, "begin; select 1; commit").await, "1");
+    }
+    stage.settles_at(4).await;
+    assert_eq!(ask(&mut first[0], "begin").await, "");
+    assert_eq!(ask(&mut first[1], "select 2").await, "2");
+    assert_eq!(ask(&mut others[0], "begin").await, "");
+    assert_eq!(ask(&mut others[1], "select 3").await, "3");
+}
