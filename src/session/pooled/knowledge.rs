@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::names::Names;
 use super::voices::Voices;
 use crate::pool::Key;
-use crate::state::proof::{Catalog, Verdict};
+use crate::state::proof::{Catalog, Keepers, Verdict, removes};
 use crate::state::trace::Backlog;
 use crate::wire::sql::{Dialect, Statement, statements};
 
@@ -89,9 +89,9 @@ pub(super) struct Knowledge {
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
-    /// As of this epoch definitions have changed that have to do with code which
-    /// keeps state in the server's process.
-    kept: AtomicU32,
+    /// As of these epochs there may be more code that keeps state in the server's
+    /// process, and may some be gone.
+    keepers: (AtomicU32, AtomicU32),
     pub(super) voices: Voices,
     /// How often the catalog has answered.
     answers: AtomicU32,
@@ -127,7 +127,7 @@ impl Knowledge {
             peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
-            kept: AtomicU32::new(0),
+            keepers: (AtomicU32::new(0), AtomicU32::new(0)),
             voices: Voices::default(),
             answers: AtomicU32::new(0),
         }
@@ -166,10 +166,16 @@ impl Knowledge {
         self.hidden.store(self.epoch(), Ordering::Release);
     }
 
-    /// A definition has changed that has to do with code which keeps state in the
-    /// server's process.
-    pub(super) fn keep(&self) {
-        self.kept.fetch_max(self.epoch(), Ordering::AcqRel);
+    /// A definition has changed, or is about to, and does this about code that keeps
+    /// state in the server's process.
+    pub(super) fn keep(&self, keepers: Keepers) {
+        let (added, changed) = &self.keepers;
+        let since = match keepers {
+            Keepers::Untouched => return,
+            Keepers::Added => added,
+            Keepers::Changed => changed,
+        };
+        since.fetch_max(self.epoch(), Ordering::AcqRel);
     }
 
     /// The epoch of the last answer, be it stale; 0 if there was none.
@@ -178,10 +184,21 @@ impl Knowledge {
         known.catalog.as_ref().map_or(0, |_| known.epoch)
     }
 
-    /// Whether a definition has to do with code that keeps state, by the last answer,
-    /// be it stale.
+    /// Whether there may be code that keeps state, by the last answer, be it stale, and
+    /// by what was added since.
+    pub(super) fn may_keep(&self) -> bool {
+        let known = self.known.load();
+        known.epoch < self.keepers.0.load(Ordering::Acquire)
+            || known.catalog.as_ref().is_some_and(Catalog::keeps)
+    }
+
+    /// Whether a definition may take away code that keeps state, or what leads to it,
+    /// by the last answer, be it stale, and by what was added since.
     pub(super) fn concerns_keepers(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
         let known = self.known.load();
+        if known.epoch < self.keepers.0.load(Ordering::Acquire) && removes(text, dialect) {
+            return true;
+        }
         let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
             return false;
         };
@@ -197,7 +214,7 @@ impl Knowledge {
         };
         let began = unjudged.began();
         let blind = began == 0 && known.epoch > FIRST;
-        began < self.kept.load(Ordering::Acquire)
+        began < self.keepers.1.load(Ordering::Acquire)
             || catalog.keeps()
                 && (blind || unjudged.any(|one| catalog.judge(one) == Verdict::Library))
     }
@@ -361,12 +378,40 @@ mod tests {
         let trigger = "create trigger x before insert on t execute function f()";
         assert!(knowledge.concerns_keepers(Some(trigger.as_bytes()), PLAIN));
         knowledge.changed();
-        knowledge.keep();
+        knowledge.keep(Keepers::Changed);
         knowledge.changed();
         answered(&knowledge, &["f"]);
         assert!(keeps(&knowledge, began, "insert into t values (1)"));
         let began = knowledge.judged();
         assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+    }
+
+    #[test]
+    fn code_that_is_added_is_no_matter_to_those_who_did_not_use_it() {
+        let knowledge = Arc::new(Knowledge::new());
+        answered(&knowledge, &[]);
+        let began = knowledge.judged();
+        knowledge.changed();
+        knowledge.keep(Keepers::Added);
+        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
+        answered(&knowledge, &["f"]);
+        assert!(!keeps(&knowledge, began, "select g()"));
+        assert!(keeps(&knowledge, began, "select f()"));
+    }
+
+    #[test]
+    fn code_that_is_added_and_may_be_gone_by_the_next_answer_is_not_missed() {
+        let knowledge = Arc::new(Knowledge::new());
+        answered(&knowledge, &[]);
+        let began = knowledge.judged();
+        knowledge.changed();
+        knowledge.keep(Keepers::Added);
+        assert!(knowledge.concerns_keepers(Some(b"drop function f()"), PLAIN));
+        knowledge.changed();
+        knowledge.keep(Keepers::Changed);
+        answered(&knowledge, &[]);
+        assert!(keeps(&knowledge, began, "select f()"));
+        assert!(!knowledge.concerns_keepers(Some(b"drop function g()"), PLAIN));
     }
 
     #[test]

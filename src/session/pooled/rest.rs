@@ -84,9 +84,8 @@ impl Relay<'_> {
         if std::mem::take(&mut talk.changes.hidden) {
             talk.guest.knowledge.hide();
         }
-        if std::mem::take(&mut talk.changes.kept) {
-            talk.guest.knowledge.keep();
-        }
+        let keepers = std::mem::take(&mut talk.changes.keepers);
+        talk.guest.knowledge.keep(keepers);
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }

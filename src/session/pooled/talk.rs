@@ -222,7 +222,8 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, true, before)?;
         }
         self.guest.statements.query(held.statements);
-        self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
+        let keepers = self.guest.about_to_run(&noted.digest, text);
+        self.changes.keepers = self.changes.keepers.max(keepers);
         self.run(&noted.digest, Via::Query);
         Ok(injected)
     }
@@ -268,7 +269,8 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, false, before)?;
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
-        self.changes.kept |= self.guest.bound(name, &digest);
+        let keepers = self.guest.bound(name, &digest);
+        self.changes.keepers = self.changes.keepers.max(keepers);
         match self
             .portals
             .iter_mut()
@@ -322,9 +324,7 @@ impl<'a> Talk<'a> {
                 self.changes.hidden = true;
                 knowledge.hide();
             }
-            if self.changes.kept {
-                knowledge.keep();
-            }
+            knowledge.keep(self.changes.keepers);
         }
         if digest.listens() {
             knowledge.voices.somebody_listens();

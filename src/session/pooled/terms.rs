@@ -3,6 +3,7 @@
 use super::knowledge::Question;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::state::parameters::Parameters;
+use crate::state::proof::Keepers;
 use crate::state::statements::Server;
 use crate::state::trace::Reason;
 use crate::state::{check, proof};
@@ -98,7 +99,7 @@ pub(super) struct Changes {
     /// Of code that hides the names of its settings.
     pub(super) hidden: bool,
     /// Of code that keeps state in the server's process.
-    pub(super) kept: bool,
+    pub(super) keepers: Keepers,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }

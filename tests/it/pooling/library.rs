@@ -225,3 +225,42 @@ async fn statements_that_do_not_reach_such_code_pin_nobody() {
     let reason = "pgsluice_pins_total{reason=\"library\"}";
     assert_eq!(stage.metrics.get(reason).await, 0.0);
 }
+
+/// Goal: definitions of extensions, of those that keep nothing and of those that do
+/// nothing, keep only who makes them; those of others only who used them.
+#[tokio::test]
+async fn definitions_of_extensions_pin_no_bystander() {
+    for definition in [
+        "create extension if not exists hstore",
+        "create extension if not exists plpgsql",
+        "drop extension if exists nosuch",
+        "drop extension if exists hstore",
+        "create function keeps() returns boolean language c as '$libdir/isn', 'weak_input_status'",
+    ] {
+        let stage = alone(Auth::Held, "5s").await;
+        let mut clients = [superuser(&stage).await, superuser(&stage).await];
+        // Of one connection, and what they run is not judged by its text.
+        let busy = async |clients: &mut [Pooled; 2]| {
+            for (who, client) in clients.iter_mut().enumerate() {
+                let set = format!("set work_mem = '{}MB'", who + 5);
+                assert_eq!(ask(client, &set).await, "");
+                let shown = ask(
+                    client,
+                    "select current_setting('work_mem'), version() is null",
+                )
+                .await;
+                assert_eq!(shown, format!("{}MB f", who + 5), "{definition}");
+            }
+        };
+        busy(&mut clients).await;
+        let mut author = superuser(&stage).await;
+        author.query(definition).await;
+        author.send(frontend::terminate()).await;
+        drop(author);
+        for _ in 0..3 {
+            busy(&mut clients).await;
+        }
+        let reason = "pgsluice_pins_total{reason=\"library\"}";
+        assert!(stage.metrics.get(reason).await <= 1.0, "{definition}");
+    }
+}
