@@ -48,6 +48,8 @@ pub(super) struct Talk<'a> {
     pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
     pub(super) key: Option<Arc<ServerKey>>,
+    /// The client has asked which process it has here.
+    named: bool,
     pub(super) rules: Rules,
 }
 
@@ -71,6 +73,7 @@ impl<'a> Talk<'a> {
             freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
+            named: false,
             rules,
         }
     }
@@ -329,10 +332,13 @@ impl<'a> Talk<'a> {
         if digest.listens() {
             knowledge.voices.somebody_listens();
         }
-        if digest.may_notify()
-            && let (Some(key), Some(pid)) = (&self.key, self.guest.pid)
-        {
-            knowledge.voices.speaks(key, pid);
+        self.named |= digest.pins() == Some(Reason::Identity);
+        if let (Some(key), Some(pid)) = (&self.key, self.guest.pid) {
+            match self.named {
+                true => knowledge.voices.speaks_by_name(key),
+                false if digest.may_notify() => knowledge.voices.speaks(key, pid),
+                false => {}
+            }
         }
         self.guest.trace.ran(digest, via);
     }

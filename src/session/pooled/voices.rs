@@ -49,6 +49,15 @@ impl Voices {
         by_pid.insert(real, (Arc::downgrade(key), pid));
     }
 
+    /// The client on the connection of `key` knows that connection's own process id.
+    pub(super) fn speaks_by_name(&self, key: &ServerKey) {
+        if self.heard.load(Ordering::Relaxed)
+            && let Some(real) = key.key().map(CancelKey::pid)
+        {
+            self.by_pid.lock().remove(&real);
+        }
+    }
+
     /// A NotificationResponse on its way to a client.
     pub(super) fn translate(&self, frame: Frame<'_>, before: &mut Vec<u8>) -> Step {
         let Some((real, rest)) = frame.body.split_first_chunk::<4>() else {
@@ -111,6 +120,9 @@ mod tests {
         assert_eq!(heard(&voices, 8), 8);
         voices.speaks(&connection, 7);
         assert_eq!(heard(&voices, 7), 7, "it is at home");
+        voices.speaks(&connection, 1);
+        voices.speaks_by_name(&connection);
+        assert_eq!(heard(&voices, 7), 7, "it has been told there");
         voices.speaks(&connection, 2);
         drop(connection);
         assert_eq!(

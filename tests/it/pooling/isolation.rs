@@ -378,6 +378,32 @@ async fn notifications_reach_the_listener_while_it_idles_and_nobody_else() {
     }
 }
 
+/// The process id that a client has asked for is the one that its notification bears,
+/// wherever it was when it asked.
+#[tokio::test]
+async fn a_notification_bears_the_process_id_that_its_sender_found() {
+    for auth in BOTH {
+        let stage = Stage::of(auth, 2).await;
+        let mut sender = stage.client().await;
+        let mut others = stage.clients(2).await;
+        for number in 0..6 {
+            let other = &mut others[number % 2];
+            assert_eq!(ask(other, "begin").await, "");
+            let asked = ["begin", "select pg_backend_pid()", "listen x; notify x"];
+            let mut found = String::new();
+            for sql in asked {
+                found.push_str(&ask(&mut sender, sql).await);
+            }
+            let done = sender.query("commit").await;
+            let notified = done.iter().find(|(tag, _)| *tag == b'A').unwrap();
+            let id = u32::from_be_bytes(*notified.1.first_chunk().unwrap());
+            assert_eq!(id.to_string(), found, "{auth:?} {number}");
+            assert_eq!(ask(&mut sender, "unlisten *").await, "");
+            assert_eq!(ask(&mut others[number % 2], "commit").await, "");
+        }
+    }
+}
+
 #[tokio::test]
 async fn notifications_of_a_listener_that_left_are_for_nobody() {
     for auth in BOTH {
