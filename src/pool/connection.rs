@@ -342,6 +342,11 @@ impl ServerKey {
         self.key.as_ref()
     }
 
+    /// Of the server's process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.key.as_ref().map(CancelKey::pid)
+    }
+
     /// Begins to cancel what `client` does; `None` if it no longer has the connection.
     pub(crate) async fn begin_cancel(self: &Arc<Self>, client: u64) -> Option<CancelGuard> {
         loop {

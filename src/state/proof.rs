@@ -35,14 +35,12 @@
 
 mod catalog;
 mod code;
-mod keepers;
 mod reader;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use catalog::{Catalog, Verdict};
-pub(crate) use keepers::{Keepers, removes};
 pub(crate) use reader::Reader;
 
 /// For a simple Query outside a transaction: its settings end with it. The server

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::knowledge::Knowledge;
 use crate::pool::{ConnectionId, Placeholders, ServerKey};
 use crate::state::parameters::Parameters;
-use crate::state::proof::{Keepers, Verdict};
+use crate::state::proof::Verdict;
 use crate::state::statements::{self, Environment};
 use crate::state::trace::{Digest, Proof, Shapes, Trace, digest};
 use crate::wire::sql::{Backslash, Dialect, Statement};
@@ -164,31 +164,20 @@ impl Guest {
     }
 
     /// Notes that what `digest` is about is about to run. `None`: its text is not
-    /// known. Says what it does about code that keeps state in the server's process.
-    pub(super) fn about_to_run(&mut self, digest: &Digest, text: Option<&[u8]>) -> Keepers {
-        let (knowledge, dialect) = (&self.knowledge, self.dialect);
+    /// known.
+    pub(super) fn about_to_run(&mut self, digest: &Digest, text: Option<&[u8]>) {
         if digest.is_unjudged() {
-            self.trace.judge_later(text, dialect, knowledge.judged());
-        }
-        if !digest.ddl() {
-            return Keepers::Untouched;
-        }
-        if digest.is_unjudged() && knowledge.concerns_keepers(text, dialect) {
-            return Keepers::Changed;
-        }
-        match digest.keeps() {
-            true => Keepers::of(text, dialect, knowledge.may_keep()),
-            false => Keepers::Untouched,
+            let judged = self.knowledge.judged();
+            self.trace.judge_later(text, self.dialect, judged);
         }
     }
 
     /// The same of a prepared statement.
-    pub(super) fn bound(&mut self, name: &[u8], digest: &Digest) -> Keepers {
-        if !(digest.is_unjudged() || digest.ddl()) {
-            return Keepers::Untouched;
+    pub(super) fn bound(&mut self, name: &[u8], digest: &Digest) {
+        if digest.is_unjudged() {
+            let text = self.statements.text(name).map(<[u8]>::to_vec);
+            self.about_to_run(digest, text.as_deref());
         }
-        let text = self.statements.text(name).map(<[u8]>::to_vec);
-        self.about_to_run(digest, text.as_deref())
     }
 
     /// What is known of a prepared statement that is about to be bound.

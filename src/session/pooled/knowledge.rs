@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use super::names::Names;
 use super::voices::Voices;
 use crate::pool::Key;
-use crate::state::proof::{Catalog, Keepers, Verdict, removes};
+use crate::state::proof::{Catalog, Verdict};
 use crate::state::trace::Backlog;
-use crate::wire::sql::{Dialect, Statement, statements};
+use crate::wire::sql::Statement;
 
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
@@ -89,9 +89,6 @@ pub(super) struct Knowledge {
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
-    /// As of these epochs there may be more code that keeps state in the server's
-    /// process, and may some be gone.
-    keepers: (AtomicU32, AtomicU32),
     pub(super) voices: Voices,
     /// How often the catalog has answered.
     answers: AtomicU32,
@@ -100,7 +97,9 @@ pub(super) struct Knowledge {
 /// One answer of the catalog.
 #[derive(Debug)]
 pub(super) struct Known {
-    catalog: Option<Catalog>,
+    catalog: Option<Arc<Catalog>>,
+    /// The last one before it that had code which keeps state in the server's process.
+    former: Option<Arc<Catalog>>,
     /// Of definitions, when the question was asked.
     epoch: u32,
     /// Counts answers.
@@ -114,6 +113,7 @@ impl Knowledge {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             known: ArcSwap::from_pointee(Known {
                 catalog: None,
+                former: None,
                 epoch: 0,
                 edition: 0,
             }),
@@ -127,7 +127,6 @@ impl Knowledge {
             peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
-            keepers: (AtomicU32::new(0), AtomicU32::new(0)),
             voices: Voices::default(),
             answers: AtomicU32::new(0),
         }
@@ -166,57 +165,23 @@ impl Knowledge {
         self.hidden.store(self.epoch(), Ordering::Release);
     }
 
-    /// A definition has changed, or is about to, and does this about code that keeps
-    /// state in the server's process.
-    pub(super) fn keep(&self, keepers: Keepers) {
-        let (added, changed) = &self.keepers;
-        let since = match keepers {
-            Keepers::Untouched => return,
-            Keepers::Added => added,
-            Keepers::Changed => changed,
-        };
-        since.fetch_max(self.epoch(), Ordering::AcqRel);
-    }
-
     /// The epoch of the last answer, be it stale; 0 if there was none.
     pub(super) fn judged(&self) -> u32 {
         let known = self.known.load();
         known.catalog.as_ref().map_or(0, |_| known.epoch)
     }
 
-    /// Whether there may be code that keeps state, by the last answer, be it stale, and
-    /// by what was added since.
-    pub(super) fn may_keep(&self) -> bool {
-        let known = self.known.load();
-        known.epoch < self.keepers.0.load(Ordering::Acquire)
-            || known.catalog.as_ref().is_some_and(Catalog::keeps)
-    }
-
-    /// Whether a definition may take away code that keeps state, or what leads to it,
-    /// by the last answer, be it stale, and by what was added since.
-    pub(super) fn concerns_keepers(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
-        let known = self.known.load();
-        if known.epoch < self.keepers.0.load(Ordering::Acquire) && removes(text, dialect) {
-            return true;
-        }
-        let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
-            return false;
-        };
-        text.is_none_or(|text| statements(text, dialect).any(|one| catalog.concerns_keepers(&one)))
-    }
-
-    /// Whether what ran unjudged may have left what only the server's process has, by
-    /// the last answer. Code that came and went in between was in definitions.
+    /// Whether what ran unjudged may have left what only the server's process has: by
+    /// the last answer, and by one before it if definitions have changed meanwhile.
+    /// What code has left that came and went between two answers shows to nobody.
     pub(super) fn keeps(&self, unjudged: &Backlog) -> bool {
         let known = self.known.load();
-        let Some(catalog) = &known.catalog else {
-            return false;
-        };
-        let began = unjudged.began();
-        let blind = began == 0 && known.epoch > FIRST;
-        began < self.keepers.1.load(Ordering::Acquire)
-            || catalog.keeps()
-                && (blind || unjudged.any(|one| catalog.judge(one) == Verdict::Library))
+        let former = known.former.as_ref();
+        let former = former.filter(|_| unjudged.began() < known.epoch);
+        let mut catalogs = known.catalog.iter().chain(former);
+        catalogs.any(|catalog| {
+            catalog.keeps() && unjudged.any(|one| catalog.judge(one) == Verdict::Library)
+        })
     }
 
     /// Whether code may have made custom settings of names that nobody knows, if it
@@ -224,7 +189,7 @@ impl Knowledge {
     pub(super) fn hides(&self) -> bool {
         let known = self.known.load();
         let catalog = known.catalog.as_ref();
-        catalog.is_none_or(Catalog::hides)
+        catalog.is_none_or(|catalog| catalog.hides())
             || known.epoch < self.hidden.load(Ordering::Acquire)
             || self.names.are_too_many()
     }
@@ -285,8 +250,12 @@ impl Question {
         }
         // Two that are answered at once are two editions.
         let edition = of.answers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let before = of.known.load();
+        let last = before.catalog.iter().filter(|catalog| catalog.keeps());
+        let former = last.chain(&before.former).next().cloned();
         of.known.store(Arc::new(Known {
-            catalog,
+            catalog: catalog.map(Arc::new),
+            former,
             epoch: self.epoch,
             edition,
         }));
@@ -318,7 +287,7 @@ mod tests {
     use super::*;
     use crate::state::proof::Reader;
     use crate::state::trace::Trace;
-    use crate::wire::sql::Backslash;
+    use crate::wire::sql::{Backslash, Dialect};
 
     const PLAIN: Dialect = Dialect {
         backslash: Backslash::Plain,
@@ -362,28 +331,24 @@ mod tests {
         assert!(keeps(&knowledge, began, "select f()"));
         assert!(!keeps(&knowledge, began, "select g()"));
         answered(&knowledge, &[]);
-        assert!(!keeps(&knowledge, began, "select f()"));
+        assert!(keeps(&knowledge, began, "select f()"), "it was there");
+        assert!(!keeps(&knowledge, knowledge.judged(), "select f()"));
     }
 
     #[test]
-    fn code_that_came_and_went_between_two_answers_is_not_missed() {
+    fn code_that_is_gone_is_known_by_the_answer_before() {
         let knowledge = Arc::new(Knowledge::new());
         answered(&knowledge, &["f"]);
         let began = knowledge.judged();
         knowledge.changed();
-        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
-        answered(&knowledge, &["f"]);
-        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
-        let began = knowledge.judged();
-        let trigger = "create trigger x before insert on t execute function f()";
-        assert!(knowledge.concerns_keepers(Some(trigger.as_bytes()), PLAIN));
+        answered(&knowledge, &[]);
+        assert!(keeps(&knowledge, began, "select f()"));
+        assert!(!keeps(&knowledge, began, "select g()"));
+        // Another of that name is not the same.
+        assert!(!keeps(&knowledge, knowledge.judged(), "select f()"));
         knowledge.changed();
-        knowledge.keep(Keepers::Changed);
-        knowledge.changed();
-        answered(&knowledge, &["f"]);
-        assert!(keeps(&knowledge, began, "insert into t values (1)"));
-        let began = knowledge.judged();
-        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+        answered(&knowledge, &["g"]);
+        assert!(keeps(&knowledge, began, "select f(), g()"));
     }
 
     #[test]
@@ -392,36 +357,8 @@ mod tests {
         answered(&knowledge, &[]);
         let began = knowledge.judged();
         knowledge.changed();
-        knowledge.keep(Keepers::Added);
-        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
         answered(&knowledge, &["f"]);
         assert!(!keeps(&knowledge, began, "select g()"));
         assert!(keeps(&knowledge, began, "select f()"));
-    }
-
-    #[test]
-    fn code_that_is_added_and_may_be_gone_by_the_next_answer_is_not_missed() {
-        let knowledge = Arc::new(Knowledge::new());
-        answered(&knowledge, &[]);
-        let began = knowledge.judged();
-        knowledge.changed();
-        knowledge.keep(Keepers::Added);
-        assert!(knowledge.concerns_keepers(Some(b"drop function f()"), PLAIN));
-        knowledge.changed();
-        knowledge.keep(Keepers::Changed);
-        answered(&knowledge, &[]);
-        assert!(keeps(&knowledge, began, "select f()"));
-        assert!(!knowledge.concerns_keepers(Some(b"drop function g()"), PLAIN));
-    }
-
-    #[test]
-    fn before_the_first_answer_definitions_count_where_there_is_such_code() {
-        let knowledge = Arc::new(Knowledge::new());
-        let began = knowledge.judged();
-        knowledge.changed();
-        answered(&knowledge, &[]);
-        assert!(!keeps(&knowledge, began, "select 1"));
-        answered(&knowledge, &["f"]);
-        assert!(keeps(&knowledge, began, "select 1"));
     }
 }

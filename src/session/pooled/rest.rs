@@ -84,8 +84,6 @@ impl Relay<'_> {
         if std::mem::take(&mut talk.changes.hidden) {
             talk.guest.knowledge.hide();
         }
-        let keepers = std::mem::take(&mut talk.changes.keepers);
-        talk.guest.knowledge.keep(keepers);
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }

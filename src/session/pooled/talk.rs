@@ -48,8 +48,9 @@ pub(super) struct Talk<'a> {
     pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
     pub(super) key: Option<Arc<ServerKey>>,
-    /// The client has asked which process it has here.
-    named: bool,
+    /// The process id by which others know the client: that of its login, or that of
+    /// this connection, once it has asked for it.
+    pub(super) voice: Option<u32>,
     pub(super) rules: Rules,
 }
 
@@ -73,7 +74,7 @@ impl<'a> Talk<'a> {
             freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
-            named: false,
+            voice: None,
             rules,
         }
     }
@@ -86,6 +87,7 @@ impl<'a> Talk<'a> {
         }
         self.introducing = batches;
         self.key = Some(Arc::clone(&connection.key));
+        self.voice = self.guest.pid;
         if batches == 0 {
             connection.key.set_own(false);
             self.tell(&connection.reported, told);
@@ -225,8 +227,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, true, before)?;
         }
         self.guest.statements.query(held.statements);
-        let keepers = self.guest.about_to_run(&noted.digest, text);
-        self.changes.keepers = self.changes.keepers.max(keepers);
+        self.guest.about_to_run(&noted.digest, text);
         self.run(&noted.digest, Via::Query);
         Ok(injected)
     }
@@ -272,8 +273,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, false, before)?;
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
-        let keepers = self.guest.bound(name, &digest);
-        self.changes.keepers = self.changes.keepers.max(keepers);
+        self.guest.bound(name, &digest);
         match self
             .portals
             .iter_mut()
@@ -327,19 +327,11 @@ impl<'a> Talk<'a> {
                 self.changes.hidden = true;
                 knowledge.hide();
             }
-            knowledge.keep(self.changes.keepers);
         }
         if digest.listens() {
             knowledge.voices.somebody_listens();
         }
-        self.named |= digest.pins() == Some(Reason::Identity);
-        if let (Some(key), Some(pid)) = (&self.key, self.guest.pid) {
-            match self.named {
-                true => knowledge.voices.speaks_by_name(key),
-                false if digest.may_notify() => knowledge.voices.speaks(key, pid),
-                false => {}
-            }
-        }
+        self.speak(digest);
         self.guest.trace.ran(digest, via);
     }
 

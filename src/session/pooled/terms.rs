@@ -3,7 +3,6 @@
 use super::knowledge::Question;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::state::parameters::Parameters;
-use crate::state::proof::Keepers;
 use crate::state::statements::Server;
 use crate::state::trace::Reason;
 use crate::state::{check, proof};
@@ -98,8 +97,6 @@ pub(super) struct Changes {
     pub(super) definitions: bool,
     /// Of code that hides the names of its settings.
     pub(super) hidden: bool,
-    /// Of code that keeps state in the server's process.
-    pub(super) keepers: Keepers,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }

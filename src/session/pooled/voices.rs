@@ -8,9 +8,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::super::flow::Step;
+use super::talk::Talk;
 use crate::pool::ServerKey;
+use crate::state::trace::{Digest, Reason};
 use crate::wire::frame::Frame;
-use crate::wire::startup::CancelKey;
 
 /// More connections than this are looked through for those that have closed.
 const MANY: usize = 256;
@@ -32,7 +33,7 @@ impl Voices {
 
     /// The client that was told `pid` may notify over the connection of `key`.
     pub(super) fn speaks(&self, key: &Arc<ServerKey>, pid: u32) {
-        let Some(real) = key.key().map(CancelKey::pid) else {
+        let Some(real) = key.pid() else {
             return;
         };
         if !self.heard.load(Ordering::Relaxed) {
@@ -47,15 +48,6 @@ impl Voices {
             by_pid.retain(|_, (key, _)| key.strong_count() > 0);
         }
         by_pid.insert(real, (Arc::downgrade(key), pid));
-    }
-
-    /// The client on the connection of `key` knows that connection's own process id.
-    pub(super) fn speaks_by_name(&self, key: &ServerKey) {
-        if self.heard.load(Ordering::Relaxed)
-            && let Some(real) = key.key().map(CancelKey::pid)
-        {
-            self.by_pid.lock().remove(&real);
-        }
     }
 
     /// A NotificationResponse on its way to a client.
@@ -81,9 +73,26 @@ impl Voices {
     }
 }
 
+impl Talk<'_> {
+    /// Notes whose notifications what `digest` is about may send. Who asks for its
+    /// process id is known by the answer from then on.
+    pub(super) fn speak(&mut self, digest: &Digest) {
+        let named = digest.pins() == Some(Reason::Identity);
+        if named {
+            self.voice = self.key.as_ref().and_then(|key| key.pid());
+        }
+        if (named || digest.may_notify())
+            && let (Some(key), Some(pid)) = (&self.key, self.voice)
+        {
+            self.guest.knowledge.voices.speaks(key, pid);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::startup::CancelKey;
 
     fn key(pid: u32) -> Arc<ServerKey> {
         Arc::new(ServerKey::new(Some(CancelKey::with_secret(pid, b"1234"))))
@@ -120,9 +129,6 @@ mod tests {
         assert_eq!(heard(&voices, 8), 8);
         voices.speaks(&connection, 7);
         assert_eq!(heard(&voices, 7), 7, "it is at home");
-        voices.speaks(&connection, 1);
-        voices.speaks_by_name(&connection);
-        assert_eq!(heard(&voices, 7), 7, "it has been told there");
         voices.speaks(&connection, 2);
         drop(connection);
         assert_eq!(

@@ -272,13 +272,6 @@ impl Catalog {
         Some((names, level(statement.kind, words.level)))
     }
 
-    /// Whether a definition may take away, or add, a way to code that keeps state in
-    /// the server's process.
-    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
-        let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
-        self.keeps && (self.judge(statement) == Verdict::Library || statement.tokens().any(wide))
-    }
-
     /// Names that lead to what keeps state in the process.
     pub(super) fn keepers(&self) -> impl Iterator<Item = &[u8]> {
         let names = self.names.iter();
@@ -446,7 +439,7 @@ impl Words {
     }
 }
 
-pub(super) fn is_word(token: &Token<'_>, word: &str) -> bool {
+fn is_word(token: &Token<'_>, word: &str) -> bool {
     token.text.eq_ignore_ascii_case(word.as_bytes())
 }
 

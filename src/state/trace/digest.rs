@@ -57,10 +57,8 @@ impl Traits {
     pub(super) const SEVERAL: Self = Self(1 << 5);
     /// Defines code that makes custom settings of names that do not show.
     pub(super) const HIDES: Self = Self(1 << 6);
-    /// Defines code that may keep state in the server's process.
-    pub(super) const KEEPS: Self = Self(1 << 7);
     /// Code runs that nobody has looked at.
-    pub(super) const UNJUDGED: Self = Self(1 << 8);
+    pub(super) const UNJUDGED: Self = Self(1 << 7);
 
     pub(super) const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -272,12 +270,6 @@ impl Digest {
         self.traits.has(Traits::HIDES) || self.leaves.hard == Some(Reason::Unknown)
     }
 
-    /// Whether it may define code that keeps state in the server's process.
-    pub(crate) fn keeps(&self) -> bool {
-        let hard = self.leaves.hard;
-        self.traits.has(Traits::KEEPS) || hard >= Some(Reason::Library)
-    }
-
     /// Nobody has looked at what it runs.
     pub(crate) const fn is_unjudged(&self) -> bool {
         self.traits.has(Traits::UNJUDGED)
@@ -306,9 +298,6 @@ impl Digest {
         self.by_certainty(statement, rare, proven);
         self.by_marks(statement.kind, marks);
         self.by_kind(statement, rare);
-        if marks.has(Marks::DDL) && statement.is_of_other_language() {
-            self.traits.add(Traits::KEEPS);
-        }
         if marks.has(Marks::DDL) || statement.kind == Kind::Do {
             let hides = made::settings(statement.text, &mut rare.defined);
             if hides {

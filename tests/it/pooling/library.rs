@@ -236,6 +236,7 @@ async fn definitions_of_extensions_pin_no_bystander() {
         "drop extension if exists nosuch",
         "drop extension if exists hstore",
         "create function keeps() returns boolean language c as '$libdir/isn', 'weak_input_status'",
+        "create extension isn; drop extension isn",
     ] {
         let stage = alone(Auth::Held, "5s").await;
         let mut clients = [superuser(&stage).await, superuser(&stage).await];
