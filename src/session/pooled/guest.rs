@@ -164,20 +164,23 @@ impl Guest {
     }
 
     /// Notes that what `digest` is about is about to run. `None`: its text is not
-    /// known.
-    pub(super) fn about_to_run(&mut self, digest: &Digest, text: Option<&[u8]>) {
+    /// known. True for a definition of what leads to code that keeps state in the
+    /// server's process.
+    pub(super) fn about_to_run(&mut self, digest: &Digest, text: Option<&[u8]>) -> bool {
+        let (knowledge, dialect) = (&self.knowledge, self.dialect);
         if digest.is_unjudged() {
-            let judged = self.knowledge.judged();
-            self.trace.judge_later(text, self.dialect, judged);
+            self.trace.judge_later(text, dialect, knowledge.judged());
         }
+        digest.ddl() && knowledge.concerns_keepers(text, dialect)
     }
 
     /// The same of a prepared statement.
-    pub(super) fn bound(&mut self, name: &[u8], digest: &Digest) {
-        if digest.is_unjudged() {
-            let text = self.statements.text(name).map(<[u8]>::to_vec);
-            self.about_to_run(digest, text.as_deref());
+    pub(super) fn bound(&mut self, name: &[u8], digest: &Digest) -> bool {
+        if !(digest.is_unjudged() || digest.ddl()) {
+            return false;
         }
+        let text = self.statements.text(name).map(<[u8]>::to_vec);
+        self.about_to_run(digest, text.as_deref())
     }
 
     /// What is known of a prepared statement that is about to be bound.

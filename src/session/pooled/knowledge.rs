@@ -16,7 +16,7 @@ use super::voices::Voices;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::state::trace::Backlog;
-use crate::wire::sql::Statement;
+use crate::wire::sql::{Dialect, Statement, statements};
 
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
@@ -89,6 +89,9 @@ pub(super) struct Knowledge {
     pub(super) names: Names,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
+    /// As of this epoch definitions have changed of what leads to code which keeps
+    /// state in the server's process.
+    kept: AtomicU32,
     pub(super) voices: Voices,
     /// How often the catalog has answered.
     answers: AtomicU32,
@@ -127,6 +130,7 @@ impl Knowledge {
             peace: AtomicU64::new(0),
             names: Names::default(),
             hidden: AtomicU32::new(0),
+            kept: AtomicU32::new(0),
             voices: Voices::default(),
             answers: AtomicU32::new(0),
         }
@@ -165,23 +169,45 @@ impl Knowledge {
         self.hidden.store(self.epoch(), Ordering::Release);
     }
 
+    /// A definition has changed, or is about to, of what leads to code that keeps state
+    /// in the server's process.
+    pub(super) fn keep(&self) {
+        self.kept.fetch_max(self.epoch(), Ordering::AcqRel);
+    }
+
     /// The epoch of the last answer, be it stale; 0 if there was none.
     pub(super) fn judged(&self) -> u32 {
         let known = self.known.load();
         known.catalog.as_ref().map_or(0, |_| known.epoch)
     }
 
+    /// Whether a definition is of what leads to code that keeps state, by the last
+    /// answer, be it stale.
+    pub(super) fn concerns_keepers(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
+        let known = self.known.load();
+        let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
+            return false;
+        };
+        text.is_none_or(|text| statements(text, dialect).any(|one| catalog.concerns_keepers(&one)))
+    }
+
     /// Whether what ran unjudged may have left what only the server's process has: by
-    /// the last answer, and by one before it if definitions have changed meanwhile.
-    /// What code has left that came and went between two answers shows to nobody.
+    /// the last answer, and if definitions have changed meanwhile by the one before it.
+    /// What led to such code, and is gone, was in definitions. What code has left that
+    /// is gone itself shows to nobody.
     pub(super) fn keeps(&self, unjudged: &Backlog) -> bool {
         let known = self.known.load();
-        let former = known.former.as_ref();
-        let former = former.filter(|_| unjudged.began() < known.epoch);
-        let mut catalogs = known.catalog.iter().chain(former);
-        catalogs.any(|catalog| {
-            catalog.keeps() && unjudged.any(|one| catalog.judge(one) == Verdict::Library)
-        })
+        let Some(catalog) = &known.catalog else {
+            return false;
+        };
+        let began = unjudged.began();
+        let blind = began == 0 && known.epoch > FIRST && catalog.keeps();
+        let changed = began.max(FIRST) < known.epoch;
+        let former = known.former.iter().filter(|_| changed);
+        let mut catalogs = former.chain([catalog]).filter(|catalog| catalog.keeps());
+        blind
+            || began < self.kept.load(Ordering::Acquire)
+            || catalogs.any(|catalog| unjudged.any(|one| catalog.judge(one) == Verdict::Library))
     }
 
     /// Whether code may have made custom settings of names that nobody knows, if it
@@ -287,7 +313,7 @@ mod tests {
     use super::*;
     use crate::state::proof::Reader;
     use crate::state::trace::Trace;
-    use crate::wire::sql::{Backslash, Dialect};
+    use crate::wire::sql::Backslash;
 
     const PLAIN: Dialect = Dialect {
         backslash: Backslash::Plain,
@@ -331,8 +357,39 @@ mod tests {
         assert!(keeps(&knowledge, began, "select f()"));
         assert!(!keeps(&knowledge, began, "select g()"));
         answered(&knowledge, &[]);
-        assert!(keeps(&knowledge, began, "select f()"), "it was there");
-        assert!(!keeps(&knowledge, knowledge.judged(), "select f()"));
+        assert!(!keeps(&knowledge, began, "select f()"));
+    }
+
+    #[test]
+    fn code_that_came_and_went_between_two_answers_is_not_missed() {
+        let knowledge = Arc::new(Knowledge::new());
+        answered(&knowledge, &["f"]);
+        let began = knowledge.judged();
+        knowledge.changed();
+        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
+        answered(&knowledge, &["f"]);
+        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+        let began = knowledge.judged();
+        let trigger = "create trigger x before insert on t execute function f()";
+        assert!(knowledge.concerns_keepers(Some(trigger.as_bytes()), PLAIN));
+        knowledge.changed();
+        knowledge.keep();
+        knowledge.changed();
+        answered(&knowledge, &["f"]);
+        assert!(keeps(&knowledge, began, "insert into t values (1)"));
+        let began = knowledge.judged();
+        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+    }
+
+    #[test]
+    fn before_the_first_answer_definitions_count_where_there_is_such_code() {
+        let knowledge = Arc::new(Knowledge::new());
+        let began = knowledge.judged();
+        knowledge.changed();
+        answered(&knowledge, &[]);
+        assert!(!keeps(&knowledge, began, "select 1"));
+        answered(&knowledge, &["f"]);
+        assert!(keeps(&knowledge, began, "select 1"));
     }
 
     #[test]

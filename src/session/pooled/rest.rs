@@ -84,6 +84,9 @@ impl Relay<'_> {
         if std::mem::take(&mut talk.changes.hidden) {
             talk.guest.knowledge.hide();
         }
+        if std::mem::take(&mut talk.changes.kept) {
+            talk.guest.knowledge.keep();
+        }
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }

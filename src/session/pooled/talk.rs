@@ -227,7 +227,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, true, before)?;
         }
         self.guest.statements.query(held.statements);
-        self.guest.about_to_run(&noted.digest, text);
+        self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
         self.run(&noted.digest, Via::Query);
         Ok(injected)
     }
@@ -273,7 +273,7 @@ impl<'a> Talk<'a> {
             injected = statements.align(held.statements, environment, false, before)?;
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
-        self.guest.bound(name, &digest);
+        self.changes.kept |= self.guest.bound(name, &digest);
         match self
             .portals
             .iter_mut()
@@ -326,6 +326,9 @@ impl<'a> Talk<'a> {
             if digest.hides() {
                 self.changes.hidden = true;
                 knowledge.hide();
+            }
+            if self.changes.kept {
+                knowledge.keep();
             }
         }
         if digest.listens() {

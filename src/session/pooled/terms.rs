@@ -97,6 +97,8 @@ pub(super) struct Changes {
     pub(super) definitions: bool,
     /// Of code that hides the names of its settings.
     pub(super) hidden: bool,
+    /// Of what leads to code that keeps state in the server's process.
+    pub(super) kept: bool,
     /// Of what new logins begin with.
     pub(super) logins: bool,
 }

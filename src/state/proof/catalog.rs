@@ -439,7 +439,7 @@ impl Words {
     }
 }
 
-fn is_word(token: &Token<'_>, word: &str) -> bool {
+pub(super) fn is_word(token: &Token<'_>, word: &str) -> bool {
     token.text.eq_ignore_ascii_case(word.as_bytes())
 }
 

@@ -1,13 +1,15 @@
 //! What a text of code leads to that is a string to the statement around it: the
 //! body of a DO.
 //!
-//! Only to find what keeps state in the server's process. Words count wherever they
-//! stand, in strings and comments too.
+//! Only to find what keeps state in the server's process, and definitions of what leads
+//! there. Words count wherever they stand, in strings and comments too.
 
 use std::collections::HashSet;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Verdict, is_word};
 use crate::wire::sql::Statement;
+use crate::wire::sql::kind::{Kind, ObjectType};
+use crate::wire::sql::token::Token;
 
 /// What a text that is to be executed begins with.
 const VERBS: &[&[u8]] = &[
@@ -41,6 +43,24 @@ const VERBS: &[&[u8]] = &[
     b"values",
     b"with",
 ];
+
+impl Catalog {
+    /// Whether a definition may take away, or add, a way to code that keeps state in
+    /// the server's process, and stays. An extension comes and goes with its code.
+    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
+        let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
+        let whole = matches!(
+            statement.kind,
+            Kind::Create {
+                object: ObjectType::Extension,
+                ..
+            } | Kind::Alter(ObjectType::Extension)
+                | Kind::Drop(ObjectType::Extension)
+        );
+        let named = || !whole && self.judge(statement) == Verdict::Library;
+        self.keeps() && (named() || statement.tokens().any(wide))
+    }
+}
 
 /// Whether the code of a DO may reach a name that leads to such state.
 pub(super) fn keeps(catalog: &Catalog, statement: &Statement<'_>) -> bool {

@@ -364,3 +364,24 @@ fn what_keeps_state_is_found_in_the_body_of_a_do() {
         &["do language plperl 'x'"],
     );
 }
+
+#[test]
+fn definitions_that_concern_such_code_are_told_from_others() {
+    let catalog = catalog_with(KEEPERS);
+    for (text, concerns) in [
+        ("drop table watched_table", true),
+        (
+            "create trigger t before insert on x for each row execute function remembers()",
+            true,
+        ),
+        ("drop schema x cascade", true),
+        ("drop owned by x", true),
+        ("create table x (a int)", false),
+        ("create extension x", false),
+        ("drop extension x", false),
+        ("drop extension x cascade", true),
+    ] {
+        assert_eq!(catalog.concerns_keepers(&only(text)), concerns, "{text}");
+        assert!(!catalog_with(&[]).concerns_keepers(&only(text)));
+    }
+}
