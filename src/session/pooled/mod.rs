@@ -6,6 +6,7 @@
 //! see `state::trace`.
 
 mod description;
+mod gate;
 mod guest;
 mod idle;
 mod knowledge;

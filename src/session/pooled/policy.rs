@@ -10,7 +10,7 @@ use crate::wire::frame::Frame;
 use crate::wire::frontend;
 use crate::wire::sqlstate::SqlState;
 
-/// Appends a message that fails in place of `frame`, a Query or a Bind.
+/// Appends a message that fails in place of `frame`, a Query, a Parse or a Bind.
 pub(super) fn refusal(policy: OnSessionState, reason: Reason, frame: Frame<'_>, out: &mut Vec<u8>) {
     let (sqlstate, message, hint) = match policy {
         OnSessionState::Error => (
@@ -33,7 +33,7 @@ pub(super) fn refusal(policy: OnSessionState, reason: Reason, frame: Frame<'_>, 
         out.extend_from_slice(&frontend::query(text.as_bytes()));
         return;
     }
-    // A Bind has no text to put an error into.
+    // A Bind has no text to put an error into, and a Parse runs none.
     let name = format!("pgsluice: {message} ({})", reason.label());
     frontend::failing_bind(&name, out);
 }

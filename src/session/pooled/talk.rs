@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::super::commit::CommitWatch;
 use super::super::flow::Step;
 use super::description::{self, Descriptions};
+use super::gate::Hitch;
 use super::guest::{Guest, Noted};
 use super::policy;
 pub(super) use super::terms::{
     Changes, ClientSide, Errand, Gate, Health, Held, Need, Rules, Scrubbed,
 };
-use crate::config::values::{OnSessionState, PoolMode};
 use crate::fault::Fault;
 use crate::pool::{Connection, ServerKey};
-use crate::state::statements::{Injected, Parse, Server, Wait};
-use crate::state::trace::{Alignment, Digest, Hold, Reason, Via};
+use crate::state::statements::{Injected, Parse, Server};
+use crate::state::trace::{Alignment, Digest, Via};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, TransactionStatus};
@@ -246,7 +246,13 @@ impl<'a> Talk<'a> {
             Some((text, _)) if whole => self.guest.note(text),
             _ => Noted::unread(),
         };
-        self.ask_for_home(&noted.digest)?;
+        if !self.may_pass()? {
+            self.ask_for_home(&noted.digest)?;
+            // Most drivers send its Bind along with it, and then it is too late to wait.
+            if name.is_empty() {
+                self.ask_to_keep(&noted.digest)?;
+            }
+        }
         let environment = self.guest.environment();
         let parse = Parse {
             name,
@@ -283,15 +289,6 @@ impl<'a> Talk<'a> {
             None => self.portals.push((portal.into(), digest)),
         }
         Ok(injected)
-    }
-
-    /// A failed transaction says so first.
-    fn ask_whether_stale(&self, name: &[u8]) -> Result<(), Hitch> {
-        let failed = self.ledger.status() == TransactionStatus::Failed;
-        if !failed && self.guest.statements.is_refused(name) {
-            return Err(Hitch::Stale);
-        }
-        Ok(())
     }
 
     /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
@@ -351,24 +348,6 @@ impl<'a> Talk<'a> {
         self.ledger.on_frontend(frame);
     }
 
-    /// Whether the client needs a place to keep its connection, and can wait for one
-    /// without it: who is in a transaction may hold what others wait for.
-    fn may_wait(&self) -> bool {
-        self.guest.pin.is_none() && self.can_let_go()
-    }
-
-    /// Whether another connection would do for what comes next.
-    fn can_let_go(&self) -> bool {
-        self.ledger.is_quiescent()
-            && self.guest.trace.hold() == Hold::Free
-            && !self.guest.must_stay()
-    }
-
-    /// The same, once the connection is this client's.
-    fn can_soon_let_go(&self) -> bool {
-        self.introducing > 0 && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
-    }
-
     /// A Sync went to the server for a client that has left without one.
     pub(super) fn synced_for_gone(&mut self) {
         self.guest.statements.sync();
@@ -381,65 +360,6 @@ impl<'a> Talk<'a> {
         };
         self.commit.on_frontend(sync);
         self.ledger.on_frontend(sync);
-    }
-
-    /// A client that asks which process it has is best asked where it believes to be.
-    fn ask_for_home(&self, digest: &Digest) -> Result<(), Hitch> {
-        let asks = digest.pins() == Some(Reason::Identity);
-        if !asks || self.rules.mode == PoolMode::Session || !self.guest.is_away() {
-            return Ok(());
-        }
-        if self.can_let_go() {
-            return Err(Hitch::Need(Need::Home));
-        }
-        match self.can_soon_let_go() {
-            true => Err(Hitch::Wait),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether something has to happen first.
-    fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
-        match self.gate {
-            Gate::Satisfied => return Ok(()),
-            Gate::Refused(reason) => return Err(Hitch::Refused(reason)),
-            Gate::Open | Gate::Closed => {}
-        }
-        self.ask_for_home(digest)?;
-        if let Some(database) = digest.alone() {
-            return Err(Hitch::Need(Need::Vacant(database.to_vec())));
-        }
-        let Some(reason) = digest
-            .pins()
-            .filter(|_| self.rules.mode != PoolMode::Session)
-        else {
-            return Ok(());
-        };
-        match self.rules.on_session_state {
-            OnSessionState::Error => Err(Hitch::Refused(reason)),
-            OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
-            OnSessionState::Pin if self.guest.pin.is_none() && self.can_soon_let_go() => {
-                Err(Hitch::Wait)
-            }
-            OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
-        }
-    }
-}
-
-/// Why a message cannot go on yet.
-#[derive(Debug)]
-enum Hitch {
-    Need(Need),
-    /// What the server holds depends on replies that have not come.
-    Wait,
-    Refused(Reason),
-    /// It uses a statement whose result is another now.
-    Stale,
-}
-
-impl From<Wait> for Hitch {
-    fn from(_: Wait) -> Self {
-        Self::Wait
     }
 }
 

@@ -1,0 +1,105 @@
+//! What has to happen before a client's message may go on.
+
+use super::talk::{Gate, Need, Talk};
+use crate::config::values::{OnSessionState, PoolMode};
+use crate::state::statements::Wait;
+use crate::state::trace::{Digest, Hold, Reason};
+use crate::wire::ledger::TransactionStatus;
+
+/// Why a message cannot go on yet.
+#[derive(Debug)]
+pub(super) enum Hitch {
+    Need(Need),
+    /// What the server holds depends on replies that have not come.
+    Wait,
+    Refused(Reason),
+    /// It uses a statement whose result is another now.
+    Stale,
+}
+
+impl From<Wait> for Hitch {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
+}
+
+impl Talk<'_> {
+    /// A failed transaction says so first.
+    pub(super) fn ask_whether_stale(&self, name: &[u8]) -> Result<(), Hitch> {
+        let failed = self.ledger.status() == TransactionStatus::Failed;
+        if !failed && self.guest.statements.is_refused(name) {
+            return Err(Hitch::Stale);
+        }
+        Ok(())
+    }
+
+    /// A client that asks which process it has is best asked where it believes to be.
+    pub(super) fn ask_for_home(&self, digest: &Digest) -> Result<(), Hitch> {
+        let asks = digest.pins() == Some(Reason::Identity);
+        if !asks || self.rules.mode == PoolMode::Session || !self.guest.is_away() {
+            return Ok(());
+        }
+        if self.can_let_go() {
+            return Err(Hitch::Need(Need::Home));
+        }
+        match self.can_soon_let_go() {
+            true => Err(Hitch::Wait),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether something has to happen first.
+    pub(super) fn ask_for(&self, digest: &Digest) -> Result<(), Hitch> {
+        if self.may_pass()? {
+            return Ok(());
+        }
+        self.ask_for_home(digest)?;
+        if let Some(database) = digest.alone() {
+            return Err(Hitch::Need(Need::Vacant(database.to_vec())));
+        }
+        self.ask_to_keep(digest)
+    }
+
+    /// Whether what the message asked for has been done; an error if it cannot be.
+    pub(super) const fn may_pass(&self) -> Result<bool, Hitch> {
+        match self.gate {
+            Gate::Satisfied => Ok(true),
+            Gate::Refused(reason) => Err(Hitch::Refused(reason)),
+            Gate::Open | Gate::Closed => Ok(false),
+        }
+    }
+
+    /// A statement after which the client keeps its connection needs leave for that.
+    pub(super) fn ask_to_keep(&self, digest: &Digest) -> Result<(), Hitch> {
+        let pins = digest.pins();
+        let Some(reason) = pins.filter(|_| self.rules.mode != PoolMode::Session) else {
+            return Ok(());
+        };
+        match self.rules.on_session_state {
+            OnSessionState::Error => Err(Hitch::Refused(reason)),
+            OnSessionState::Pin if self.may_wait() => Err(Hitch::Need(Need::Pin(reason))),
+            OnSessionState::Pin if self.guest.pin.is_none() && self.can_soon_let_go() => {
+                Err(Hitch::Wait)
+            }
+            OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
+        }
+    }
+
+    /// Whether the client needs a place to keep its connection, and can wait for one
+    /// without it: who is in a transaction may hold what others wait for.
+    fn may_wait(&self) -> bool {
+        self.guest.pin.is_none() && self.can_let_go()
+    }
+
+    /// Whether another connection would do for what comes next.
+    fn can_let_go(&self) -> bool {
+        self.ledger.is_quiescent()
+            && self.guest.trace.hold() == Hold::Free
+            && !self.guest.must_stay()
+    }
+
+    /// The same, once the connection is this client's.
+    fn can_soon_let_go(&self) -> bool {
+        self.introducing > 0 && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
+    }
+}
