@@ -163,9 +163,8 @@ impl Accounts {
 
     /// Asks for a slot; a queued waiter is served by a later [`Grant`].
     pub(crate) fn request(&mut self, key: Key, priority: Priority, now: Instant) -> Decision {
-        let has_room = |gate| self.counts.has_room(&gate);
         // Room means that no waiter of this key is overtaken: it would have gone in.
-        if self.counts.total_has_room() && key.gates().into_iter().all(has_room) {
+        if self.has_room(&key) {
             return Decision::Granted(self.occupy(key, None));
         }
         let waiter = Waiter {
@@ -175,6 +174,12 @@ impl Accounts {
         };
         let counts = &self.counts;
         Decision::Queued(self.queue.push(waiter, |gate| counts.has_room(gate)))
+    }
+
+    /// Whether a request would be granted at once.
+    pub(crate) fn has_room(&self, key: &Key) -> bool {
+        let has_room = |gate| self.counts.has_room(&gate);
+        self.counts.total_has_room() && key.gates().into_iter().all(has_room)
     }
 
     /// Takes a slot back; the server no longer has the connection.

@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) owner: Option<u64>,
     /// The client that was told of it at its login, and is to find it there.
     promised: Option<u64>,
+    /// Who was told of it, whoever may have used it since.
+    told: Weak<Holder>,
     /// What has to be undone before another client uses it. Set by sessions.
     pub(crate) left: Left,
     /// Whether there was nothing more to read when it was used last. Set by sessions.
@@ -110,6 +112,7 @@ impl Connection {
             statements: Server::new(max_prepared_statements),
             owner: None,
             promised: None,
+            told: Weak::new(),
             left: Left::Nothing,
             dry: false,
             placeholders: Placeholders::new(),
@@ -152,10 +155,19 @@ impl Connection {
     }
 
     /// Keeps it for `client` rather than for others, if it is nobody's.
-    pub(super) fn promise(&mut self, client: u64) {
-        if self.owner.is_none() {
-            self.promised = self.promised.or(Some(client));
+    pub(super) fn promise(&mut self, client: u64, holder: &Arc<Holder>) {
+        let told = self.is_told();
+        if self.owner.is_none() && !(told && self.promised.is_some()) {
+            self.promised = Some(client);
         }
+        if !told {
+            self.told = Arc::downgrade(holder);
+        }
+    }
+
+    /// Whether a client that is here takes it for its own.
+    fn is_told(&self) -> bool {
+        self.told.strong_count() > 0
     }
 
     /// Takes it over to the calling thread, and hears what the server has said
@@ -303,7 +315,8 @@ impl Item for Box<Connection> {
     }
 
     fn suits(&self, want: &Want) -> bool {
-        self.owner == Some(want.client) || want.tolerates(&self.placeholders)
+        (self.owner == Some(want.client) || want.tolerates(&self.placeholders))
+            && !(want.is_newcomer() && self.is_told())
     }
 }
 

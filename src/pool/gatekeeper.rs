@@ -191,6 +191,12 @@ impl Gatekeeper {
         self.crowd.waiting.load(Ordering::Acquire) > 0
     }
 
+    /// Whether a connection would be let in at once. As of a moment ago.
+    pub(super) fn has_room(&self, key: &Key) -> bool {
+        let room = self.room.lock();
+        !room.closed && room.accounts.has_room(key)
+    }
+
     /// Completes when somebody has queued since the last time.
     pub(super) async fn somebody_queued(&self) {
         self.crowd.queued.notified().await;

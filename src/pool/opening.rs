@@ -171,26 +171,28 @@ impl Opening {
         // Before the waiters are told, who look for it.
         *self.pool.last_error.lock() = Some(told(error));
         let (number, may_pass) = (self.pool.number, error.may_pass());
-        self.pool.pools().act(|room, out| {
+        let retry_at = self.pool.pools().act(|room, out| {
             room.books
                 .open_failed(number, may_pass, Instant::now(), out)
-        })
+        });
+        self.pool.opener_ended();
+        retry_at
     }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
         let (number, stage) = (self.pool.number, self.stage);
-        if stage == Stage::Over {
-            return;
+        if stage != Stage::Over {
+            self.pool.pools().act(|room, out| {
+                let now = Instant::now();
+                if stage == Stage::Queued {
+                    room.books.opener_admitted(number, now, out);
+                }
+                room.books.opener_gone(number, now, out);
+            });
         }
-        self.pool.pools().act(|room, out| {
-            let now = Instant::now();
-            if stage == Stage::Queued {
-                room.books.opener_admitted(number, now, out);
-            }
-            room.books.opener_gone(number, now, out);
-        });
+        self.pool.opener_ended();
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) struct Want {
     /// which cannot be removed from a connection. `None` is none.
     pub(crate) placeholders: Option<Arc<Placeholders>>,
     thread: ThreadId,
+    newcomer: bool,
 }
 
 impl Want {
@@ -90,7 +91,19 @@ impl Want {
             priority: Priority::Medium,
             placeholders: None,
             thread: std::thread::current().id(),
+            newcomer: false,
         }
+    }
+
+    /// Of a client that is to be told of the connection: of none that another takes for
+    /// its own.
+    pub(super) const fn of_newcomer(mut self) -> Self {
+        self.newcomer = true;
+        self
+    }
+
+    pub(super) const fn is_newcomer(&self) -> bool {
+        self.newcomer
     }
 
     pub(crate) const fn thread(&self) -> ThreadId {

@@ -9,8 +9,8 @@
 //! closes it. A mailbox is filled, and abandoned, under the lock only.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use super::accounts::Key;
 use super::books::{Books, ConnectionId, Effect, Effects, Failure, PoolNumber};
 use super::books::{Reason, Rival, Ticket};
 use super::closing::{Closing, UpstreamState};
-use super::connection::{Connection, ServerKey};
+use super::connection::Connection;
 use super::gatekeeper::Gatekeeper;
 use super::holder::{Asked, Holder};
 use super::lease::LeaseError;
@@ -34,6 +34,9 @@ use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 mod door;
+mod introduction;
+
+pub(crate) use introduction::Introduction;
 
 #[cfg(test)]
 mod tests;
@@ -92,20 +95,11 @@ pub(crate) struct Pool {
     pub(super) last_error: Mutex<Option<LeaseError>>,
     /// The last one that was given.
     introduction: Mutex<Option<Introduction>>,
+    /// An opener has come to its end.
+    settled: Notify,
     /// What the last connection reported at its login.
     pub(super) reported: Mutex<Parameters>,
     pools: Pools,
-}
-
-/// What a client needs to be told of its connection before it has one.
-#[derive(Debug, Clone)]
-pub(crate) struct Introduction {
-    pub(crate) connection: ConnectionId,
-    /// Gone with the connection.
-    pub(crate) key: Weak<ServerKey>,
-    /// Of the server's process, zero if it has none.
-    pub(crate) pid: u32,
-    pub(crate) parameters: Parameters,
 }
 
 /// What is done once the lock is released.
@@ -170,6 +164,7 @@ impl Pools {
             opener,
             last_error: Mutex::new(None),
             introduction: Mutex::new(None),
+            settled: Notify::new(),
             reported: Mutex::default(),
             pools: self.clone(),
         });

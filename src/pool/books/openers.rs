@@ -2,9 +2,29 @@
 
 use tokio::time::Instant;
 
-use super::{Books, Effects, Failure, Item, PoolNumber};
+use super::{Books, Effect, Effects, Failure, Item, PoolNumber};
 
 impl<C: Item> Books<C> {
+    /// One connection more, for a client that could do without it. Not the first: who has
+    /// none at all waits for it, and hears why it can't be had.
+    pub(crate) fn expand(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) -> bool {
+        let Some(shelf) = self.shelves.get(&pool) else {
+            return false;
+        };
+        let Some(group) = self.groups.get(&shelf.group) else {
+            return false;
+        };
+        let vacating = self.vacating.contains_key(&group.key.database);
+        let has_some = shelf.tally.lent + shelf.tally.idle > 0;
+        let has_room = group.tally.total() < group.plan.size;
+        let able = !self.closed && !vacating && has_some && has_room && shelf.may_try(now);
+        if able {
+            self.shift(pool, |tally| tally.opening += 1);
+            out.push(Effect::Open(pool));
+        }
+        able
+    }
+
     /// An opener has to wait for a slot.
     pub(crate) fn opener_queued(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.queued += 1);

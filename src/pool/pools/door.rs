@@ -1,13 +1,12 @@
 //! What clients ask of one pool: to wait for a connection, to give it back, to bring one.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Introduction, Outcome, Pool, Pools, Work};
+use super::{Outcome, Pool, Pools, Work};
 use crate::pool::accounts::Key;
 use crate::pool::books::{Answer, Books, ConnectionId, Reason, Ticket};
 use crate::pool::closing::{Closing, UpstreamState};
@@ -15,7 +14,6 @@ use crate::pool::connection::Connection;
 use crate::pool::lease::{Lease, LeaseError};
 use crate::pool::plan::Want;
 use crate::upstream::Opened;
-use crate::wire::startup::CancelKey;
 
 type Shelves = Books<Box<Connection>>;
 /// A connection, or the wait for one.
@@ -78,55 +76,6 @@ impl Pool {
         }
         lease.check_in();
         None
-    }
-
-    /// What a client is told at its login, where it needs no login of its own: from
-    /// a connection which is that client's for now if it was nobody's.
-    ///
-    /// # Errors
-    /// See [`LeaseError`].
-    pub(crate) async fn introduce(
-        self: &Arc<Self>,
-        want: Want,
-        deadline: Instant,
-    ) -> Result<Introduction, LeaseError> {
-        let client = want.client;
-        // On a warm pool that is all: no clock is set, and nothing waited for.
-        let at_once = poll_fn(|cx| Poll::Ready(self.take(&want, cx))).await;
-        let leased = match at_once {
-            Some(lease) => Some(Ok(lease)),
-            None => {
-                let mut leasing = std::pin::pin!(self.lease(want, deadline));
-                let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
-                    Poll::Pending if self.can_introduce() => Poll::Ready(None),
-                    poll => poll.map(Some),
-                });
-                leased.await
-            }
-        };
-        let Some(leased) = leased else {
-            let known = self.introduction.lock().clone();
-            return known.ok_or(LeaseError::NoWay);
-        };
-        let mut lease = leased?;
-        let connection = &mut *lease;
-        connection.promise(client);
-        let introduction = Introduction {
-            connection: connection.id(),
-            key: Arc::downgrade(&connection.key),
-            pid: connection.key.key().map_or(0, CancelKey::pid),
-            parameters: connection.base.clone(),
-        };
-        *self.introduction.lock() = Some(introduction.clone());
-        lease.check_in();
-        Ok(introduction)
-    }
-
-    /// Whether all connections are busy, none will be added, and it is known what one
-    /// would say: a newcomer is not kept waiting for that.
-    fn can_introduce(&self) -> bool {
-        self.introduction.lock().is_some()
-            && self.pools.inner.room.lock().books.is_full(self.number)
     }
 
     async fn obtain(

@@ -144,7 +144,8 @@ pub(in super::super) async fn welcome(
     let pool = wish.pool(&route, &startup, Some(Arc::new(opener)));
     let deadline = Instant::now() + wish.plan.query_wait_timeout;
     let want = Want::new(entry.handle().id);
-    let waiting = pool.introduce(want, deadline);
+    let holder = Arc::default();
+    let waiting = pool.introduce(want, &holder, deadline);
     let introduction = while_client_stays(&mut client.stream, waiting)
         .await?
         .map_err(|error| match error {
@@ -191,6 +192,6 @@ pub(in super::super) async fn welcome(
             key: introduction.key,
         }),
         pid: Some(introduction.pid),
-        holder: Arc::default(),
+        holder,
     })
 }

@@ -220,12 +220,11 @@ async fn who_asks_for_its_process_id_is_told_that_of_its_login_if_that_connectio
     let prepared = || frontend::extended_query(question, &[]);
     for (busy, extended) in [(false, false), (false, true), (true, false)] {
         let stage = Stage::of(Auth::Held, 2).await;
-        let (mut other, at_home) = stage.session(&[]).await;
+        let mut others = sessions(&stage, 2).await;
         let (mut client, session) = stage.session(&[]).await;
-        assert_eq!(
-            session.process_id, at_home.process_id,
-            "one connection so far"
-        );
+        // With two connections for three, it is told of one that another was told of.
+        let at_home = |(_, other): &(_, Session)| other.process_id == session.process_id;
+        let (mut other, _) = others.remove(others.iter().position(at_home).unwrap());
         assert_eq!(ask(&mut other, "begin").await, "");
         // Nothing that the census would have to judge: it keeps no connection.
         assert_eq!(ask(&mut client, "set work_mem = '3MB'").await, "");
@@ -275,6 +274,55 @@ async fn who_asks_for_its_process_id_is_served_by_a_server_that_tells_none() {
         .await;
     let asked = timeout(PATIENCE, crate::scripted::read_message(&mut server)).await;
     assert_eq!(asked.unwrap().0, b'Q');
+}
+
+/// Goal: clients tell each other apart by their process ids, as long as there are
+/// connections enough, and do not wait where there are none to be had.
+#[tokio::test]
+async fn no_two_clients_are_told_one_process_id_while_the_pool_has_room() {
+    for (auth, cap) in [(Auth::Held, 8), (Auth::Held, 3), (Auth::Passthrough, 8)] {
+        let postgres = Postgres::shared().await;
+        let builder = pooling(postgres, auth, "default_pool_size = 4\nmax_pinned = 4");
+        let builder = builder.toml(&format!("limits.max_upstream_conn = {cap}"));
+        let stage = Stage::on(postgres, builder).await;
+        let ids = |sessions: &[(Pooled, Session)]| {
+            let ids = sessions.iter().map(|(_, session)| session.process_id);
+            ids.collect::<std::collections::BTreeSet<u32>>()
+        };
+        let most = cap.min(4);
+        let mut clients = sessions(&stage, most).await;
+        assert_eq!(ids(&clients).len(), most, "{auth:?}");
+        for _ in 0..2 {
+            for (client, session) in &mut clients {
+                let told = session.process_id.to_string();
+                assert_eq!(ask(client, "begin").await, "");
+                assert_eq!(ask(client, "commit").await, "");
+                assert_eq!(ask(client, "select pg_backend_pid()").await, told);
+            }
+            // Whoever comes for one that has left is told of the same connection.
+            let (left, session) = clients.remove(0);
+            drop(left);
+            let what = "the connection of who has left is told again";
+            let next = wait::until_some(PATIENCE, what, async || {
+                let next = stage.session(&[]).await;
+                let same = next.1.process_id == session.process_id;
+                (same || auth == Auth::Passthrough).then_some(next)
+            });
+            clients.push(next.await);
+            assert_eq!(ids(&clients).len(), most, "{auth:?}");
+        }
+        if auth == Auth::Held {
+            let began = tokio::time::Instant::now();
+            let beyond = stage.session(&[]).await;
+            assert!(ids(&clients).contains(&beyond.1.process_id));
+            assert!(
+                began.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                began.elapsed()
+            );
+        }
+        assert!(stage.backends().await <= 4);
+    }
 }
 
 /// Goal: nobody waits for a connection that is no more.

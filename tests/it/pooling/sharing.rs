@@ -41,9 +41,7 @@ async fn clients_beyond_the_pool_get_their_own_answers_over_no_more_connections_
     for auth in BOTH {
         let stage = Stage::of(auth, 3).await;
         let clients = stage.clients(20).await;
-        stage
-            .settles_at(if auth == Auth::Held { 1 } else { 3 })
-            .await;
+        stage.settles_at(3).await;
         let over = Arc::new(AtomicBool::new(false));
         let (done, database) = (Arc::clone(&over), stage.database.clone());
         let watcher = stage.watcher().await;

@@ -1,0 +1,128 @@
+//! What a client is told at its login, where it needs no login of its own: the process
+//! id of a connection, and what that reported.
+//!
+//! Clients tell each other apart by their process ids, as on a plain server: no two are
+//! told of one connection as long as the pool may have another. Beyond that they share:
+//! nobody waits for more than a login of the proxy's own takes.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Pool;
+use crate::pool::books::ConnectionId;
+use crate::pool::connection::ServerKey;
+use crate::pool::holder::Holder;
+use crate::pool::lease::{Lease, LeaseError};
+use crate::pool::plan::Want;
+use crate::state::parameters::Parameters;
+use crate::wire::startup::CancelKey;
+
+/// How long a client that could be told of a connection of others waits for one of its
+/// own: several times what a login over a long way takes.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a client needs to be told of its connection before it has one.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    pub(crate) connection: ConnectionId,
+    /// Gone with the connection.
+    pub(crate) key: Weak<ServerKey>,
+    /// Of the server's process, zero if it has none.
+    pub(crate) pid: u32,
+    pub(crate) parameters: Parameters,
+}
+
+impl Pool {
+    /// From a connection which is that client's for now if it was nobody's. Others are
+    /// told of another one for as long as `holder` lives, if they can be.
+    ///
+    /// # Errors
+    /// See [`LeaseError`].
+    pub(crate) async fn introduce(
+        self: &Arc<Self>,
+        want: Want,
+        holder: &Arc<Holder>,
+        deadline: Instant,
+    ) -> Result<Introduction, LeaseError> {
+        if let Some(lease) = self.untold(&want).await {
+            return Ok(self.tell(lease, &want, holder));
+        }
+        let leased = {
+            let mut leasing = std::pin::pin!(self.lease(want.clone(), deadline));
+            let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
+                Poll::Pending if self.can_introduce() => Poll::Ready(None),
+                poll => poll.map(Some),
+            });
+            leased.await
+        };
+        match leased {
+            Some(lease) => Ok(self.tell(lease?, &want, holder)),
+            None => self.introduction.lock().clone().ok_or(LeaseError::NoWay),
+        }
+    }
+
+    /// A connection that nobody who is here has been told of: one that is idle, or, while
+    /// the pool has room, a new one.
+    async fn untold(self: &Arc<Self>, want: &Want) -> Option<Lease> {
+        let want = want.clone().of_newcomer();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = std::pin::pin!(settled);
+            let _ = settled.as_mut().enable();
+            while let Some(mut lease) = self.take_idle(&want) {
+                match lease.freshen().await {
+                    Ok(()) => return Some(lease),
+                    Err(stale) => lease.lose(stale),
+                }
+            }
+            if !self.expand() {
+                return None;
+            }
+            timeout_at(deadline, settled).await.ok()?;
+        }
+    }
+
+    fn take_idle(self: &Arc<Self>, want: &Want) -> Option<Lease> {
+        let mut room = self.pools.inner.room.lock();
+        let connection = room.books.take(self.number, want)?;
+        Some(Lease::new(connection, Arc::clone(self), want.client))
+    }
+
+    /// Begins to open one connection more, if that takes nothing from anybody.
+    fn expand(&self) -> bool {
+        let (pool, now) = (self.number, Instant::now());
+        self.pools.inner.gatekeeper.has_room(&self.key())
+            && (self.pools).act(|room, out| room.books.expand(pool, now, out))
+    }
+
+    fn tell(&self, mut lease: Lease, want: &Want, holder: &Arc<Holder>) -> Introduction {
+        let connection = &mut *lease;
+        connection.promise(want.client, holder);
+        let introduction = Introduction {
+            connection: connection.id(),
+            key: Arc::downgrade(&connection.key),
+            pid: connection.key.key().map_or(0, CancelKey::pid),
+            parameters: connection.base.clone(),
+        };
+        *self.introduction.lock() = Some(introduction.clone());
+        lease.check_in();
+        introduction
+    }
+
+    /// Whether all connections are busy, none will be added, and it is known what one
+    /// would say: a newcomer is not kept waiting for that.
+    fn can_introduce(&self) -> bool {
+        self.introduction.lock().is_some()
+            && self.pools.inner.room.lock().books.is_full(self.number)
+    }
+
+    /// One of its openers has come to its end, well or not.
+    pub(in crate::pool) fn opener_ended(&self) {
+        self.settled.notify_waiters();
+    }
+}
