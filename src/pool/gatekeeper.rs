@@ -8,11 +8,12 @@
 //! exactly one of three places: a [`Permit`], a mailbox, the hands of the lock's
 //! holder. A mailbox is filled, and abandoned, under the lock only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -157,8 +158,8 @@ impl Gatekeeper {
         let crowd = Arc::<Crowd>::default();
         let room = Room {
             accounts: Accounts::new(caps),
-            mailboxes: HashMap::new(),
-            pools: HashMap::new(),
+            mailboxes: HashMap::default(),
+            pools: HashMap::default(),
             crowd: Arc::clone(&crowd),
             closed: false,
         };

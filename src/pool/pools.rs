@@ -8,11 +8,12 @@
 //! exactly one of four places: a [`Lease`](super::Lease), a shelf, a mailbox, the task that
 //! closes it. A mailbox is filled, and abandoned, under the lock only.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -123,10 +124,10 @@ impl Pools {
         let logins = max_logins.map_or(Semaphore::MAX_PERMITS, |max| max as usize);
         let room = Room {
             books: Books::new(),
-            mailboxes: HashMap::new(),
-            holders: HashMap::new(),
-            by_number: HashMap::new(),
-            by_id: HashMap::new(),
+            mailboxes: HashMap::default(),
+            holders: HashMap::default(),
+            by_number: HashMap::default(),
+            by_id: HashMap::default(),
         };
         Self {
             inner: Arc::new(Inner {

@@ -1,9 +1,9 @@
 //! Sessions in which something may last only so long, and when to look at them next:
 //! most of those that are idle cannot be overdue for a long time.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

@@ -22,9 +22,7 @@
 //! server is known to skip. In flight are Parse, Close of a statement, and Query;
 //! each is settled by `parsed`, `closed`, `queried` or, in numbers, `failed`.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
+use foldhash::HashMap;
 
 mod client;
 mod described;
@@ -42,7 +40,7 @@ pub(crate) use server::Server;
 
 /// What is known of names. Looked up several times for each message, and never larger
 /// than a client or `max_prepared_statements` make it, so that a quick hash is enough.
-type ByName<V> = HashMap<Box<[u8]>, V, RandomState>;
+type ByName<V> = HashMap<Box<[u8]>, V>;
 
 /// A message that was injected, in the order written: one reply each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! What applies to a client's pool: `[pooling]` below what `[databases.NAME]`,
 //! `[[users]]` and `[[pools]]` say otherwise.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use foldhash::HashSet;
 
 use super::{OnSessionState, PoolMode, Priority, Scrub};
 

@@ -1,10 +1,10 @@
 //! Whose notifications are whose: a client that notifies on a connection which
 //! is not its home is known to others by the process id that it was told itself.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 
 use super::super::flow::Step;
