@@ -37,6 +37,6 @@ pub(crate) use self::{
     holder::Holder,
     keeper::keep,
     lease::{Lease, LeaseError},
-    plan::{Opener, OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
+    plan::{OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
     pools::{Pool, Pools, Vacancy},
 };

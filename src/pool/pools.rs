@@ -145,16 +145,18 @@ impl Pools {
         }
     }
 
+    /// The pool of this name, plan and way to log in, if it is there: most clients find
+    /// it, and need not make what only a new one takes.
+    pub(crate) fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
+        self.inner.room.lock().known(id, plan, opens)
+    }
+
     /// The pool of this name, made if it is not there. The plan and the opener of a
     /// pool that is there stay as they are.
     pub(crate) fn pool(&self, id: PoolId, plan: Arc<PoolPlan>, opener: Opener) -> Arc<Pool> {
         let mut room = self.inner.room.lock();
-        let known = room.by_id.get(&id).into_iter().flatten();
-        let known = known
-            .filter_map(|number| room.by_number.get(number))
-            .find(|pool| pool.plan == plan && pool.opener.is_some() == opener.is_some());
-        if let Some(pool) = known {
-            return Arc::clone(pool);
+        if let Some(pool) = room.known(&id, &plan, opener.is_some()) {
+            return pool;
         }
         let key = Key::new(Arc::clone(&id.user), Arc::clone(&id.database));
         let number = room.books.enlist(&key, &plan, opener.is_some());
@@ -384,6 +386,14 @@ impl Drop for Vacancy {
 }
 
 impl Room {
+    fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
+        let numbers = self.by_id.get(id)?.iter();
+        numbers
+            .filter_map(|number| self.by_number.get(number))
+            .find(|pool| *pool.plan == *plan && pool.opener.is_some() == opens)
+            .map(Arc::clone)
+    }
+
     /// Nobody keeps this connection any more.
     pub(super) fn unlist(&mut self, id: ConnectionId) {
         if let Some((_, holder)) = self.holders.remove(&id) {

@@ -17,7 +17,7 @@ use super::super::{Ahead, Route, Unopened, while_client_stays};
 use super::guest::Home;
 use crate::config::values::{PoolPlan, User};
 use crate::fault::ClientFacing as _;
-use crate::pool::{self, Closing, Holder, Key, LeaseError, Opener, OpenerPlan, Pool, PoolId, Want};
+use crate::pool::{self, Closing, Holder, Key, LeaseError, OpenerPlan, Pool, PoolId, Want};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -56,20 +56,30 @@ pub(in super::super) struct Welcomed {
 
 impl Wish {
     /// The pool that serves it: its connections begin as the client's would.
-    fn pool(&self, route: &Route, startup: &StartupMessage, opener: Opener) -> Arc<Pool> {
+    fn pool(
+        &self,
+        route: &Route,
+        startup: &StartupMessage,
+        opener: Option<&dyn Fn() -> OpenerPlan>,
+    ) -> Arc<Pool> {
         let id = PoolId {
             user: Arc::clone(&self.key.user),
             database: Arc::clone(&self.key.database),
             startup: startup.settings(),
             generation: route.pools.generation(),
         };
-        route.pools.pool(id, plan_of_pool(&self.plan), opener)
+        let plan = plan_of_pool(&self.plan);
+        if let Some(pool) = route.pools.known(&id, &plan, opener.is_some()) {
+            return pool;
+        }
+        let opener = opener.map(|opener| Arc::new(opener()));
+        route.pools.pool(id, Arc::new(plan), opener)
     }
 }
 
 /// The part of a plan that pools themselves go by.
-fn plan_of_pool(plan: &PoolPlan) -> Arc<pool::PoolPlan> {
-    Arc::new(pool::PoolPlan {
+fn plan_of_pool(plan: &PoolPlan) -> pool::PoolPlan {
+    pool::PoolPlan {
         size: plan.size,
         min_size: plan.min_size,
         reserve_size: plan.reserve_size,
@@ -79,7 +89,7 @@ fn plan_of_pool(plan: &PoolPlan) -> Arc<pool::PoolPlan> {
         max_prepared_statements: plan.max_prepared_statements,
         login_retry: plan.login_retry,
         priority: plan.priority,
-    })
+    }
 }
 
 /// Takes over from a client's own login: the connection is the pool's if it has
@@ -134,14 +144,14 @@ pub(in super::super) async fn welcome(
     entry: &mut Entry,
     (route, wish): (Arc<Route>, Wish),
 ) -> Result<Welcomed, Unopened> {
-    let startup = client.startup.for_pool(&wish.key.user, &wish.key.database);
-    let opener = OpenerPlan {
-        startup: startup.clone(),
+    let (startup, key) = (&client.startup, &wish.key);
+    let opener = &|| OpenerPlan {
+        startup: startup.for_pool(&key.user, &key.database),
         user: user.upstream_user.clone(),
         password: user.upstream_password.clone(),
         channel_binding: route.upstream.config().channel_binding,
     };
-    let pool = wish.pool(&route, &startup, Some(Arc::new(opener)));
+    let pool = wish.pool(&route, startup, Some(opener));
     let deadline = Instant::now() + wish.plan.query_wait_timeout;
     let want = Want::new(entry.handle().id);
     let holder = Arc::default();
