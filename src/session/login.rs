@@ -166,7 +166,7 @@ impl Login<'_> {
             Err(error) => return Err(error.into()),
         }
         self.expects = Expects::Authenticated;
-        self.tell_client(&backend::authentication(0, &[])).await
+        self.tell_client(&backend::AUTHENTICATION_OK).await
     }
 
     /// Relays until AuthenticationOk, and once that has been seen until
@@ -254,10 +254,11 @@ impl Login<'_> {
         };
         let own = key.disguised(rand::random);
         taken.key = Some(key);
-        let message = backend::backend_key_data(&own.key_data());
+        let mut message = Vec::new();
+        backend::put_key_data(&mut message, &own);
         self.entry
             .set_cancel_key(own, CancelTarget::Pooled(Arc::clone(&taken.seat)));
-        message
+        message.into()
     }
 
     fn note_parameter(&mut self, frame: &WholeFrame) {

@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::frontend::split_cstr;
 use super::sqlstate::SqlState;
-use super::startup::Version;
+use super::startup::{CancelKey, Version};
 
 pub(crate) const AUTHENTICATION: u8 = b'R';
 pub(crate) const BACKEND_KEY_DATA: u8 = b'K';
@@ -105,29 +105,32 @@ pub(crate) fn negotiate_protocol_version(version: Version, unknown: &[&[u8]]) ->
     })
 }
 
-/// A ParameterStatus.
-pub(crate) fn parameter_status(name: &[u8], value: &[u8]) -> Bytes {
-    let mut out = BytesMut::new();
-    put_parameter_status(&mut out, name, value);
-    out.freeze()
-}
-
-/// One of many, which are not to be allocated each.
-pub(crate) fn put_parameter_status(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+/// A ParameterStatus: one of many, which are not to be allocated each.
+pub(crate) fn put_parameter_status(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let len = 4 + name.len() + 1 + value.len() + 1;
     out.reserve(1 + len);
-    out.put_u8(PARAMETER_STATUS);
-    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    put_header(out, PARAMETER_STATUS, len);
     for text in [name, value] {
         out.extend_from_slice(text);
-        out.put_u8(0);
+        out.push(0);
     }
 }
 
-/// BackendKeyData with this body.
-pub(crate) fn backend_key_data(key: &[u8]) -> Bytes {
-    message(BACKEND_KEY_DATA, |body| body.extend_from_slice(key))
+/// The BackendKeyData that gives `key` to a client.
+pub(crate) fn put_key_data(out: &mut Vec<u8>, key: &CancelKey) {
+    put_header(out, BACKEND_KEY_DATA, 8 + key.secret().len());
+    out.extend_from_slice(&key.pid().to_be_bytes());
+    out.extend_from_slice(key.secret());
 }
+
+/// `len` counts itself, as it travels.
+fn put_header(out: &mut Vec<u8>, tag: u8, len: usize) {
+    out.push(tag);
+    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+}
+
+/// AuthenticationOk.
+pub(crate) const AUTHENTICATION_OK: [u8; 9] = [AUTHENTICATION, 0, 0, 0, 8, 0, 0, 0, 0];
 
 /// ReadyForQuery outside of a transaction.
 pub(crate) const READY_IDLE: [u8; 6] = [READY_FOR_QUERY, 0, 0, 0, 5, b'I'];
@@ -245,10 +248,9 @@ mod tests {
 
     #[test]
     fn a_parameter_status_is_appended_whole() {
-        let mut out = BytesMut::from(&b"before"[..]);
+        let mut out = b"before".to_vec();
         put_parameter_status(&mut out, b"TimeZone", b"UTC");
-        assert_eq!(&out[..], b"beforeS\0\0\0\x11TimeZone\0UTC\0");
-        assert_eq!(parameter_status(b"TimeZone", b"UTC"), out[6..]);
+        assert_eq!(out, b"beforeS\0\0\0\x11TimeZone\0UTC\0");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Limits and rules are Postgres's own (`src/backend/tcop/backend_startup.c`).
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -78,7 +79,8 @@ impl fmt::Display for Version {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CancelKey {
     pid: u32,
-    secret: Box<[u8]>,
+    /// Shared: whoever has the key, and the register of all keys.
+    secret: Arc<[u8]>,
 }
 
 impl CancelKey {
@@ -100,23 +102,16 @@ impl CancelKey {
     }
 
     /// The secret's length in bytes: 4 before protocol 3.2.
-    pub(crate) fn with_secret(pid: u32, secret: &[u8]) -> Self {
-        Self {
-            pid,
-            secret: secret.into(),
-        }
-    }
-
-    /// Body of the BackendKeyData that gives this key to a client.
-    pub(crate) fn key_data(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(4 + self.secret.len());
-        body.put_u32(self.pid);
-        body.extend_from_slice(&self.secret);
-        body
+    pub(crate) const fn with_secret(pid: u32, secret: Arc<[u8]>) -> Self {
+        Self { pid, secret }
     }
 
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
     }
 
     /// The CancelRequest packet.

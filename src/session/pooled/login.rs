@@ -8,7 +8,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::super::login::Taken;
@@ -164,16 +163,16 @@ pub(in super::super) async fn welcome(
         })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
-    let secret: Vec<u8> = (0..if newest { SECRET.1 } else { SECRET.0 })
+    let secret = (0..if newest { SECRET.1 } else { SECRET.0 })
         .map(|_| rand::random())
         .collect();
-    let key = CancelKey::with_secret(introduction.pid, &secret);
-    let mut greeting = BytesMut::with_capacity(GREETING);
-    greeting.extend_from_slice(&backend::authentication(0, &[]));
+    let key = CancelKey::with_secret(introduction.pid, secret);
+    let mut greeting = Vec::with_capacity(GREETING);
+    greeting.extend_from_slice(&backend::AUTHENTICATION_OK);
     for (name, value) in introduction.parameters.iter() {
         backend::put_parameter_status(&mut greeting, name, value);
     }
-    greeting.extend_from_slice(&backend::backend_key_data(&key.key_data()));
+    backend::put_key_data(&mut greeting, &key);
     greeting.extend_from_slice(&backend::READY_IDLE);
     let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
     let seat = Arc::new(seat);

@@ -206,7 +206,7 @@ impl Talk<'_> {
             return;
         }
         for (name, value) in self.guest.known.differences(reported) {
-            out.extend_from_slice(&backend::parameter_status(name, value));
+            backend::put_parameter_status(out, name, value);
         }
         self.guest.know(reported.clone());
     }

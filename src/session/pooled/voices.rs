@@ -95,7 +95,10 @@ mod tests {
     use crate::wire::startup::CancelKey;
 
     fn key(pid: u32) -> Arc<ServerKey> {
-        Arc::new(ServerKey::new(Some(CancelKey::with_secret(pid, b"1234"))))
+        Arc::new(ServerKey::new(Some(CancelKey::with_secret(
+            pid,
+            b"1234"[..].into(),
+        ))))
     }
 
     /// The process id that a listener is told.
