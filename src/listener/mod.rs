@@ -222,7 +222,8 @@ async fn last_call(closing: &CancellationToken) {
 
 async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let began = Instant::now();
-    let (user, database) = (client.startup.user(), client.startup.database());
+    let user = client.startup.user().into_owned();
+    let database = client.startup.database().into_owned();
     let (ending, parting) = session::run(client, &front.service).await;
     front.metrics.session_ended(ending.label());
     let (reason, detail) = (ending.label(), ending.detail());

@@ -258,6 +258,15 @@ enum Opened {
     Pooled(Box<Welcomed>),
 }
 
+/// Mostly the upstream knows a name as the client does, and that one is kept already.
+fn shared(known: &Arc<str>, name: &str) -> Arc<str> {
+    if **known == *name {
+        Arc::clone(known)
+    } else {
+        name.into()
+    }
+}
+
 async fn open(
     client: &mut Admitted,
     entry: &mut Entry,
@@ -268,21 +277,22 @@ async fn open(
     let dbname = service.database(client, &asked, &route.upstream);
     let presented = client.startup.user();
     let user = match &client.identity {
-        Identity::Relayed => presented.clone(),
-        Identity::Held(user) => user.upstream_user.clone(),
+        Identity::Relayed => &*presented,
+        Identity::Held(user) => &*user.upstream_user,
     };
     let database = dbname.as_deref().unwrap_or(&asked);
     let plan = match client.startup.is_replication() {
         true => None,
-        false => service.pooling.plan(&asked, database, &presented, &user),
+        false => service.pooling.plan(&asked, database, &presented, user),
     };
     let priority = plan.as_deref().map_or_else(
         || service.pooling.priority(&presented),
         |plan| plan.priority,
     );
+    let handle = entry.handle();
     let key = Key {
-        user: user.into(),
-        database: database.into(),
+        user: shared(&handle.user, user),
+        database: shared(&handle.database, database),
     };
     let Some(plan) = plan else {
         let (upstream, closing) = log_in(

@@ -53,10 +53,10 @@ impl Admission {
         };
         negotiate_version(client).await?;
         let name = client.startup.user();
-        let Some(held) = users.get(&name) else {
+        let Some(held) = users.get(&*name) else {
             let mock = ServerScram::mock(&name, salts, rand::random());
             scram(&mut client.stream, mock).await?;
-            return Err(StartupFailure::WrongPassword(name));
+            return Err(StartupFailure::WrongPassword(name.into_owned()));
         };
         let user = &held.user;
         let stream = &mut client.stream;
@@ -85,9 +85,11 @@ impl Admission {
                 client.identity = Identity::Held(Arc::clone(user));
                 Ok(())
             }
-            (false, ClientAuth::Peer { .. }) => Err(StartupFailure::WrongPeer(name)),
-            (false, ClientAuth::Cert { .. }) => Err(StartupFailure::WrongCertificate(name)),
-            (false, _) => Err(StartupFailure::WrongPassword(name)),
+            (false, ClientAuth::Peer { .. }) => Err(StartupFailure::WrongPeer(name.into_owned())),
+            (false, ClientAuth::Cert { .. }) => {
+                Err(StartupFailure::WrongCertificate(name.into_owned()))
+            }
+            (false, _) => Err(StartupFailure::WrongPassword(name.into_owned())),
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Limits and rules are Postgres's own (`src/backend/tcop/backend_startup.c`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -225,14 +226,14 @@ impl StartupMessage {
     }
 
     /// The role asked for, as text fit for logs.
-    pub(crate) fn user(&self) -> String {
-        String::from_utf8_lossy(self.get(b"user").unwrap_or_default()).into_owned()
+    pub(crate) fn user(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.get(b"user").unwrap_or_default())
     }
 
     /// The database asked for; the user's name when none is given.
-    pub(crate) fn database(&self) -> String {
+    pub(crate) fn database(&self) -> Cow<'_, str> {
         match self.get(b"database") {
-            Some(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
+            Some(name) if !name.is_empty() => String::from_utf8_lossy(name),
             _ => self.user(),
         }
     }
