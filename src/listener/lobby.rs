@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 /// How long a client is safe: one that is alive has spoken by then.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -36,15 +35,16 @@ struct Undecided {
 struct Guest {
     since: Instant,
     place: OwnedSemaphorePermit,
-    dismissal: CancellationToken,
+    dismissal: Arc<Notify>,
 }
 
 /// A connection that is not admitted yet; leaves when dropped.
 #[derive(Debug)]
 pub(super) struct Visit {
     lobby: Arc<Lobby>,
-    number: u64,
-    dismissal: CancellationToken,
+    /// `None` once it is left.
+    number: Option<u64>,
+    dismissal: Arc<Notify>,
 }
 
 impl Lobby {
@@ -61,11 +61,11 @@ impl Lobby {
             Ok(place) => place,
             Err(_) => timeout(PATIENCE, self.wait()).await.ok()?,
         };
-        let dismissal = CancellationToken::new();
+        let dismissal = Arc::new(Notify::new());
         let guest = Guest {
             since: Instant::now(),
             place,
-            dismissal: dismissal.clone(),
+            dismissal: Arc::clone(&dismissal),
         };
         let mut undecided = self.undecided.lock();
         let number = undecided.next;
@@ -73,7 +73,7 @@ impl Lobby {
         undecided.guests.insert(number, guest);
         Some(Visit {
             lobby: Arc::clone(self),
-            number,
+            number: Some(number),
             dismissal,
         })
     }
@@ -108,7 +108,7 @@ impl Lobby {
             return None;
         }
         let guest = oldest.remove();
-        guest.dismissal.cancel();
+        guest.dismissal.notify_one();
         Some(guest.place)
     }
 
@@ -121,18 +121,22 @@ impl Lobby {
 impl Visit {
     /// Completes when the place is needed for somebody else.
     pub(super) async fn dismissed(&self) {
-        self.dismissal.cancelled().await;
+        self.dismissal.notified().await;
     }
 
     /// Keeps the place for good; `None` when it went to somebody else.
-    pub(super) fn stay(self) -> Option<OwnedSemaphorePermit> {
-        self.lobby.leave(self.number)
+    pub(super) fn stay(mut self) -> Option<OwnedSemaphorePermit> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Option<OwnedSemaphorePermit> {
+        self.lobby.leave(self.number.take()?)
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        drop(self.lobby.leave(self.number));
+        drop(self.leave());
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod lobby;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -124,17 +125,18 @@ impl Front {
 /// there: for them no other thread has to be woken.
 pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
     let mut pause = ACCEPT_PAUSE.0;
+    let mut closing = pin!(front.closing.cancelled());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = front.closing.cancelled() => return,
+            () = &mut closing => return,
         };
         match accepted {
             Ok(guest) => {
                 pause = ACCEPT_PAUSE.0;
                 let visit = tokio::select! {
                     visit = front.lobby.enter() => visit,
-                    () = front.closing.cancelled() => return,
+                    () = &mut closing => return,
                 };
                 let Some(visit) = visit else {
                     // Not even a word is spent on it.
@@ -148,7 +150,7 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
                 tracing::warn!(address = listener.address(), %error, "accept failed");
                 tokio::select! {
                     () = sleep(pause) => {}
-                    () = front.closing.cancelled() => return,
+                    () = &mut closing => return,
                 }
                 pause = (pause * 2).min(ACCEPT_PAUSE.1);
             }
