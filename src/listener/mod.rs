@@ -207,8 +207,10 @@ async fn receive(
 ) -> Option<(Box<Admitted>, OwnedSemaphorePermit)> {
     match hear_out(front, socket, peer, visit).await {
         Ok((Ok(Arrival::Client(client)), place)) => return Some((client, place)),
-        Ok((Ok(Arrival::Cancel(key, stream)), _place)) => cancel(front, &key, peer, stream).await,
-        Ok((Err(refused), _place)) => turn_away(front, refused, peer).await,
+        Ok((Ok(Arrival::Cancel(key, stream)), _place)) => {
+            Box::pin(cancel(front, &key, peer, stream)).await;
+        }
+        Ok((Err(refused), _place)) => Box::pin(turn_away(front, refused, peer)).await,
         Err(unheard) => {
             front.metrics.refused(unheard.label());
             tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
@@ -266,7 +268,8 @@ async fn hear_out(
     visit: Visit,
 ) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), Unheard> {
     let outcome = tokio::select! {
-        outcome = front.admission.admit(socket, peer) => outcome,
+        // Boxed: so that neither part is of a size for which the allocator has to look.
+        outcome = Box::pin(front.admission.admit(socket, peer)) => outcome,
         () = visit.dismissed() => return Err(Unheard::Dismissed),
         () = last_call(&front.closing) => return Err(Unheard::Closing),
     };

@@ -14,6 +14,7 @@ mod registry;
 mod relay;
 
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -267,6 +268,7 @@ fn shared(known: &Arc<str>, name: &str) -> Arc<str> {
     }
 }
 
+/// Boxed is what a client needs none of that finds the pool warm.
 async fn open(
     client: &mut Admitted,
     entry: &mut Entry,
@@ -295,13 +297,13 @@ async fn open(
         database: shared(&handle.database, database),
     };
     let Some(plan) = plan else {
-        let (upstream, closing) = log_in(
+        let logging_in = log_in(
             (client, entry, service),
             &route,
             (key, priority),
             (dbname.as_deref(), None),
-        )
-        .await?;
+        );
+        let (upstream, closing) = Box::pin(logging_in).await?;
         return Ok(Opened::Direct { upstream, closing });
     };
     entry.set_limits(plan.timeouts);
@@ -313,13 +315,13 @@ async fn open(
     }
     let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
     let mut taken = Taken::new(Arc::new(seat));
-    let (upstream, closing) = log_in(
+    let logging_in = log_in(
         (client, entry, service),
         &route,
         (wish.key.clone(), priority),
         (dbname.as_deref(), Some(&mut taken)),
-    )
-    .await?;
+    );
+    let (upstream, closing) = Box::pin(logging_in).await?;
     let welcomed = pooled::adopt(
         &client.startup,
         entry,
@@ -342,7 +344,7 @@ async fn log_in(
         .saturating_duration_since(Instant::now());
     let place = wait_for_place(client, service, route, (key, priority)).await?;
     entry.handle().set_activity(Activity::LoggingIn);
-    let connecting = route.upstream.connect();
+    let connecting = pin!(route.upstream.connect());
     let stream = while_client_stays(&mut client.stream, connecting)
         .await?
         .map_err(|error| Unopened::Fault(error.fault()))?;
@@ -407,7 +409,7 @@ async fn wait_for_place(
     let deadline = began + service.query_wait_timeout;
     let outcome = {
         let _waiting = metrics.waiting();
-        let waiting = route.gatekeeper.admit(key, priority, deadline);
+        let waiting = pin!(route.gatekeeper.admit(key, priority, deadline));
         while_client_stays(&mut client.stream, waiting).await?
     };
     metrics.waited(began.elapsed());
@@ -421,9 +423,8 @@ async fn wait_for_place(
 /// meanwhile is kept for later; one that sends too much is no longer watched.
 async fn while_client_stays<T>(
     client: &mut Framed<MaybeTls>,
-    future: impl Future<Output = T>,
+    mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Unopened> {
-    tokio::pin!(future);
     loop {
         tokio::select! {
             biased;

@@ -29,8 +29,21 @@ impl Parting {
         }
     }
 
-    /// Returns when both sides have let go.
+    /// Returns when both sides have let go. Boxed is what a client of a pool that leaves
+    /// by itself needs none of.
     pub(crate) async fn say(self) {
+        match self {
+            Self {
+                client,
+                told: None,
+                words: None,
+                upstream: None,
+            } => close::client(client).await,
+            more => Box::pin(more.say_all()).await,
+        }
+    }
+
+    async fn say_all(self) {
         let to_client = async {
             match (&self.words, &self.told) {
                 (Some(words), _) => refuse(self.client, words).await,

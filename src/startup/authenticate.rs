@@ -47,6 +47,7 @@ impl Users {
 }
 
 impl Admission {
+    /// Boxed is what a client that is trusted needs none of.
     pub(super) async fn authenticate(&self, client: &mut Admitted) -> Result<(), StartupFailure> {
         let Users::Held { users, salts } = &self.users else {
             return Ok(());
@@ -55,7 +56,7 @@ impl Admission {
         let name = client.startup.user();
         let Some(held) = users.get(&*name) else {
             let mock = ServerScram::mock(&name, salts, rand::random());
-            scram(&mut client.stream, mock).await?;
+            Box::pin(scram(&mut client.stream, mock)).await?;
             return Err(StartupFailure::WrongPassword(name.into_owned()));
         };
         let user = &held.user;
@@ -66,15 +67,14 @@ impl Admission {
             (ClientAuth::Cert { common_name }, _) => {
                 stream.stream().peer_common_name().as_ref() == Some(common_name)
             }
-            (ClientAuth::Password, Some(stored)) => cleartext(stream, &name, stored).await?,
-            (ClientAuth::Md5, Some(stored)) => md5(stream, &name, stored).await?,
+            (ClientAuth::Password, Some(stored)) => {
+                Box::pin(cleartext(stream, &name, stored)).await?
+            }
+            (ClientAuth::Md5, Some(stored)) => Box::pin(md5(stream, &name, stored)).await?,
             (ClientAuth::ScramSha256, _) => match &held.verifier {
                 Some(verifier) => {
-                    scram(
-                        stream,
-                        ServerScram::new(Arc::clone(verifier), rand::random()),
-                    )
-                    .await?
+                    let exchange = ServerScram::new(Arc::clone(verifier), rand::random());
+                    Box::pin(scram(stream, exchange)).await?
                 }
                 None => false,
             },

@@ -110,7 +110,7 @@ impl Admission {
                 stream: None,
             });
         };
-        match acceptor.accept(socket, true).await {
+        match Box::pin(acceptor.accept(socket, true)).await {
             Ok(stream) => Ok((MaybeTls::Accepted(Box::new(stream)), None)),
             Err(fault) => Err(Refused {
                 failure: fault.into(),
@@ -127,14 +127,15 @@ impl Admission {
             return Err(refused(error.into(), stream));
         }
         match (acceptor, stream) {
-            (Some(acceptor), MaybeTls::Plain(socket)) => match acceptor.accept(socket, false).await
-            {
-                Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
-                Err(fault) => Err(Refused {
-                    failure: fault.into(),
-                    stream: None,
-                }),
-            },
+            (Some(acceptor), MaybeTls::Plain(socket)) => {
+                match Box::pin(acceptor.accept(socket, false)).await {
+                    Ok(stream) => Ok(MaybeTls::Accepted(Box::new(stream))),
+                    Err(fault) => Err(Refused {
+                        failure: fault.into(),
+                        stream: None,
+                    }),
+                }
+            }
             (_, stream) => Ok(stream),
         }
     }

@@ -6,6 +6,7 @@
 //! nobody waits for more than a login of the proxy's own takes.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -48,33 +49,47 @@ impl Pool {
         holder: &Arc<Holder>,
         deadline: Instant,
     ) -> Result<Introduction, LeaseError> {
-        if let Some(lease) = self.untold(&want).await {
-            return Ok(self.tell(lease, &want, holder));
-        }
-        let leased = {
-            let mut leasing = std::pin::pin!(self.lease(want.clone(), deadline));
-            let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
-                Poll::Pending if self.can_introduce() => Poll::Ready(None),
-                poll => poll.map(Some),
-            });
-            leased.await
+        let newcomer = want.clone().of_newcomer();
+        // On a warm pool that is all: no clock is set, and nothing waited for.
+        let at_once = poll_fn(|cx| Poll::Ready(self.take(&newcomer, cx))).await;
+        let found = match at_once {
+            Some(lease) => Some(lease),
+            // Boxed: what a login that waits for nothing keeps is small.
+            None => Box::pin(self.find(&want, &newcomer, deadline)).await?,
         };
-        match leased {
-            Some(lease) => Ok(self.tell(lease?, &want, holder)),
+        match found {
+            Some(lease) => Ok(self.tell(lease, &want, holder)),
             None => self.introduction.lock().clone().ok_or(LeaseError::NoWay),
         }
+    }
+
+    /// A connection of which nobody who is here has been told; else whatever is idle, or
+    /// comes first; none if all are busy, and it is known what one would say.
+    async fn find(
+        self: &Arc<Self>,
+        want: &Want,
+        newcomer: &Want,
+        deadline: Instant,
+    ) -> Result<Option<Lease>, LeaseError> {
+        if let Some(lease) = self.untold(newcomer).await {
+            return Ok(Some(lease));
+        }
+        let mut leasing = pin!(self.lease(want.clone(), deadline));
+        let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
+            Poll::Pending if self.can_introduce() => Poll::Ready(None),
+            poll => poll.map(Some),
+        });
+        leased.await.transpose()
     }
 
     /// A connection that nobody who is here has been told of: one that is idle, or, while
     /// the pool has room, a new one.
     async fn untold(self: &Arc<Self>, want: &Want) -> Option<Lease> {
-        let want = want.clone().of_newcomer();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let settled = self.settled.notified();
-            let mut settled = std::pin::pin!(settled);
+            let mut settled = pin!(self.settled.notified());
             let _ = settled.as_mut().enable();
-            while let Some(mut lease) = self.take_idle(&want) {
+            while let Some(mut lease) = self.take_idle(want) {
                 match lease.freshen().await {
                     Ok(()) => return Some(lease),
                     Err(stale) => lease.lose(stale),

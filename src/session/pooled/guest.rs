@@ -73,7 +73,7 @@ impl Guest {
             id,
             statements: statements::Client::default(),
             trace: Trace::default(),
-            known: Parameters::default(),
+            known,
             dialect: Dialect::new(Backslash::Plain, b""),
             pid,
             last: home.as_ref().map(|home| home.id),
@@ -83,7 +83,7 @@ impl Guest {
             draws: 0,
             streak: 0,
         };
-        guest.know(known);
+        guest.read_dialect();
         guest
     }
 

@@ -5,6 +5,7 @@
 //! the client's own login opens a connection, which the pool then keeps if it has
 //! room: no secret is needed, and none is kept.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,13 +155,14 @@ pub(in super::super) async fn welcome(
     let deadline = Instant::now() + wish.plan.query_wait_timeout;
     let want = Want::new(entry.handle().id);
     let holder = Arc::default();
-    let waiting = pool.introduce(want, &holder, deadline);
-    let introduction = while_client_stays(&mut client.stream, waiting)
-        .await?
-        .map_err(|error| match error {
-            LeaseError::Refused { response, text } => Unopened::Refused { response, text },
-            error => Unopened::Fault(error.fault()),
-        })?;
+    let introduced = {
+        let waiting = pin!(pool.introduce(want, &holder, deadline));
+        while_client_stays(&mut client.stream, waiting).await?
+    };
+    let introduction = introduced.map_err(|error| match error {
+        LeaseError::Refused { response, text } => Unopened::Refused { response, text },
+        error => Unopened::Fault(error.fault()),
+    })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
     let secret = (0..if newest { SECRET.1 } else { SECRET.0 })
