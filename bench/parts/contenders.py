@@ -22,6 +22,8 @@ class Contender:
     scram: bool = True
     # Gives the connection to others between transactions.
     shares: bool = False
+    # Keeps it for others when the client leaves.
+    keeps: bool = False
     # Named prepared statements outlive a transaction.
     prepared: bool = True
     # Whether the way to the server is the one that everybody else has to take.
@@ -195,10 +197,10 @@ ALL = [
     Contender("direct TLS", direct=True),
     Contender("floor", floor, scram=False),
     Contender("pgsluice session", pgsluice),
-    Contender("pgsluice session, held", pgsluice_held, only=("storm", "first-row")),
-    Contender("pgsluice transaction", pgsluice_transaction, shares=True),
-    Contender("pgbouncer session", pgbouncer),
-    Contender("pgbouncer transaction", transaction, shares=True, prepared=False),
+    Contender("pgsluice session, held", pgsluice_held, keeps=True, only=("storm", "first-row")),
+    Contender("pgsluice transaction", pgsluice_transaction, shares=True, keeps=True),
+    Contender("pgbouncer session", pgbouncer, keeps=True),
+    Contender("pgbouncer transaction", transaction, shares=True, keeps=True, prepared=False),
     Contender("stunnel", stunnel, scram=False),
     Contender("haproxy, plaintext", haproxy, tls=False),
 ]
