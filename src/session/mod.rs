@@ -275,23 +275,21 @@ async fn open(
     service: &Service,
 ) -> Result<Opened, Unopened> {
     let route = service.route.load_full();
-    let asked = client.startup.database();
-    let dbname = service.database(client, &asked, &route.upstream);
-    let presented = client.startup.user();
+    let handle = Arc::clone(entry.handle());
+    let (presented, asked) = (&*handle.user, &*handle.database);
+    let dbname = service.database(client, asked, &route.upstream);
     let user = match &client.identity {
-        Identity::Relayed => &*presented,
+        Identity::Relayed => presented,
         Identity::Held(user) => &*user.upstream_user,
     };
-    let database = dbname.as_deref().unwrap_or(&asked);
+    let database = dbname.as_deref().unwrap_or(asked);
     let plan = match client.startup.is_replication() {
         true => None,
-        false => service.pooling.plan(&asked, database, &presented, user),
+        false => service.pooling.plan(asked, database, presented, user),
     };
-    let priority = plan.as_deref().map_or_else(
-        || service.pooling.priority(&presented),
-        |plan| plan.priority,
-    );
-    let handle = entry.handle();
+    let priority = plan
+        .as_deref()
+        .map_or_else(|| service.pooling.priority(presented), |plan| plan.priority);
     let key = Key {
         user: shared(&handle.user, user),
         database: shared(&handle.database, database),
