@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::wire::backend;
+
 /// Names and values in the order of their first report. Clones share until one
 /// of them changes: a thousand idle clients hold one copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +38,15 @@ impl Parameters {
         self.reported
             .iter()
             .map(|(name, value)| (&**name, &**value))
+    }
+
+    /// A ParameterStatus each.
+    pub(crate) fn statuses(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (name, value) in self.iter() {
+            backend::put_parameter_status(&mut out, name, value);
+        }
+        out
     }
 
     /// Whether both are known to be the same without a look at the values.

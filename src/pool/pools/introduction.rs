@@ -35,6 +35,9 @@ pub(crate) struct Introduction {
     /// Of the server's process, zero if it has none.
     pub(crate) pid: u32,
     pub(crate) parameters: Parameters,
+    /// The same as messages, of which there are a dozen: made once for all clients
+    /// that are told the same.
+    pub(crate) statuses: Arc<[u8]>,
 }
 
 impl Pool {
@@ -118,13 +121,21 @@ impl Pool {
     fn tell(&self, mut lease: Lease, want: &Want, holder: &Arc<Holder>) -> Introduction {
         let connection = &mut *lease;
         connection.promise(want.client, holder);
-        let introduction = Introduction {
-            connection: connection.id(),
-            key: Arc::downgrade(&connection.key),
-            pid: connection.key.key().map_or(0, CancelKey::pid),
-            parameters: connection.base.clone(),
+        let introduction = {
+            let mut last = self.introduction.lock();
+            let alike = last
+                .take()
+                .filter(|last| last.parameters.is_shared_with(&connection.base));
+            let statuses = alike.map(|last| last.statuses);
+            last.insert(Introduction {
+                connection: connection.id(),
+                key: Arc::downgrade(&connection.key),
+                pid: connection.key.key().map_or(0, CancelKey::pid),
+                parameters: connection.base.clone(),
+                statuses: statuses.unwrap_or_else(|| connection.base.statuses().into()),
+            })
+            .clone()
         };
-        *self.introduction.lock() = Some(introduction.clone());
         lease.check_in();
         introduction
     }

@@ -171,9 +171,7 @@ pub(in super::super) async fn welcome(
     let key = CancelKey::with_secret(introduction.pid, secret);
     let mut greeting = Vec::with_capacity(GREETING);
     greeting.extend_from_slice(&backend::AUTHENTICATION_OK);
-    for (name, value) in introduction.parameters.iter() {
-        backend::put_parameter_status(&mut greeting, name, value);
-    }
+    greeting.extend_from_slice(&introduction.statuses);
     backend::put_key_data(&mut greeting, &key);
     greeting.extend_from_slice(&backend::READY_IDLE);
     let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
