@@ -25,6 +25,30 @@ async fn sessions(stage: &Stage<'_>, count: usize) -> Vec<(Pooled, Session)> {
 }
 
 const LONG: &str = "select pg_sleep(60)";
+/// Lasts for as long as somebody else has the [`Lock`].
+const LOCKED: &str = "select pg_advisory_xact_lock(7), 2";
+
+/// What keeps a statement of a client running until it is released.
+#[derive(Debug)]
+struct Lock(Client);
+
+impl Lock {
+    async fn of(stage: &Stage<'_>) -> Self {
+        Self(stage.postgres.superuser(&stage.database).await)
+    }
+
+    async fn take(&self) {
+        self.run("select pg_advisory_lock(7)").await;
+    }
+
+    async fn release(&self) {
+        self.run("select pg_advisory_unlock(7)").await;
+    }
+
+    async fn run(&self, sql: &str) {
+        self.0.batch_execute(sql).await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn each_client_cancels_its_own_statement_and_no_other() {
@@ -61,13 +85,14 @@ async fn a_late_cancel_never_hits_the_next_client_of_the_connection() {
         let mut sessions = sessions(&stage, 2).await;
         let (mut second, _) = sessions.pop().unwrap();
         let (mut first, session) = sessions.pop().unwrap();
+        let lock = Lock::of(&stage).await;
         for _ in 0..5 {
             assert_eq!(ask(&mut first, "select 1").await, "1");
-            second
-                .send(frontend::query("select pg_sleep(0.5), 2"))
-                .await;
+            lock.take().await;
+            second.send(frontend::query(LOCKED)).await;
             stage.in_state("active", 1).await;
             cancel(&stage, &session.cancel_request()).await;
+            lock.release().await;
             assert_eq!(said(&second.read_until_ready().await), " 2");
         }
         // Nor does one that is on its way when the connection changes hands.
@@ -177,7 +202,9 @@ async fn a_cancel_of_an_idle_client_and_one_without_a_known_key_do_nothing() {
         let (mut busy, own) = sessions.pop().unwrap();
         let (mut idle, session) = sessions.pop().unwrap();
         assert_eq!(ask(&mut idle, "select 1").await, "1");
-        busy.send(frontend::query("select pg_sleep(0.5), 2")).await;
+        let lock = Lock::of(&stage).await;
+        lock.take().await;
+        busy.send(frontend::query(LOCKED)).await;
         stage.in_state("active", 1).await;
         let mut wrong = own.secret.clone();
         wrong[0] ^= 1;
@@ -189,12 +216,15 @@ async fn a_cancel_of_an_idle_client_and_one_without_a_known_key_do_nothing() {
         ] {
             cancel(&stage, &request).await;
         }
+        lock.release().await;
         assert_eq!(said(&busy.read_until_ready().await), " 2");
         // Nor the key of one that has left, on a connection that lives on.
         drop(idle);
-        busy.send(frontend::query("select pg_sleep(0.2), 2")).await;
+        lock.take().await;
+        busy.send(frontend::query(LOCKED)).await;
         stage.in_state("active", 1).await;
         cancel(&stage, &session.cancel_request()).await;
+        lock.release().await;
         assert_eq!(said(&busy.read_until_ready().await), " 2");
     }
 }
