@@ -25,6 +25,28 @@ fn an_opener_at_the_cap_is_no_help_and_goes_home_when_it_is_needless() {
 }
 
 #[test]
+fn a_newcomer_makes_a_pool_larger_up_to_its_size_and_takes_nothing_from_others() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(2));
+    let expand = |desk: &mut Desk| desk.books.expand(pool, desk.now, &mut desk.out);
+    assert!(!expand(&mut desk), "who has none at all waits for it");
+    let _first = desk.lent(pool, 1);
+    assert!(expand(&mut desk));
+    assert_eq!(desk.said(), [format!("open {}", pool.0)]);
+    assert!(!expand(&mut desk), "the one that is coming counts");
+    desk.books.open_failed(pool, true, desk.now, &mut desk.out);
+    desk.closed(pool);
+    assert!(
+        !expand(&mut desk),
+        "after a failure it is not tried at once"
+    );
+    desk.now += Duration::from_millis(100);
+    assert!(expand(&mut desk));
+    desk.books.close(desk.now, &mut desk.out);
+    assert!(!expand(&mut desk));
+}
+
+#[test]
 fn few_openers_stand_in_the_way_of_others_at_the_cap() {
     let mut desk = Desk::new();
     let pool = desk.pool("d", plan(9));

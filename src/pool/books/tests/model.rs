@@ -45,6 +45,9 @@ enum Step {
     Adopt {
         pool: usize,
     },
+    Expand {
+        pool: usize,
+    },
     Wait(u64),
 }
 
@@ -72,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reap),
         1 => Just(Step::Vacate),
         2 => (0..5_usize).prop_map(|pool| Step::Adopt { pool }),
+        2 => (0..5_usize).prop_map(|pool| Step::Expand { pool }),
         2 => (1..3000_u64).prop_map(Step::Wait),
     ]
 }
@@ -199,6 +203,10 @@ impl World {
                     let thing = self.desk.thing();
                     self.lent.push((pool, thing));
                 }
+            }
+            Step::Expand { pool } => {
+                let (pool, now) = (self.pools[pool], self.desk.now);
+                let _ = self.desk.books.expand(pool, now, &mut self.desk.out);
             }
             Step::Wait(millis) => {
                 self.desk.now += Duration::from_millis(millis);
