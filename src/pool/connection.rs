@@ -26,6 +26,7 @@ use crate::upstream::Opened;
 use crate::wire::backend;
 use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend::split_cstr;
+use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
 
 /// How long bytes that the kernel has may take to come through TLS.
@@ -254,10 +255,17 @@ impl Connection {
     }
 
     /// The server has ended it while it was nobody's: whoever had it last may want to
-    /// know.
-    pub(super) fn tell_of_loss(&mut self) {
+    /// know. Where the proxy can open another, its end is nobody's loss; but a client that
+    /// ends another by the process id which that was told has to see it go. `meant`: one
+    /// may just have done so.
+    pub(super) fn tell_of_loss(&mut self, meant: bool) {
         if let Some(holder) = self.last_client.upgrade() {
             holder.lose(self.id, self.last_words.take());
+        } else if let Some(holder) = self.told.upgrade()
+            && meant
+            && self.last_words.as_deref().is_some_and(is_termination)
+        {
+            holder.dismiss(self.last_words.take());
         }
     }
 
@@ -295,6 +303,12 @@ fn last_words(heard: &[u8]) -> Option<Bytes> {
     let message = heard.get(..HEADER + len)?;
     let fatal = tag == backend::ERROR_RESPONSE && backend::is_fatal(message.get(HEADER..)?);
     fatal.then(|| Bytes::copy_from_slice(message))
+}
+
+/// Whether an administrator has ended the backend.
+fn is_termination(message: &[u8]) -> bool {
+    let code = backend::error_field(message.get(HEADER..).unwrap_or_default(), b'C');
+    code.as_deref() == Some(SqlState::ADMIN_SHUTDOWN.code())
 }
 
 impl Item for Box<Connection> {

@@ -189,6 +189,13 @@ impl Holder {
         }
     }
 
+    /// Somebody has ended the client by the process id that it was told.
+    pub(super) fn dismiss(&self, last_words: Option<Bytes>) {
+        *self.last_words.lock() = last_words;
+        self.used.store(LOST, Ordering::Release);
+        self.waker.wake();
+    }
+
     /// It is no matter to a client that has used another since.
     pub(super) fn lose(&self, id: ConnectionId, last_words: Option<Bytes>) {
         if self.used.load(Ordering::Acquire) != id.0 {

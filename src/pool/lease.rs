@@ -177,7 +177,8 @@ impl Lease {
     /// Ends a connection that was found to be of no use on the shelf.
     pub(super) fn lose(&mut self, stale: Stale) {
         if stale == Stale::Ended {
-            self.tell_of_loss();
+            let meant = self.pool.pools().expects_terminations();
+            self.tell_of_loss(meant);
         }
         self.end(UpstreamState::Torn, Reason::Lost);
     }

@@ -44,6 +44,8 @@ mod tests;
 
 /// Waiters at the cap that are looked at when a connection comes back.
 const RIVALS: usize = 16;
+/// How long after a client has ended others by their process ids it may be seen.
+const TERMINATING: Duration = Duration::from_secs(5);
 /// How long somebody who needs a database to be free waits for it: as long as
 /// Postgres itself.
 const VACATING: Duration = Duration::from_secs(5);
@@ -66,6 +68,8 @@ pub(super) struct Inner {
     /// A connection is gone, or will not go.
     gone: Notify,
     generation: AtomicU32,
+    /// When a client has ended others by their process ids, if one ever has.
+    terminated_at: Mutex<Option<Instant>>,
     last_connection: AtomicU64,
     tasks: TaskTracker,
     /// For what is dropped outside of any runtime.
@@ -138,6 +142,7 @@ impl Pools {
                 withdrawn: Notify::new(),
                 gone: Notify::new(),
                 generation: AtomicU32::new(0),
+                terminated_at: Mutex::new(None),
                 last_connection: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
                 main,
@@ -186,6 +191,17 @@ impl Pools {
     /// Idle connections of pools that have no client left are closed soon.
     pub(crate) fn bump_generation(&self) {
         self.inner.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A client may just have ended others by their process ids.
+    pub(crate) fn expect_terminations(&self) {
+        *self.inner.terminated_at.lock() = Some(Instant::now());
+    }
+
+    /// Whether connections that end now may have been ended by a client.
+    pub(crate) fn expects_terminations(&self) -> bool {
+        let at = *self.inner.terminated_at.lock();
+        at.is_some_and(|at| at.elapsed() < TERMINATING)
     }
 
     /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
@@ -299,7 +315,7 @@ impl Pools {
                 Job::Close(mut connection, reason) => {
                     let pool = connection.pool;
                     if reason == Reason::Lost {
-                        connection.tell_of_loss();
+                        connection.tell_of_loss(self.expects_terminations());
                     }
                     self.count_closed(pool, reason);
                     let (closing, stream) = connection.into_closing(UpstreamState::AtRest);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::knowledge::Knowledge;
-use crate::pool::{ConnectionId, Placeholders, ServerKey};
+use crate::pool::{Connection, ConnectionId, Placeholders, ServerKey};
 use crate::state::parameters::Parameters;
 use crate::state::proof::Verdict;
 use crate::state::statements::{self, Environment};
@@ -98,6 +98,12 @@ impl Guest {
     pub(super) fn is_away(&self) -> bool {
         let home = self.home.as_ref();
         home.is_some_and(|home| self.last != Some(home.id) && home.key.strong_count() > 0)
+    }
+
+    /// Whether it was told of this connection at its login.
+    pub(super) fn is_told(&self, connection: &Connection) -> bool {
+        let home = self.home.as_ref();
+        home.is_some_and(|home| home.id == connection.id())
     }
 
     /// Whether it keeps its connection whatever it leaves there.

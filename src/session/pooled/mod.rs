@@ -320,8 +320,12 @@ impl<'a> Session<'a> {
                 Some(Departure::ClientLeft)
             }
             Leave::Lost => {
+                let meant = self.route.pools.expects_terminations() && self.guest.is_told(&lease);
                 lease.lost();
-                None
+                meant.then_some(Departure::UpstreamLost {
+                    commit_in_flight: false,
+                    error: None,
+                })
             }
             Leave::Released | Leave::Discarded | Leave::Needs(_) if doubtful => {
                 lease.close(UpstreamState::AtRest);

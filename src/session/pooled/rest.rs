@@ -90,6 +90,9 @@ impl Relay<'_> {
         if std::mem::take(&mut talk.changes.logins) {
             self.pools.bump_generation();
         }
+        if std::mem::take(&mut talk.changes.sessions) {
+            self.pools.expect_terminations();
+        }
         talk.guest.share_habits();
         let hold = talk.guest.trace.hold();
         let stays = talk.rules.mode == PoolMode::Session || talk.guest.must_stay();

@@ -328,6 +328,7 @@ impl<'a> Talk<'a> {
                 knowledge.keep();
             }
         }
+        self.changes.sessions |= digest.signals();
         if digest.listens() {
             knowledge.voices.somebody_listens();
         }

@@ -101,4 +101,6 @@ pub(super) struct Changes {
     pub(super) kept: bool,
     /// Of what new logins begin with.
     pub(super) logins: bool,
+    /// Of what other sessions there are.
+    pub(super) sessions: bool,
 }

@@ -208,6 +208,11 @@ impl Digest {
             || self.leaves.check == Some(Reason::Function)
     }
 
+    /// It may end other sessions, by their process ids.
+    pub(crate) fn signals(&self) -> bool {
+        self.marks.has(Marks::SIGNAL)
+    }
+
     /// A transaction block begins in it.
     #[cfg(test)]
     pub(crate) const fn begins_block(&self) -> bool {

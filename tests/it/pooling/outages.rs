@@ -125,6 +125,32 @@ async fn a_client_at_rest_in_passthrough_hears_at_once_that_its_connection_was_k
     assert_eq!(ask(&mut stage.client().await, "select 3").await, "3");
 }
 
+/// In held mode a connection that ends is nobody's loss, but for whom a client has ended by
+/// the process id that it was told: as on a plain server.
+#[tokio::test]
+async fn a_client_in_held_mode_is_ended_by_another_that_knows_its_process() {
+    let stage = Stage::of(Auth::Held, 4).await;
+    let mut other = stage.client().await;
+    let (mut newcomer, newcomers) = stage.session(&[]).await;
+    let (mut user, users) = stage.session(&[]).await;
+    let (mut spared, spareds) = stage.session(&[]).await;
+    assert_eq!(ask(&mut user, "begin; select 1; commit").await, "1");
+    // From outside: the client is none the wiser.
+    kill(&stage, &spareds).await;
+    stage.settles_at(3).await;
+    assert_eq!(ask(&mut spared, "select 1").await, "1");
+    for (client, session) in [(&mut newcomer, newcomers), (&mut user, users)] {
+        let sql = format!("select pg_terminate_backend({})", session.process_id);
+        assert_eq!(ask(&mut other, &sql).await, "t");
+        let last = client.read_until_closed().await;
+        let error = first_error(&last);
+        assert_eq!((&*error[&'C'], &*error[&'S']), ("57P01", "FATAL"));
+    }
+    for client in [&mut other, &mut spared] {
+        assert_eq!(ask(client, "select 2").await, "2");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_has_used_another_connection_since_is_not_ended_with_its_first() {
     let stage = Stage::of(Auth::Passthrough, 2).await;
