@@ -166,7 +166,6 @@ impl Connection {
         }
     }
 
-    /// Whether a client that is here takes it for its own.
     fn is_told(&self) -> bool {
         self.told.strong_count() > 0
     }
@@ -326,6 +325,10 @@ impl Item for Box<Connection> {
 
     fn opened_at(&self) -> Instant {
         self.opened_at
+    }
+
+    fn is_told(&self) -> bool {
+        Connection::is_told(self)
     }
 
     fn suits(&self, want: &Want) -> bool {

@@ -25,6 +25,18 @@ impl<C: Item> Books<C> {
         able
     }
 
+    /// Whether a client that could do without one may wait for one connection more all the
+    /// same: its place is that of one which the clients of other startup parameters have
+    /// left behind.
+    pub(crate) fn has_deserted(&self, pool: PoolNumber) -> bool {
+        let group = self.shelves.get(&pool).map(|shelf| shelf.group);
+        let Some(group) = group.and_then(|number| self.groups.get(&number)) else {
+            return false;
+        };
+        let mut shelves = self.shelves_of(&group.members);
+        shelves.any(|(_, shelf)| shelf.can_spare() && shelf.is_deserted())
+    }
+
     /// An opener has to wait for a slot.
     pub(crate) fn opener_queued(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.queued += 1);

@@ -77,6 +77,9 @@ impl Pool {
         if let Some(lease) = self.untold(newcomer).await {
             return Ok(Some(lease));
         }
+        if let Some(lease) = self.inherited(newcomer).await {
+            return Ok(Some(lease));
+        }
         let mut leasing = pin!(self.lease(want.clone(), deadline));
         let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
             Poll::Pending if self.can_introduce() => Poll::Ready(None),
@@ -103,6 +106,18 @@ impl Pool {
             }
             timeout_at(deadline, settled).await.ok()?;
         }
+    }
+
+    /// A new one, in the place of one that clients of other startup parameters have left
+    /// behind: it would be closed for one who has none at all, too.
+    async fn inherited(self: &Arc<Self>, want: &Want) -> Option<Lease> {
+        let any = self.pools.inner.room.lock().books.has_deserted(self.number);
+        if !any {
+            return None;
+        }
+        self.lease(want.clone(), Instant::now() + PATIENCE)
+            .await
+            .ok()
     }
 
     fn take_idle(self: &Arc<Self>, want: &Want) -> Option<Lease> {

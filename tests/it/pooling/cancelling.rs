@@ -355,6 +355,30 @@ async fn no_two_clients_are_told_one_process_id_while_the_pool_has_room() {
     }
 }
 
+/// Goal: neither do connections of clients that are gone make those of other startup
+/// parameters share one.
+#[tokio::test]
+async fn what_others_have_left_behind_makes_room_for_a_process_id_of_ones_own() {
+    let stage = Stage::of(Auth::Held, 3).await;
+    let of = async |name: &str| {
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(stage.session(&[("application_name", name)]).await);
+        }
+        let ids = clients.iter().map(|(_, session)| session.process_id);
+        let ids: std::collections::BTreeSet<u32> = ids.collect();
+        (clients, ids.len())
+    };
+    let (former, told) = of("former").await;
+    assert_eq!(told, 3);
+    // Beside those who are here, one connection serves the newcomers.
+    let (latter, told) = of("latter").await;
+    assert_eq!(told, 1);
+    drop((former, latter));
+    wait::until(PATIENCE, "an id for each", async || of("last").await.1 == 3).await;
+    assert!(stage.backends().await <= 3);
+}
+
 /// Goal: nobody waits for a connection that is no more.
 #[tokio::test]
 async fn who_asks_for_its_process_id_does_not_wait_for_a_connection_that_has_ended() {

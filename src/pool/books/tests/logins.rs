@@ -47,6 +47,52 @@ fn a_newcomer_makes_a_pool_larger_up_to_its_size_and_takes_nothing_from_others()
 }
 
 #[test]
+fn a_newcomer_waits_for_the_place_of_what_others_have_left_behind() {
+    let mut desk = Desk::new();
+    let plan = plan(2);
+    let (own, other) = (desk.pool("d", plan.clone()), desk.pool("d", plan));
+    let thing = desk.lent(own, 1);
+    desk.check_in(
+        own,
+        Thing {
+            told: true,
+            ..thing
+        },
+        &[],
+    );
+    let mut left = desk.lent(other, 2);
+    assert!(!desk.books.has_deserted(own), "it is in use");
+    (left.told, desk.now) = (true, desk.now + Duration::from_secs(1));
+    desk.check_in(other, left, &[]);
+    assert!(!desk.books.has_deserted(own), "its client is here");
+    let mut left = desk.take(other, 2);
+    left.told = false;
+    desk.check_in(other, left, &[]);
+    assert!(desk.books.has_deserted(own));
+    desk.said();
+    // What a client takes for its own goes last, though it has been idle for longer.
+    let want = Want::new(3).of_newcomer();
+    let answer = desk.books.lease(own, want, desk.now, &mut desk.out);
+    assert!(matches!(answer, Answer::Queued(_)));
+    assert_eq!(desk.said(), ["close 2 evicted"]);
+    desk.closed(other);
+    assert_eq!(desk.said(), [format!("open {}", own.0)]);
+}
+
+#[test]
+fn nothing_is_closed_for_a_newcomer_that_others_come_back_with() {
+    let mut desk = Desk::new();
+    let pool = desk.pool("d", plan(1));
+    let mut thing = desk.lent(pool, 1);
+    let want = Want::new(2).of_newcomer();
+    let answer = desk.books.lease(pool, want, desk.now, &mut desk.out);
+    assert!(matches!(answer, Answer::Queued(_)));
+    (thing.told, desk.now) = (true, desk.now + Duration::from_secs(1));
+    desk.check_in(pool, thing, &[]);
+    assert_eq!(desk.said(), [""; 0]);
+}
+
+#[test]
 fn few_openers_stand_in_the_way_of_others_at_the_cap() {
     let mut desk = Desk::new();
     let pool = desk.pool("d", plan(9));
