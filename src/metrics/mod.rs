@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
 
@@ -168,6 +169,7 @@ impl Metrics {
             name: name.to_owned(),
             connections: gauge!(UPSTREAM_CONNECTIONS, "upstream" => name.to_owned()),
             waiting: gauge!(CLIENT_WAITING, "upstream" => name.to_owned()),
+            wait: histogram!(CLIENT_WAIT, "upstream" => name.to_owned()),
         }
     }
 }
@@ -178,6 +180,7 @@ pub(crate) struct UpstreamMetrics {
     name: String,
     connections: Gauge,
     waiting: Gauge,
+    wait: Histogram,
 }
 
 /// Counts in a gauge for as long as it lives.
@@ -219,7 +222,7 @@ impl UpstreamMetrics {
     }
 
     pub(crate) fn waited(&self, time: Duration) {
-        histogram!(CLIENT_WAIT, "upstream" => self.name.clone()).record(time);
+        self.wait.record(time);
     }
 
     pub(crate) fn connected(&self, time: Duration) {

@@ -176,6 +176,11 @@ impl Connection {
         if poll_fn(|cx| Poll::Ready(self.is_quiet(cx))).await {
             return Ok(());
         }
+        // Boxed: a hand-over on one thread is not to carry what it does not need.
+        Box::pin(self.take_over()).await
+    }
+
+    async fn take_over(&mut self) -> Result<(), Stale> {
         let here = std::thread::current().id();
         let moved = self.thread != here;
         // Without a descriptor to spare it is served from where it was: slower.

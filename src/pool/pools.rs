@@ -84,6 +84,8 @@ pub(super) struct Room {
     pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
     /// Several where plans differ.
     by_id: HashMap<PoolId, Vec<PoolNumber>>,
+    /// Empty: what is done most often is not to allocate.
+    work: Work,
 }
 
 type Outcome = Result<Box<Connection>, LeaseError>;
@@ -132,6 +134,7 @@ impl Pools {
             holders: HashMap::default(),
             by_number: HashMap::default(),
             by_id: HashMap::default(),
+            work: Vec::new(),
         };
         Self {
             inner: Arc::new(Inner {
@@ -295,9 +298,10 @@ impl Pools {
 
     /// Changes the books, and does what follows from it.
     pub(super) fn act<T>(&self, change: impl FnOnce(&mut Room, &mut Work) -> T) -> T {
-        let (mut out, mut jobs) = (Vec::new(), Vec::new());
+        let mut jobs = Vec::new();
         let result = {
             let mut room = self.inner.room.lock();
+            let mut out = std::mem::take(&mut room.work);
             let result = change(&mut room, &mut out);
             room.dispatch(out, &mut jobs);
             result
@@ -471,6 +475,7 @@ impl Room {
                 }
             }
         }
+        self.work = work.into();
     }
 }
 

@@ -1,11 +1,13 @@
 //! The sessions there are, who they belong to, and the keys that cancel them.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 
+use atomic_waker::AtomicWaker;
 use foldhash::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::handle::{Handle, Order};
 use super::limits::Watch;
@@ -81,7 +83,8 @@ pub(crate) struct Seat {
     client: u64,
     upstream: Arc<Upstream>,
     place: Mutex<Place>,
-    called_off: Notify,
+    /// Of the client's own task, while it waits.
+    called_off: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +105,7 @@ impl Seat {
             client,
             upstream,
             place: Mutex::default(),
-            called_off: Notify::new(),
+            called_off: AtomicWaker::new(),
         }
     }
 
@@ -115,14 +118,16 @@ impl Seat {
     }
 
     /// Completes when the client no longer wants what it waits for.
+    /// Awaited by the client's own task only.
     pub(crate) async fn called_off(&self) {
-        loop {
-            let called_off = self.called_off.notified();
-            if matches!(*self.place.lock(), Place::CalledOff) {
-                return;
+        poll_fn(|cx| {
+            self.called_off.register(cx.waker());
+            match *self.place.lock() {
+                Place::CalledOff => Poll::Ready(()),
+                _ => Poll::Pending,
             }
-            called_off.await;
-        }
+        })
+        .await;
     }
 
     /// The client has this connection from here on, unless it no longer wants it.
@@ -154,7 +159,7 @@ impl Seat {
         let waits = matches!(*place, Place::Waiting | Place::CalledOff);
         if waits {
             *place = Place::CalledOff;
-            self.called_off.notify_waiters();
+            self.called_off.wake();
         }
         waits
     }

@@ -12,14 +12,16 @@ use crate::pool::holder::Whom;
 impl<C: Item> Books<C> {
     /// Serves the waiters of a pool and of those that share its size, as far as it goes.
     pub(crate) fn pump(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        let Some(number) = self.shelves.get(&pool).map(|shelf| shelf.group) else {
+        let Some(shelf) = self.shelves.get(&pool) else {
             return;
         };
+        let number = shelf.group;
         let Some(group) = self.groups.get(&number) else {
             return;
         };
         let settled = group.overshoot() == 0;
-        if self.closed || settled && group.tally.waiting == 0 && group.tally.queued == 0 {
+        let unneeded = group.tally.waiting == 0 && group.tally.queued == 0;
+        if self.closed || settled && (unneeded || group.is_at_work(shelf)) {
             return;
         }
         // Linear in the startup parameters in use, and only where somebody waits, or a

@@ -45,6 +45,14 @@ impl Group {
         (self.tally.total() - self.tally.closing).saturating_sub(most)
     }
 
+    /// Whether all that there may be is out with clients of `shelf`, its only one, that use
+    /// it: nothing can be done for others until one comes back. So it is at most turns of
+    /// a pool that many share.
+    pub(super) fn is_at_work<C>(&self, shelf: &Shelf<C>) -> bool {
+        let most = self.plan.size.saturating_add(self.plan.reserve_size);
+        self.tally.lent >= most && self.members.len() == 1 && shelf.held.is_empty()
+    }
+
     pub(super) fn new(key: Key, plan: Arc<PoolPlan>) -> Self {
         Self {
             key,

@@ -141,9 +141,10 @@ impl Pool {
         self: &Arc<Self>,
         question: impl FnOnce(&mut Shelves, &mut Work) -> Answer<Box<Connection>>,
     ) -> Result<Sought<'_>, LeaseError> {
-        let (mut out, mut jobs) = (Vec::new(), Vec::new());
+        let mut jobs = Vec::new();
         let answer = {
             let mut room = self.pools.inner.room.lock();
+            let mut out = std::mem::take(&mut room.work);
             let answer = match question(&mut room.books, &mut out) {
                 Answer::Taken(connection) => Ok(Ok(connection)),
                 Answer::Failed(failure) => Err(failure.into()),

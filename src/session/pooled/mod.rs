@@ -32,7 +32,7 @@ use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
-use crate::pool::{Holder, Lease, LeaseError, Left, Pool, Pools, UpstreamState};
+use crate::pool::{Holder, Lease, LeaseError, Left, Pool, UpstreamState};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Reason, Residue};
 use crate::wire::frontend;
@@ -73,8 +73,45 @@ pub(super) struct Session<'a> {
 struct Aboard<'a> {
     relay: Relay<'a>,
     pins: &'a Arc<Semaphore>,
-    pools: &'a Pools,
     seat: &'a Seat,
+}
+
+impl Aboard<'_> {
+    /// Until the client leaves the connection, or wants what it cannot be given on it.
+    async fn run(&mut self) -> Leave {
+        let relay = &mut self.relay;
+        let leave = loop {
+            match relay.run().await {
+                Leave::Needs(Need::Vacant(database)) => {
+                    let database = String::from_utf8_lossy(&database).into_owned();
+                    relay.busy();
+                    let vacancy = Box::pin(relay.pools.vacate(&database)).await;
+                    relay.satisfied(Some(vacancy));
+                }
+                Leave::Needs(Need::Pin(reason)) => {
+                    let Ok(place) = Arc::clone(self.pins).try_acquire_owned() else {
+                        break Leave::Needs(Need::Pin(reason));
+                    };
+                    relay.busy();
+                    relay.talk.guest.pin = Some(place);
+                    relay.satisfied(None);
+                }
+                Leave::Stuck => {
+                    if let Err(error) = Box::pin(self.seat.cancel_at_once()).await {
+                        tracing::debug!(%error, "a statement without a client could not be cancelled");
+                    }
+                }
+                other => break other,
+            }
+        };
+        if matches!(leave, Leave::Needs(Need::Pin(_) | Need::Home)) {
+            // A place that it has waited for is still its own.
+            let pin = relay.talk.guest.pin.take();
+            relay.let_go();
+            relay.talk.guest.pin = pin;
+        }
+        leave
+    }
 }
 
 /// A statement for which a client has to have a place among those who keep their
@@ -201,46 +238,15 @@ impl<'a> Session<'a> {
     /// without a connection. Begins and ends with each transaction, so that what is
     /// rare is boxed: this is to be small.
     async fn carry(&mut self, lease: Lease) -> Option<Departure> {
-        let Aboard {
-            mut relay,
-            pins,
-            pools,
-            seat,
-        } = self.board(lease);
-        let leave = loop {
-            match relay.run().await {
-                Leave::Needs(Need::Vacant(database)) => {
-                    let database = String::from_utf8_lossy(&database).into_owned();
-                    relay.busy();
-                    let vacancy = Box::pin(pools.vacate(&database)).await;
-                    relay.satisfied(Some(vacancy));
-                }
-                Leave::Needs(Need::Pin(reason)) => {
-                    let Ok(place) = Arc::clone(pins).try_acquire_owned() else {
-                        break Leave::Needs(Need::Pin(reason));
-                    };
-                    relay.busy();
-                    relay.talk.guest.pin = Some(place);
-                    relay.satisfied(None);
-                }
-                Leave::Stuck => {
-                    if let Err(error) = Box::pin(seat.cancel_at_once()).await {
-                        tracing::debug!(%error, "a statement without a client could not be cancelled");
-                    }
-                }
-                other => break other,
-            }
+        // Used where it lies: to move it costs as much as to look at a frame.
+        let (leave, mut lease, end, dismissal) = {
+            let mut aboard = self.board(lease);
+            let leave = aboard.run().await;
+            let relay = &mut aboard.relay;
+            let end = (relay.talk.health, relay.upstream_state());
+            let dismissal = relay.talk.dismissal.take();
+            (leave, aboard.relay.lease, end, dismissal)
         };
-        if matches!(leave, Leave::Needs(Need::Pin(_) | Need::Home)) {
-            // A place that it has waited for is still its own.
-            let pin = relay.talk.guest.pin.take();
-            relay.let_go();
-            relay.talk.guest.pin = pin;
-        }
-        let health = relay.talk.health;
-        let state = relay.upstream_state();
-        let dismissal = relay.talk.dismissal.take();
-        let mut lease = relay.into_lease();
         lease.dry = self.line.to_client.is_dry();
         match leave {
             Leave::Needs(Need::Pin(reason)) => self.pinning = Pinning::Wanted(reason),
@@ -248,7 +254,7 @@ impl<'a> Session<'a> {
             _ => {}
         }
         self.seat.leave();
-        let departure = self.put_away(lease, leave, (health, state));
+        let departure = self.put_away(lease, leave, end);
         departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
     }
 
@@ -282,7 +288,6 @@ impl<'a> Session<'a> {
         Aboard {
             relay,
             pins: &self.pins,
-            pools,
             seat: &self.seat,
         }
     }

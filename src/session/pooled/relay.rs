@@ -181,11 +181,6 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The lease back, to be given to others or closed.
-    pub(super) fn into_lease(self) -> Lease {
-        self.lease
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
         loop {
             // Before anything is asked of a server that may be gone.

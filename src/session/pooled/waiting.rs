@@ -86,7 +86,7 @@ impl Session<'_> {
         {
             let deadline = deadline.min(Instant::now() + HOMING);
             let claim = self.pool.claim(home, want.clone(), deadline);
-            if let Some(lease) = claim.await {
+            if let Some(lease) = Box::pin(claim).await {
                 return Ok(lease);
             }
             self.guest.home = None;
