@@ -61,6 +61,8 @@ pub(crate) struct Connection {
     promised: Option<u64>,
     /// Who was told of it, whoever may have used it since.
     told: Weak<Holder>,
+    /// What every client that begins on it, or as it has begun, is told at its login.
+    pub(super) notices: Bytes,
     /// What has to be undone before another client uses it. Set by sessions.
     pub(crate) left: Left,
     /// Whether there was nothing more to read when it was used last. Set by sessions.
@@ -114,6 +116,7 @@ impl Connection {
             owner: None,
             promised: None,
             told: Weak::new(),
+            notices: opened.notices,
             left: Left::Nothing,
             dry: false,
             placeholders: Placeholders::new(),

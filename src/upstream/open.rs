@@ -28,6 +28,16 @@ pub(crate) struct Opened {
     /// `None` from a server that cannot be asked to cancel.
     pub(crate) key: Option<CancelKey>,
     pub(crate) reported: Reported,
+    /// Of its login, whole messages: about a name that is too long, a collation that has
+    /// changed. None where its client has been told already.
+    pub(crate) notices: Bytes,
+}
+
+/// What the server says of a session that has just begun.
+struct Begun {
+    key: Option<CancelKey>,
+    reported: Reported,
+    notices: Vec<u8>,
 }
 
 /// Why no connection came about.
@@ -102,12 +112,13 @@ pub(crate) async fn open(
     let outcome = timeout(limit, log_in_whole(&mut stream, startup, who)).await;
     let (stream, ahead) = stream.into_parts();
     let error = match outcome {
-        Ok(Ok((key, reported))) => {
+        Ok(Ok(begun)) => {
             return Ok(Opened {
                 stream,
                 ahead,
-                key,
-                reported,
+                key: begun.key,
+                reported: begun.reported,
+                notices: begun.notices.into(),
             });
         }
         Ok(Err(error)) => error.into(),
@@ -123,18 +134,22 @@ async fn log_in_whole(
     stream: &mut Framed<MaybeTls>,
     startup: &StartupMessage,
     who: &Credentials<'_>,
-) -> Result<(Option<CancelKey>, Reported), LoginError> {
+) -> Result<Begun, LoginError> {
     stream.send(&startup.encode()).await?;
     log_in(stream, who).await?;
-    let (mut key, mut reported) = (None, Vec::new());
+    let mut begun = Begun {
+        key: None,
+        reported: Vec::new(),
+        notices: Vec::new(),
+    };
     loop {
         let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
         match frame.tag() {
-            backend::PARAMETER_STATUS => reported.push(status(&frame)?),
-            backend::BACKEND_KEY_DATA => key = CancelKey::from_key_data(frame.body()),
-            backend::NOTICE_RESPONSE => {}
+            backend::PARAMETER_STATUS => begun.reported.push(status(&frame)?),
+            backend::BACKEND_KEY_DATA => begun.key = CancelKey::from_key_data(frame.body()),
+            backend::NOTICE_RESPONSE => begun.notices.extend_from_slice(&frame.bytes),
             backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame)),
-            backend::READY_FOR_QUERY => return Ok((key, reported)),
+            backend::READY_FOR_QUERY => return Ok(begun),
             _ => return Err(LoginError::Protocol),
         }
     }

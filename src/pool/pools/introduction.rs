@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::Pool;
@@ -35,9 +36,10 @@ pub(crate) struct Introduction {
     /// Of the server's process, zero if it has none.
     pub(crate) pid: u32,
     pub(crate) parameters: Parameters,
-    /// The same as messages, of which there are a dozen: made once for all clients
-    /// that are told the same.
-    pub(crate) statuses: Arc<[u8]>,
+    /// The same as messages, of which there are a dozen, behind the notices of the
+    /// connection's login: made once for all clients that are told the same.
+    pub(crate) messages: Arc<[u8]>,
+    notices: Bytes,
 }
 
 impl Pool {
@@ -140,14 +142,17 @@ impl Pool {
             let mut last = self.introduction.lock();
             let alike = last
                 .take()
-                .filter(|last| last.parameters.is_shared_with(&connection.base));
-            let statuses = alike.map(|last| last.statuses);
+                .filter(|last| last.parameters.is_shared_with(&connection.base))
+                .filter(|last| last.notices == connection.notices);
+            let messages = alike.map(|last| last.messages);
+            let written = || [&*connection.notices, &connection.base.statuses()].concat();
             last.insert(Introduction {
                 connection: connection.id(),
                 key: Arc::downgrade(&connection.key),
                 pid: connection.key.key().map_or(0, CancelKey::pid),
                 parameters: connection.base.clone(),
-                statuses: statuses.unwrap_or_else(|| connection.base.statuses().into()),
+                messages: messages.unwrap_or_else(|| written().into()),
+                notices: connection.notices.clone(),
             })
             .clone()
         };

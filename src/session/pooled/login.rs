@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::login::Taken;
@@ -106,6 +107,7 @@ pub(in super::super) fn adopt(
         ahead,
         key: taken.key,
         reported: taken.reported,
+        notices: Bytes::new(),
     };
     let mut known = Parameters::default();
     for (name, value) in &opened.reported {
@@ -171,7 +173,7 @@ pub(in super::super) async fn welcome(
     let key = CancelKey::with_secret(introduction.pid, secret);
     let mut greeting = Vec::with_capacity(GREETING);
     greeting.extend_from_slice(&backend::AUTHENTICATION_OK);
-    greeting.extend_from_slice(&introduction.statuses);
+    greeting.extend_from_slice(&introduction.messages);
     backend::put_key_data(&mut greeting, &key);
     greeting.extend_from_slice(&backend::READY_IDLE);
     let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));

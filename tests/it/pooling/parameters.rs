@@ -56,6 +56,25 @@ async fn startup_parameters_mean_what_they_mean_to_a_server_and_resets_go_back_t
     }
 }
 
+/// Goal: what a server remarks about a login reaches every client that it is about, be the
+/// login the proxy's own, and nobody else.
+#[tokio::test]
+async fn notices_of_a_login_reach_each_client_that_begins_so() {
+    let long = "x".repeat(65);
+    for auth in BOTH {
+        let stage = Stage::of(auth, 4).await;
+        let startup = [("application_name", &*long)];
+        let (_direct, expected) = stage.direct(&startup).await;
+        assert_eq!(expected.notices[0][&'C'], "42622", "name_too_long");
+        for _ in 0..6 {
+            let (_client, session) = stage.session(&startup).await;
+            assert_eq!(session.notices, expected.notices, "{auth:?}");
+            let (_client, session) = stage.session(&[]).await;
+            assert_eq!(session.notices, [], "{auth:?}");
+        }
+    }
+}
+
 /// The parameters that an answer reports, in order.
 fn reported(messages: &[Message]) -> Vec<String> {
     let statuses = messages.iter().filter(|(tag, _)| *tag == b'S');

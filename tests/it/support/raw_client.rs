@@ -39,6 +39,7 @@ pub(crate) struct Session {
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) process_id: u32,
     pub(crate) secret: Vec<u8>,
+    pub(crate) notices: Vec<ErrorFields>,
 }
 
 impl Session {
@@ -147,8 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
                 }
                 b'Z' => return Ok(session),
                 b'E' => return Err(error_fields(&body)),
-                // NoticeResponse, NegotiateProtocolVersion.
-                b'N' | b'v' => {}
+                b'N' => session.notices.push(error_fields(&body)),
+                // NegotiateProtocolVersion.
+                b'v' => {}
                 _ => self.fail("unexpected in a login"),
             }
         }
