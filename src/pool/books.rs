@@ -63,8 +63,6 @@ pub(crate) trait Item {
     /// Where it is registered.
     fn thread(&self) -> ThreadId;
     fn opened_at(&self) -> Instant;
-    /// Whether a client that is here takes it for its own.
-    fn is_told(&self) -> bool;
     /// Whether the client may have it at all.
     fn suits(&self, want: &Want) -> bool;
 }

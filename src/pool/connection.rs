@@ -169,6 +169,7 @@ impl Connection {
         }
     }
 
+    /// Whether a client that is here takes it for its own.
     fn is_told(&self) -> bool {
         self.told.strong_count() > 0
     }
@@ -333,10 +334,6 @@ impl Item for Box<Connection> {
 
     fn opened_at(&self) -> Instant {
         self.opened_at
-    }
-
-    fn is_told(&self) -> bool {
-        Connection::is_told(self)
     }
 
     fn suits(&self, want: &Want) -> bool {

@@ -13,6 +13,9 @@ use crate::wire::frontend::split_cstr;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage};
 
+/// Bytes of notices of one login that are kept: those that Postgres knows have some hundred.
+const MAX_NOTICES: usize = 16 << 10;
+
 /// Name and value.
 type Setting = (Box<[u8]>, Box<[u8]>);
 
@@ -147,6 +150,7 @@ async fn log_in_whole(
         match frame.tag() {
             backend::PARAMETER_STATUS => begun.reported.push(status(&frame)?),
             backend::BACKEND_KEY_DATA => begun.key = CancelKey::from_key_data(frame.body()),
+            backend::NOTICE_RESPONSE if begun.notices.len() + frame.bytes.len() > MAX_NOTICES => {}
             backend::NOTICE_RESPONSE => begun.notices.extend_from_slice(&frame.bytes),
             backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame)),
             backend::READY_FOR_QUERY => return Ok(begun),

@@ -1,13 +1,23 @@
 //! Openers: what makes a connection for a pool, from the queue at the cap to its end.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::{Books, Effect, Effects, Failure, Item, PoolNumber};
+use super::{Books, Effect, Effects, Failure, Item, PoolNumber, Reason};
 
 impl<C: Item> Books<C> {
-    /// One connection more, for a client that could do without it. Not the first: who has
-    /// none at all waits for it, and hears why it can't be had.
-    pub(crate) fn expand(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) -> bool {
+    /// One connection more, for a client that could do without it, if the cap `has_room`; in
+    /// a full group, the place of one that others have left behind: `is_deserted` says of
+    /// which pools no client is here. Whether to wait for it, and ask again. Not the first
+    /// of a pool: who has none at all waits for it, and hears why it can't be had.
+    pub(crate) fn expand(
+        &mut self,
+        (pool, has_room): (PoolNumber, bool),
+        is_deserted: impl Fn(PoolNumber) -> bool,
+        now: Instant,
+        out: &mut Effects<C>,
+    ) -> bool {
         let Some(shelf) = self.shelves.get(&pool) else {
             return false;
         };
@@ -16,25 +26,32 @@ impl<C: Item> Books<C> {
         };
         let vacating = self.vacating.contains_key(&group.key.database);
         let has_some = shelf.tally.lent + shelf.tally.idle > 0;
-        let has_room = group.tally.total() < group.plan.size;
-        let able = !self.closed && !vacating && has_some && has_room && shelf.may_try(now);
-        if able {
+        if self.closed || vacating || !has_some || !shelf.may_try(now) {
+            return false;
+        }
+        let (tally, size) = (group.tally, group.plan.size);
+        if tally.total() >= size {
+            // One after the other: what is closing already is somebody's place, too.
+            let members = Arc::clone(&group.members);
+            return tally.total() - tally.closing < size
+                || self.clear_one(&members, is_deserted, out);
+        }
+        if has_room {
             self.shift(pool, |tally| tally.opening += 1);
             out.push(Effect::Open(pool));
         }
-        able
+        has_room
     }
 
-    /// Whether a client that could do without one may wait for one connection more all the
-    /// same: its place is that of one which the clients of other startup parameters have
-    /// left behind.
-    pub(crate) fn has_deserted(&self, pool: PoolNumber) -> bool {
-        let group = self.shelves.get(&pool).map(|shelf| shelf.group);
-        let Some(group) = group.and_then(|number| self.groups.get(&number)) else {
-            return false;
-        };
-        let mut shelves = self.shelves_of(&group.members);
-        shelves.any(|(_, shelf)| shelf.can_spare() && shelf.is_deserted())
+    fn clear_one(
+        &mut self,
+        members: &[PoolNumber],
+        is_deserted: impl Fn(PoolNumber) -> bool,
+        out: &mut Effects<C>,
+    ) -> bool {
+        let deserted = members.iter().filter(|pool| is_deserted(**pool));
+        let deserted: Vec<PoolNumber> = deserted.copied().collect();
+        self.evict(&deserted, Reason::Evicted, out)
     }
 
     /// An opener has to wait for a slot.

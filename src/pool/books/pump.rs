@@ -177,43 +177,25 @@ impl<C: Item> Books<C> {
         let Some(group) = self.groups.get(&number) else {
             return;
         };
-        // Who could do without takes nothing that others take for their own.
-        let in_need = self.shelves_of(members).any(|(_, shelf)| {
-            let mut waiters = shelf.waiters.in_turn(now);
-            waiters.any(|waiter| !waiter.want.is_newcomer())
-        });
-        let may_go = |idle: &Idle<C>| in_need || !idle.item.is_told();
         for _ in group.tally.closing..unmet {
-            if !self.evict_if(members, Reason::Evicted, may_go, out) {
+            if !self.evict(members, Reason::Evicted, out) {
                 return;
             }
         }
     }
 
-    /// Closes the connection that has been idle for longest, of those that no client takes
-    /// for its own if there are such.
+    /// Closes the connection that has been idle for longest.
     pub(super) fn evict(
         &mut self,
         pools: &[PoolNumber],
         reason: Reason,
         out: &mut Effects<C>,
     ) -> bool {
-        self.evict_if(pools, reason, |_| true, out)
-    }
-
-    pub(super) fn evict_if(
-        &mut self,
-        pools: &[PoolNumber],
-        reason: Reason,
-        which: impl Fn(&Idle<C>) -> bool,
-        out: &mut Effects<C>,
-    ) -> bool {
         let oldest = self
             .shelves_of(pools)
             .filter(|(_, shelf)| shelf.can_spare())
             .flat_map(|(pool, shelf)| shelf.idle.iter().map(move |idle| (pool, idle)))
-            .filter(|(_, idle)| which(idle))
-            .min_by_key(|(_, idle)| (idle.item.is_told(), idle.since))
+            .min_by_key(|(_, idle)| idle.since)
             .map(|(pool, idle)| (pool, idle.item.id()));
         let Some((pool, id)) = oldest else {
             return false;

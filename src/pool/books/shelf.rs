@@ -201,15 +201,8 @@ impl<C: Item> Shelf<C> {
         }
         self.waiters.next(now).is_some_and(|waiter| {
             let waited = now.saturating_duration_since(waiter.since);
-            let want = &waiter.want;
-            waited >= PICKY_PATIENCE && !want.is_newcomer() && !self.fits(item, want)
+            waited >= PICKY_PATIENCE && !self.fits(item, &waiter.want)
         })
-    }
-
-    /// Whether it has connections, and nobody is here whom any of them is for.
-    pub(super) fn is_deserted(&self) -> bool {
-        let used = self.tally.lent + self.tally.waiting + self.tally.opening > 0;
-        !used && !self.idle.is_empty() && self.idle.iter().all(|idle| !idle.item.is_told())
     }
 
     /// The connection on which the client has most of its own and least of others:

@@ -21,8 +21,6 @@ struct Thing {
     opened_at: Instant,
     /// A custom setting that only this client may see.
     marked_by: Option<u64>,
-    /// A client takes it for its own.
-    told: bool,
     thread: ThreadId,
 }
 
@@ -43,13 +41,8 @@ impl Item for Thing {
         self.opened_at
     }
 
-    fn is_told(&self) -> bool {
-        self.told
-    }
-
     fn suits(&self, want: &Want) -> bool {
         self.marked_by.is_none_or(|client| client == want.client)
-            && !(want.is_newcomer() && self.told)
     }
 }
 
@@ -128,7 +121,6 @@ impl Desk {
             owner: None,
             opened_at: self.now,
             marked_by: None,
-            told: false,
             thread: std::thread::current().id(),
         }
     }

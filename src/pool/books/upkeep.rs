@@ -78,10 +78,16 @@ impl<C: Item> Books<C> {
             let Some(group) = self.groups.get(&number) else {
                 return;
             };
+            let oldest = self
+                .shelves_of(members)
+                .filter(|(_, shelf)| shelf.can_spare())
+                .flat_map(|(_, shelf)| shelf.idle.iter().map(|idle| idle.since))
+                .min();
             let limit = group.plan.server_idle_timeout;
-            let overdue = |idle: &Idle<C>| now.saturating_duration_since(idle.since) >= limit;
+            let overdue = |since| now.saturating_duration_since(since) >= limit;
             if group.tally.has() <= group.plan.min_size
-                || !self.evict_if(members, Reason::Idle, overdue, out)
+                || !oldest.is_some_and(overdue)
+                || !self.evict(members, Reason::Idle, out)
             {
                 return;
             }

@@ -76,11 +76,15 @@ impl Pool {
         newcomer: &Want,
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
-        if let Some(lease) = self.untold(newcomer).await {
+        if let Some(lease) = self.untold(newcomer, deadline).await {
             return Ok(Some(lease));
         }
-        if let Some(lease) = self.inherited(newcomer).await {
+        // Before it waits, for which others might lose theirs.
+        if let Some(lease) = self.idle(want).await {
             return Ok(Some(lease));
+        }
+        if self.can_introduce() {
+            return Ok(None);
         }
         let mut leasing = pin!(self.lease(want.clone(), deadline));
         let leased = poll_fn(|cx| match leasing.as_mut().poll(cx) {
@@ -91,35 +95,38 @@ impl Pool {
     }
 
     /// A connection that nobody who is here has been told of: one that is idle, or, while
-    /// the pool has room, a new one.
-    async fn untold(self: &Arc<Self>, want: &Want) -> Option<Lease> {
-        let deadline = Instant::now() + PATIENCE;
+    /// the pool has room or can be given some, a new one.
+    async fn untold(self: &Arc<Self>, want: &Want, deadline: Instant) -> Option<Lease> {
+        let deadline = deadline.min(Instant::now() + PATIENCE);
         loop {
             let mut settled = pin!(self.settled.notified());
-            let _ = settled.as_mut().enable();
-            while let Some(mut lease) = self.take_idle(want) {
-                match lease.freshen().await {
-                    Ok(()) => return Some(lease),
-                    Err(stale) => lease.lose(stale),
-                }
+            let mut gone = pin!(self.pools.inner.gone.notified());
+            let _ = (settled.as_mut().enable(), gone.as_mut().enable());
+            if let Some(lease) = self.idle(want).await {
+                return Some(lease);
             }
             if !self.expand() {
                 return None;
             }
-            timeout_at(deadline, settled).await.ok()?;
+            let changed = async {
+                tokio::select! {
+                    () = settled => {}
+                    () = gone => {}
+                }
+            };
+            timeout_at(deadline, changed).await.ok()?;
         }
     }
 
-    /// A new one, in the place of one that clients of other startup parameters have left
-    /// behind: it would be closed for one who has none at all, too.
-    async fn inherited(self: &Arc<Self>, want: &Want) -> Option<Lease> {
-        let any = self.pools.inner.room.lock().books.has_deserted(self.number);
-        if !any {
-            return None;
+    /// One that is idle, and suits.
+    async fn idle(self: &Arc<Self>, want: &Want) -> Option<Lease> {
+        loop {
+            let mut lease = self.take_idle(want)?;
+            match lease.freshen().await {
+                Ok(()) => return Some(lease),
+                Err(stale) => lease.lose(stale),
+            }
         }
-        self.lease(want.clone(), Instant::now() + PATIENCE)
-            .await
-            .ok()
     }
 
     fn take_idle(self: &Arc<Self>, want: &Want) -> Option<Lease> {
@@ -128,11 +135,20 @@ impl Pool {
         Some(Lease::new(connection, Arc::clone(self), want.client))
     }
 
-    /// Begins to open one connection more, if that takes nothing from anybody.
+    /// Begins to open one connection more, if that takes nothing from anybody who is here,
+    /// or to make room for it: whether something is on its way.
     fn expand(&self) -> bool {
         let (pool, now) = (self.number, Instant::now());
-        self.pools.inner.gatekeeper.has_room(&self.key())
-            && (self.pools).act(|room, out| room.books.expand(pool, now, out))
+        let has_room = self.pools.inner.gatekeeper.has_room(&self.key());
+        self.pools.act(|room, out| {
+            let by_number = &room.by_number;
+            // One count is the map's; each client has another.
+            let is_deserted = |other| {
+                let other = by_number.get(&other);
+                other.is_some_and(|pool| Arc::strong_count(pool) == 1)
+            };
+            (room.books).expand((pool, has_room), is_deserted, now, out)
+        })
     }
 
     fn tell(&self, mut lease: Lease, want: &Want, holder: &Arc<Holder>) -> Introduction {

@@ -28,7 +28,8 @@ fn an_opener_at_the_cap_is_no_help_and_goes_home_when_it_is_needless() {
 fn a_newcomer_makes_a_pool_larger_up_to_its_size_and_takes_nothing_from_others() {
     let mut desk = Desk::new();
     let pool = desk.pool("d", plan(2));
-    let expand = |desk: &mut Desk| desk.books.expand(pool, desk.now, &mut desk.out);
+    let expand =
+        |desk: &mut Desk| (desk.books).expand((pool, true), |_| false, desk.now, &mut desk.out);
     assert!(!expand(&mut desk), "who has none at all waits for it");
     let _first = desk.lent(pool, 1);
     assert!(expand(&mut desk));
@@ -47,49 +48,34 @@ fn a_newcomer_makes_a_pool_larger_up_to_its_size_and_takes_nothing_from_others()
 }
 
 #[test]
-fn a_newcomer_waits_for_the_place_of_what_others_have_left_behind() {
+fn a_newcomer_takes_the_place_of_what_others_have_left_behind() {
     let mut desk = Desk::new();
-    let plan = plan(2);
-    let (own, other) = (desk.pool("d", plan.clone()), desk.pool("d", plan));
-    let thing = desk.lent(own, 1);
-    desk.check_in(
-        own,
-        Thing {
-            told: true,
-            ..thing
-        },
-        &[],
-    );
-    let mut left = desk.lent(other, 2);
-    assert!(!desk.books.has_deserted(own), "it is in use");
-    (left.told, desk.now) = (true, desk.now + Duration::from_secs(1));
-    desk.check_in(other, left, &[]);
-    assert!(!desk.books.has_deserted(own), "its client is here");
-    let mut left = desk.take(other, 2);
-    left.told = false;
-    desk.check_in(other, left, &[]);
-    assert!(desk.books.has_deserted(own));
+    let plan = plan(3);
+    let pools = [1, 2, 3].map(|_| desk.pool("d", plan.clone()));
+    for pool in pools {
+        let thing = desk.lent(pool, 1);
+        desk.check_in(pool, thing, &[]);
+        desk.now += Duration::from_secs(1);
+    }
+    let [left, here, own] = pools;
+    let expand = |desk: &mut Desk, has_room, deserted: &[PoolNumber]| {
+        let deserted = |pool| deserted.contains(&pool);
+        desk.books
+            .expand((own, has_room), deserted, desk.now, &mut desk.out)
+    };
     desk.said();
-    // What a client takes for its own goes last, though it has been idle for longer.
-    let want = Want::new(3).of_newcomer();
-    let answer = desk.books.lease(own, want, desk.now, &mut desk.out);
-    assert!(matches!(answer, Answer::Queued(_)));
-    assert_eq!(desk.said(), ["close 2 evicted"]);
-    desk.closed(other);
-    assert_eq!(desk.said(), [format!("open {}", own.0)]);
-}
-
-#[test]
-fn nothing_is_closed_for_a_newcomer_that_others_come_back_with() {
-    let mut desk = Desk::new();
-    let pool = desk.pool("d", plan(1));
-    let mut thing = desk.lent(pool, 1);
-    let want = Want::new(2).of_newcomer();
-    let answer = desk.books.lease(pool, want, desk.now, &mut desk.out);
-    assert!(matches!(answer, Answer::Queued(_)));
-    (thing.told, desk.now) = (true, desk.now + Duration::from_secs(1));
-    desk.check_in(pool, thing, &[]);
+    assert!(!expand(&mut desk, true, &[]), "all are somebody's");
+    assert!(
+        expand(&mut desk, false, &[left]),
+        "it leaves room at the cap"
+    );
+    assert_eq!(desk.said(), ["close 1 evicted"]);
+    assert!(expand(&mut desk, false, &[here]), "a place is coming");
     assert_eq!(desk.said(), [""; 0]);
+    desk.closed(left);
+    assert!(!expand(&mut desk, false, &[here]), "another was faster");
+    assert!(expand(&mut desk, true, &[here]));
+    assert_eq!(desk.said(), [format!("open {}", own.0)]);
 }
 
 #[test]

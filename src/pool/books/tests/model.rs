@@ -206,7 +206,9 @@ impl World {
             }
             Step::Expand { pool } => {
                 let (pool, now) = (self.pools[pool], self.desk.now);
-                let _ = self.desk.books.expand(pool, now, &mut self.desk.out);
+                let deserted = |other: PoolNumber| other.0 % 2 == 0;
+                let books = &mut self.desk.books;
+                let _ = books.expand((pool, true), deserted, now, &mut self.desk.out);
             }
             Step::Wait(millis) => {
                 self.desk.now += Duration::from_millis(millis);
