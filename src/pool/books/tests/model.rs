@@ -206,7 +206,7 @@ impl World {
             }
             Step::Expand { pool } => {
                 let (pool, now) = (self.pools[pool], self.desk.now);
-                let deserted = |other: PoolNumber| other.0 % 2 == 0;
+                let deserted = |other: PoolNumber| other.0.is_multiple_of(2);
                 let books = &mut self.desk.books;
                 let _ = books.expand((pool, true), deserted, now, &mut self.desk.out);
             }
