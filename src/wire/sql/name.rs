@@ -101,6 +101,15 @@ impl<'a> Path<'a> {
     /// The name of a setting: in lower case even where it is quoted, because
     /// settings are found so.
     pub(crate) fn setting(&self) -> Option<Cow<'a, [u8]>> {
+        let name = self.spelled()?;
+        if name.iter().any(u8::is_ascii_uppercase) {
+            return Some(Cow::Owned(name.to_ascii_lowercase()));
+        }
+        Some(name)
+    }
+
+    /// The name that a custom setting keeps if this creates it.
+    pub(crate) fn spelled(&self) -> Option<Cow<'a, [u8]>> {
         let simple = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.');
         if self.0.len() <= MAX_NAME && self.0.iter().all(simple) {
             return Some(Cow::Borrowed(self.0));
@@ -111,7 +120,7 @@ impl<'a> Path<'a> {
                 name.push(b'.');
             } else {
                 let part = Ident::of(&token).filter(|_| token.is_name())?;
-                name.extend(part.bytes()?.iter().map(u8::to_ascii_lowercase));
+                name.extend_from_slice(&part.bytes()?);
             }
         }
         Some(Cow::Owned(name))

@@ -8,7 +8,7 @@ use super::{Alignment, Change, Digest, Rare, Traits};
 use crate::wire::sql::Statement;
 use crate::wire::sql::effects::Marks;
 use crate::wire::sql::kind::{Discarded, Kind, ObjectType, Scope, Set, Setting, Value, Which};
-use crate::wire::sql::name::Ident;
+use crate::wire::sql::name::{Ident, Path};
 
 impl Digest {
     pub(super) fn by_marks(&mut self, kind: Kind<'_>, marks: Marks) {
@@ -101,7 +101,7 @@ impl Digest {
             return;
         };
         if name.contains(&b'.') {
-            rare.created.push((&*name).into());
+            rare.created.extend(created(&set.name));
         }
         match (set.scope, set.value) {
             (Scope::Local | Scope::Transaction, _) => return,
@@ -163,7 +163,7 @@ impl Digest {
             Some(name) => {
                 // A custom setting that is not there yet: this creates it, empty.
                 if name.contains(&b'.') {
-                    rare.created.push((&*name).into());
+                    rare.created.extend(created(&path));
                 }
                 rare.changes.push(Change::Reset((&*name).into()));
             }
@@ -214,6 +214,11 @@ const fn makes_objects(kind: Kind<'_>) -> bool {
         | Kind::Unknown => true,
         _ => false,
     }
+}
+
+/// The custom setting that there is from here on, if there was none.
+fn created(path: &Path<'_>) -> Option<Box<[u8]>> {
+    path.spelled().map(Cow::into_owned).map(Into::into)
 }
 
 fn folded(name: Ident<'_>) -> Option<Box<[u8]>> {

@@ -325,6 +325,16 @@ fn a_custom_setting_is_created_by_its_reset() {
 }
 
 #[test]
+fn a_custom_setting_keeps_the_spelling_that_created_it() {
+    let mut trace = Trace::default();
+    trace.query(r#"set "My.Quoted" = 'x'"#, "SET", Idle);
+    trace.query("set My.Other = 'x'", "SET", Idle);
+    trace.query(r#"reset "App"."Id""#, "RESET", Idle);
+    let names: Vec<_> = trace.custom().map(<[u8]>::to_vec).collect();
+    assert_eq!(names, [&b"My.Quoted"[..], b"my.other", b"App.Id"]);
+}
+
+#[test]
 fn a_change_whose_answer_was_lost_is_asked_for() {
     let mut trace = Trace::default();
     trace.ran(&clean("set work_mem = 1"), Via::Execute);
