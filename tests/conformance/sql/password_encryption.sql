@@ -29,6 +29,6 @@ SET check_function_bodies = off;
 SET lo_compat_privileges = on;
 SET default_with_oids = on;
 SET default_with_oids = off;
-SELECT count(*) FROM pg_settings WHERE source = 'session' AND name NOT IN ('client_encoding') AND name NOT LIKE 'transaction%';
+SELECT count(*) FROM pg_settings WHERE source = 'session' AND name NOT IN ('client_encoding');
 DROP TABLE t;
 DROP SCHEMA :ns;
