@@ -94,7 +94,7 @@ soak:
 	$(CARGO) build --release --locked --bins --example soak
 	tests/endurance/run $(or $(SOAK),--minutes 10)
 
-# Side by side with other proxies; writes docs/performance.md and docs/bench.
+# Side by side with other proxies; writes bench/RESULTS.md and bench/plots.
 # An hour on an otherwise idle machine; BENCH="--rounds 3" for other options.
 bench bench-quick:
 	scripts/install-deps base peers

@@ -4,7 +4,7 @@
 //! TLS to the new one and keeps the number of connections under the cluster's
 //! limit. The modules below are in reading order, lowest layer first; a module
 //! names only modules of lower layers, and `tests/it/architecture.rs` keeps
-//! that true. `docs/architecture.md` is the map.
+//! that true. `docs/internals/architecture.md` is the map.
 
 mod buffers;
 mod secret;

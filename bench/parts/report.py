@@ -12,7 +12,7 @@ from . import contenders, growths, plots, targets
 from .host import ROOT, SETTINGS
 from .measures import DELAY_MS
 
-PAPER, PLOTS = ROOT / "docs/performance.md", ROOT / "docs/bench"
+PAPER, PLOTS = ROOT / "bench/RESULTS.md", ROOT / "bench/plots"
 
 # Key of a sample: its name in the table, digits, and which way is better.
 FIGURES = {
@@ -178,7 +178,7 @@ def curves(result):
     for name, (title, series, digits) in drawn.items():
         if series:
             (PLOTS / f"{name}.svg").write_text(plots.lines(title, series, digits))
-            yield f"![{title}](bench/{name}.svg)"
+            yield f"![{title}](plots/{name}.svg)"
 
 
 def write(result, text):
@@ -192,7 +192,7 @@ def write(result, text):
         values = [(contender, row[contender]) for contender in result["contenders"] if contender in row]
         if values:
             (PLOTS / f"{name}.svg").write_text(plots.bars(title, values, FIGURES[key][1]))
-            images.append(f"![{title}](bench/{name}.svg)")
+            images.append(f"![{title}](plots/{name}.svg)")
     (PLOTS / "samples.json").write_text(dump(result))
     replace("bench", f"{text}\n### Plots\n\n" + "\n\n".join(images))
 

@@ -1,7 +1,7 @@
 //! The module table is true: a room names only rooms below it, an outside
 //! dependency has one door, files and comments keep to their budgets.
 //!
-//! Textual on purpose: it sees what a reader sees. `docs/architecture.md` explains
+//! Textual on purpose: it sees what a reader sees. `docs/internals/architecture.md` explains
 //! the table; to add an edge is a decision that shows in a diff of this file.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -91,7 +91,7 @@ fn every_sqlstate_in_the_source_is_in_the_table_and_the_other_way_round() {
         .filter_map(|line| line.strip_suffix("\");")?.split_once(": Self = Self(\""))
         .map(|(name, code)| format!("{code} {name}"))
         .collect();
-    let protocol = read("docs/protocol.md");
+    let protocol = read("docs/internals/protocol.md");
     let in_table: BTreeSet<_> = table(&protocol, "### SQLSTATEs")
         .map(|row| row.split('|').map(str::trim).collect::<Vec<_>>())
         .map(|cells| format!("{} {}", cells[1].trim_matches('`'), cells[2]))
@@ -212,7 +212,7 @@ fn every_dependency_has_a_reason_and_every_reason_a_dependency() {
         .flat_map(|section| manifest[*section].as_table().unwrap().keys())
         .map(String::as_str)
         .collect();
-    let architecture = read("docs/architecture.md");
+    let architecture = read("docs/internals/architecture.md");
     let in_table = column(&architecture, "## Dependencies", 1);
     assert_eq!(in_table, in_manifest);
 }
