@@ -255,8 +255,8 @@ async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
         tracing::warn!(
             session = session.id,
             client = %session.peer,
-            user = &*session.user,
-            database = &*session.database,
+            user = %session.user,
+            database = %session.database,
             activity = %session.activity(),
             reason,
             "session cut off",

@@ -7,6 +7,7 @@
 //! that true. `docs/internals/architecture.md` is the map.
 
 mod buffers;
+mod name;
 mod secret;
 mod wire;
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
+use crate::name::Name;
 use crate::net::{Listener, Peer, Portable, Socket};
 use crate::session::{self, Service};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
@@ -226,8 +227,8 @@ async fn last_call(closing: &CancellationToken) {
 
 async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let began = Instant::now();
-    let user = client.startup.user().into_owned();
-    let database = client.startup.database().into_owned();
+    let user = Name::from(client.startup.user());
+    let database = Name::from(client.startup.database());
     let (ending, parting) = session::run(client, &front.service).await;
     front.metrics.session_ended(ending.label());
     let (reason, detail) = (ending.label(), ending.detail());
@@ -235,9 +236,9 @@ async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
     let tls = ending.over().map(|leg| leg.tls);
     if ending.is_failure() {
-        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
+        tracing::warn!(client = %peer, %user, %database, upstream, tls, reason, detail, seconds, "session failed");
     } else {
-        tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
+        tracing::info!(client = %peer, %user, %database, upstream, tls, reason, detail, seconds, "session ended");
     }
     Box::pin(parting.say()).await;
 }

@@ -22,12 +22,12 @@
 //! waiter waits for a place that it may take (kept places aside).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::config::values::Priority;
+use crate::name::Name;
 
 mod queue;
 
@@ -51,8 +51,8 @@ pub(crate) struct Caps {
 /// Whose connection it is; both names as the upstream knows them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
-    pub(crate) user: Arc<str>,
-    pub(crate) database: Arc<str>,
+    pub(crate) user: Name,
+    pub(crate) database: Name,
 }
 
 /// The right to one connection. It cannot be copied, and a lost one would be a
@@ -453,18 +453,25 @@ impl Drop for Slot {
 }
 
 impl Key {
-    pub(crate) fn new(user: impl Into<Arc<str>>, database: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn new(user: impl Into<Name>, database: impl Into<Name>) -> Self {
         Self {
             user: user.into(),
             database: database.into(),
         }
     }
 
+    /// How metrics and logs call its pool. A slash in a name does not pass for the
+    /// one between the two.
+    pub(crate) fn label(&self) -> String {
+        let part = |name: &Name| name.to_string().replace('/', "\\x2f");
+        format!("{}/{}", part(&self.database), part(&self.user))
+    }
+
     /// The two caps, beside the total, that a connection of this key counts in.
     fn gates(&self) -> [Gate; 2] {
         [
-            Gate::User(Arc::clone(&self.user)),
-            Gate::Database(Arc::clone(&self.database)),
+            Gate::User(self.user.clone()),
+            Gate::Database(self.database.clone()),
         ]
     }
 

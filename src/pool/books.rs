@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::accounts::Key;
 use super::holder::Whom;
 use super::plan::{PoolPlan, Want};
+use crate::name::Name;
 
 mod adoption;
 mod claims;
@@ -192,7 +193,7 @@ pub(crate) struct Books<C> {
     last_pool: u32,
     last_ticket: u64,
     /// Databases that somebody needs to be free, and how many want that.
-    vacating: BTreeMap<Arc<str>, u32>,
+    vacating: BTreeMap<Name, u32>,
     closed: bool,
 }
 

@@ -104,9 +104,7 @@ impl Pools {
                     idle += u32::from(holder.is_idle());
                     held += u32::from(holder.is_at_rest());
                 }
-                let figure = figures
-                    .entry(format!("{}/{}", key.database, key.user))
-                    .or_default();
+                let figure = figures.entry(key.label()).or_default();
                 // One that waits to be asked is as good as one on the shelf.
                 figure.idle += tally.idle + idle;
                 figure.held += held.saturating_sub(idle);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::books::ConnectionId;
 use crate::config::values::{ChannelBinding, Priority};
+use crate::name::Name;
 use crate::secret::Secret;
 use crate::wire::startup::StartupMessage;
 
@@ -40,8 +41,8 @@ pub(crate) struct PoolPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PoolId {
     /// Both as the upstream knows them.
-    pub(crate) user: Arc<str>,
-    pub(crate) database: Arc<str>,
+    pub(crate) user: Name,
+    pub(crate) database: Name,
     /// Canonical encoding of the other startup parameters: they are what RESET
     /// goes back to.
     pub(crate) startup: Bytes,

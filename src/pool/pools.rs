@@ -30,6 +30,7 @@ use super::holder::{Asked, Holder};
 use super::lease::LeaseError;
 use super::opening;
 use super::plan::{Opener, PoolId, PoolPlan};
+use crate::name::Name;
 use crate::state::parameters::Parameters;
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
@@ -166,7 +167,7 @@ impl Pools {
         if let Some(pool) = room.known(&id, &plan, opener.is_some()) {
             return pool;
         }
-        let key = Key::new(Arc::clone(&id.user), Arc::clone(&id.database));
+        let key = Key::new(id.user.clone(), id.database.clone());
         let number = room.books.enlist(&key, &plan, opener.is_some());
         let pool = Arc::new(Pool {
             number,
@@ -224,16 +225,16 @@ impl Pools {
     /// closed, clients that keep one are asked for it. Returns when the server has let
     /// go of them, or after five seconds. While the result lives, connections to the
     /// database that are given back are closed unless somebody waits for them.
-    pub(crate) async fn vacate(&self, database: &str) -> Vacancy {
+    pub(crate) async fn vacate(&self, database: Name) -> Vacancy {
         let vacancy = Vacancy {
             pools: self.clone(),
-            database: database.into(),
+            database,
         };
         self.act(|room, out| room.books.vacate(&vacancy.database, Instant::now(), out));
         let vacated = async {
             loop {
                 let gone = self.inner.gone.notified();
-                if !self.inner.room.lock().books.is_vacating(database) {
+                if !self.inner.room.lock().books.is_vacating(&vacancy.database) {
                     return;
                 }
                 gone.await;
@@ -395,7 +396,7 @@ impl Drop for Counted {
 #[must_use = "once it is dropped, idle connections to the database are kept again"]
 pub(crate) struct Vacancy {
     pools: Pools,
-    database: Arc<str>,
+    database: Name,
 }
 
 impl Drop for Vacancy {

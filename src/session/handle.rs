@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::config::values::Timeouts;
 use crate::fault::Fault;
+use crate::name::Name;
 use crate::net::Peer;
 use crate::wire::ledger::Ledger;
 use crate::wire::sqlstate::SqlState;
@@ -151,8 +152,8 @@ impl fmt::Display for Activity {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) id: u64,
-    pub(crate) user: Arc<str>,
-    pub(crate) database: Arc<str>,
+    pub(crate) user: Name,
+    pub(crate) database: Name,
     pub(crate) peer: Peer,
     activity: AtomicU8,
     /// Milliseconds from `began` to the beginning of the activity, and of the
@@ -167,7 +168,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(id: u64, user: Arc<str>, database: Arc<str>, peer: Peer) -> Self {
+    pub(crate) fn new(id: u64, user: Name, database: Name, peer: Peer) -> Self {
         Self {
             id,
             user,

@@ -15,6 +15,7 @@ pub(super) use failure::LoginFailure;
 
 use super::registry::{CancelTarget, Entry, Seat};
 use crate::config::values::{SaslPlus, User};
+use crate::name::Name;
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, explain_late_alert};
@@ -91,7 +92,7 @@ pub(super) async fn log_client_in(
     let mut startup = client.startup.clone();
     let clamped = startup.clamp_version().then_some(startup.version());
     if let Some(dbname) = plan.dbname {
-        startup.set(b"database", dbname);
+        startup.set(b"database", dbname.as_bytes());
     }
     let mut login = Login {
         client: &mut client.stream,
@@ -112,7 +113,7 @@ pub(super) async fn log_client_in(
                 login.relay().await
             }
             Identity::Held(user) => {
-                startup.set(b"user", &user.upstream_user);
+                startup.set(b"user", user.upstream_user.as_bytes());
                 login.begin(&startup).await?;
                 login.log_in_for(user).await
             }
@@ -132,7 +133,7 @@ pub(super) async fn log_client_in(
 pub(super) struct Plan<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
     /// The database to ask for, where it is not what the client asked for.
-    pub(super) dbname: Option<&'a str>,
+    pub(super) dbname: Option<&'a Name>,
     pub(super) sasl_plus: SaslPlus,
     /// Filled in, if the connection is for a pool.
     pub(super) taken: Option<&'a mut Taken>,

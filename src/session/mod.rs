@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::config::values::{Database, Pooling, Priority, SaslPlus};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
+use crate::name::Name;
 use crate::net::framed::Framed;
 use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
 use crate::startup::{Admitted, Identity};
@@ -161,8 +162,8 @@ async fn begin(
     service: &Service,
 ) -> Result<Begun<'_>, Box<(Ending, Parting)>> {
     let entered = service.registry.enter(
-        &client.startup.user(),
-        &client.startup.database(),
+        client.startup.user(),
+        client.startup.database(),
         client.peer,
     );
     let mut entry = match entered {
@@ -259,15 +260,6 @@ enum Opened {
     Pooled(Box<Welcomed>),
 }
 
-/// Mostly the upstream knows a name as the client does, and that one is kept already.
-fn shared(known: &Arc<str>, name: &str) -> Arc<str> {
-    if **known == *name {
-        Arc::clone(known)
-    } else {
-        name.into()
-    }
-}
-
 /// Boxed is what a client needs none of that finds the pool warm.
 async fn open(
     client: &mut Admitted,
@@ -276,30 +268,31 @@ async fn open(
 ) -> Result<Opened, Unopened> {
     let route = service.route.load_full();
     let handle = Arc::clone(entry.handle());
-    let (presented, asked) = (&*handle.user, &*handle.database);
+    let (presented, asked) = (&handle.user, &handle.database);
     let dbname = service.database(client, asked, &route.upstream);
-    let user = match &client.identity {
-        Identity::Relayed => presented,
-        Identity::Held(user) => &*user.upstream_user,
+    let key = Key {
+        user: match &client.identity {
+            Identity::Relayed => presented.clone(),
+            Identity::Held(user) => presented.or(&user.upstream_user),
+        },
+        database: dbname.clone().unwrap_or_else(|| asked.clone()),
     };
-    let database = dbname.as_deref().unwrap_or(asked);
     let plan = match client.startup.is_replication() {
         true => None,
-        false => service.pooling.plan(asked, database, presented, user),
+        false => {
+            let pooling = &service.pooling;
+            pooling.plan(asked, &key.database, presented, &key.user)
+        }
     };
     let priority = plan
         .as_deref()
         .map_or_else(|| service.pooling.priority(presented), |plan| plan.priority);
-    let key = Key {
-        user: shared(&handle.user, user),
-        database: shared(&handle.database, database),
-    };
     let Some(plan) = plan else {
         let logging_in = log_in(
             (client, entry, service),
             &route,
             (key, priority),
-            (dbname.as_deref(), None),
+            (dbname.as_ref(), None),
         );
         let (upstream, closing) = Box::pin(logging_in).await?;
         return Ok(Opened::Direct { upstream, closing });
@@ -317,7 +310,7 @@ async fn open(
         (client, entry, service),
         &route,
         (wish.key.clone(), priority),
-        (dbname.as_deref(), Some(&mut taken)),
+        (dbname.as_ref(), Some(&mut taken)),
     );
     let (upstream, closing) = Box::pin(logging_in).await?;
     let welcomed = pooled::adopt(
@@ -334,7 +327,7 @@ async fn log_in(
     (client, entry, service): (&mut Admitted, &mut Entry, &Service),
     route: &Route,
     (key, priority): (Key, Priority),
-    (dbname, taken): (Option<&str>, Option<&mut Taken>),
+    (dbname, taken): (Option<&Name>, Option<&mut Taken>),
 ) -> Result<(Ahead, Closing), Unopened> {
     // Waiting for others is not the client's slowness: its time stands still.
     let patience = client
@@ -362,8 +355,8 @@ async fn log_in(
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,
-                user = &*handle.user,
-                database = &*handle.database,
+                user = %handle.user,
+                database = %handle.database,
                 upstream = route.upstream.config().name,
                 tls,
                 "session started",
@@ -380,16 +373,16 @@ async fn log_in(
 
 impl Service {
     /// The database to ask the upstream for, where it is not what the client said.
-    fn database(&self, client: &Admitted, asked: &str, upstream: &Upstream) -> Option<String> {
-        if let Some(database) = self.databases.get(asked) {
-            return Some(database.dbname.clone());
+    fn database(&self, client: &Admitted, asked: &Name, upstream: &Upstream) -> Option<Name> {
+        if let Some(database) = asked.text().and_then(|asked| self.databases.get(asked)) {
+            return Some(asked.or(&database.dbname));
         }
         match client.startup.get(b"database") {
             Some(name) if !name.is_empty() => None,
             _ => match (&upstream.config().dbname, &client.identity) {
-                (Some(dbname), _) => Some(dbname.clone()),
+                (Some(dbname), _) => Some(asked.or(dbname)),
                 // The server would take the name of a role that the client has never heard of.
-                (None, Identity::Held(_)) => Some(asked.to_owned()),
+                (None, Identity::Held(_)) => Some(asked.clone()),
                 (None, Identity::Relayed) => None,
             },
         }

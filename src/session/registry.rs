@@ -13,6 +13,7 @@ use super::handle::{Handle, Order};
 use super::limits::Watch;
 use crate::config::values::{Limits, Timeouts};
 use crate::fault::{ClientFacing, Fault};
+use crate::name::Name;
 use crate::net::Peer;
 use crate::pool::ServerKey;
 use crate::upstream::{Unreachable, Upstream};
@@ -64,8 +65,8 @@ impl ClientFacing for NoRoom {
 struct Sessions {
     by_id: HashMap<u64, Arc<Handle>>,
     /// The names are shared with the handles.
-    by_user: HashMap<Arc<str>, u32>,
-    by_database: HashMap<Arc<str>, u32>,
+    by_user: HashMap<Name, u32>,
+    by_database: HashMap<Name, u32>,
 }
 
 /// Where a cancel request goes.
@@ -246,8 +247,8 @@ impl Registry {
     /// See [`NoRoom`].
     pub(crate) fn enter(
         self: &Arc<Self>,
-        user: &str,
-        database: &str,
+        user: &[u8],
+        database: &[u8],
         peer: Peer,
     ) -> Result<Entry, NoRoom> {
         let mut sessions = self.sessions.lock();
@@ -256,7 +257,7 @@ impl Registry {
             return Err(NoRoom::Draining);
         }
         let limits = &self.limits;
-        let count = |of: &HashMap<Arc<str>, u32>, name: &str| of.get(name).copied().unwrap_or(0);
+        let count = |of: &HashMap<Name, u32>, name: &[u8]| of.get(name).copied().unwrap_or(0);
         if sessions.by_id.len() >= limits.max_client_conn as usize {
             return Err(NoRoom::Clients(limits.max_client_conn));
         }
@@ -360,16 +361,16 @@ impl Drop for Entry {
 }
 
 /// Counts one more; returns the name as all of them share it.
-fn join(counts: &mut HashMap<Arc<str>, u32>, name: &str) -> Arc<str> {
+fn join(counts: &mut HashMap<Name, u32>, name: &[u8]) -> Name {
     let name = match counts.get_key_value(name) {
-        Some((known, _)) => Arc::clone(known),
+        Some((known, _)) => known.clone(),
         None => name.into(),
     };
-    *counts.entry(Arc::clone(&name)).or_default() += 1;
+    *counts.entry(name.clone()).or_default() += 1;
     name
 }
 
-fn leave(counts: &mut HashMap<Arc<str>, u32>, name: &str) {
+fn leave(counts: &mut HashMap<Name, u32>, name: &Name) {
     if let Some(count) = counts.get_mut(name) {
         *count -= 1;
         if *count == 0 {

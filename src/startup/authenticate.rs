@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Admission, Admitted, HeldUser, Identity, StartupFailure, Users};
 use crate::config::values::{ClientAuth, User};
+use crate::name::Name;
 use crate::net::Peer;
 use crate::net::framed::{Framed, MAX_LOGIN_FRAME};
 use crate::tls::MaybeTls;
@@ -30,7 +31,9 @@ impl Users {
                 Some(secret) => Some(Stored::parse(secret).map_err(|fault| (name.clone(), fault))?),
             };
             let verifier = match (&user.auth, &stored) {
-                (ClientAuth::ScramSha256, Some(stored)) => stored.verifier(&salts.salt(name)),
+                (ClientAuth::ScramSha256, Some(stored)) => {
+                    stored.verifier(&salts.salt(name.as_bytes()))
+                }
                 _ => None,
             };
             held.insert(
@@ -53,11 +56,12 @@ impl Admission {
             return Ok(());
         };
         negotiate_version(client).await?;
-        let name = client.startup.user();
-        let Some(held) = users.get(&*name) else {
-            let mock = ServerScram::mock(&name, salts, rand::random());
+        let name = Name::from(client.startup.user());
+        let known = name.text().and_then(|text| users.get_key_value(text));
+        let Some((text, held)) = known else {
+            let mock = ServerScram::mock(name.as_bytes(), salts, rand::random());
             Box::pin(scram(&mut client.stream, mock)).await?;
-            return Err(StartupFailure::WrongPassword(name.into_owned()));
+            return Err(StartupFailure::WrongPassword(name));
         };
         let user = &held.user;
         let stream = &mut client.stream;
@@ -68,9 +72,9 @@ impl Admission {
                 stream.stream().peer_common_name().as_ref() == Some(common_name)
             }
             (ClientAuth::Password, Some(stored)) => {
-                Box::pin(cleartext(stream, &name, stored)).await?
+                Box::pin(cleartext(stream, text, stored)).await?
             }
-            (ClientAuth::Md5, Some(stored)) => Box::pin(md5(stream, &name, stored)).await?,
+            (ClientAuth::Md5, Some(stored)) => Box::pin(md5(stream, text, stored)).await?,
             (ClientAuth::ScramSha256, _) => match &held.verifier {
                 Some(verifier) => {
                     let exchange = ServerScram::new(Arc::clone(verifier), rand::random());
@@ -85,11 +89,9 @@ impl Admission {
                 client.identity = Identity::Held(Arc::clone(user));
                 Ok(())
             }
-            (false, ClientAuth::Peer { .. }) => Err(StartupFailure::WrongPeer(name.into_owned())),
-            (false, ClientAuth::Cert { .. }) => {
-                Err(StartupFailure::WrongCertificate(name.into_owned()))
-            }
-            (false, _) => Err(StartupFailure::WrongPassword(name.into_owned())),
+            (false, ClientAuth::Peer { .. }) => Err(StartupFailure::WrongPeer(name)),
+            (false, ClientAuth::Cert { .. }) => Err(StartupFailure::WrongCertificate(name)),
+            (false, _) => Err(StartupFailure::WrongPassword(name)),
         }
     }
 }

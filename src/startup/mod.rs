@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::values::{AuthMode, Config, ListenTls, User};
 use crate::fault::{ClientFacing, Fault};
+use crate::name::Name;
 use crate::net::framed::{FrameError, Framed};
 use crate::net::{Peer, Socket};
 use crate::tls::{AcceptFault, Acceptor, MaybeTls, SetupError};
@@ -124,11 +125,11 @@ pub(crate) enum StartupFailure {
     #[error("this listener demands TLS")]
     TlsRequired,
     #[error("password authentication failed for user \"{0}\"")]
-    WrongPassword(String),
+    WrongPassword(Name),
     #[error("peer authentication failed for user \"{0}\"")]
-    WrongPeer(String),
+    WrongPeer(Name),
     #[error("certificate authentication failed for user \"{0}\"")]
-    WrongCertificate(String),
+    WrongCertificate(Name),
     #[error("client broke the protocol: {0}")]
     Protocol(&'static str),
     #[error(transparent)]

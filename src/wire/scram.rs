@@ -77,8 +77,8 @@ impl SaltKey {
     }
 
     /// The salt of `user`, for as long as this process lives.
-    pub(crate) fn salt(&self, user: &str) -> [u8; SALT_LEN] {
-        let digest = hmac(&*self.0, &[b"salt", user.as_bytes()]);
+    pub(crate) fn salt(&self, user: &[u8]) -> [u8; SALT_LEN] {
+        let digest = hmac(&*self.0, &[b"salt", user]);
         let mut salt = [0; SALT_LEN];
         salt.copy_from_slice(&digest[..SALT_LEN]);
         salt
@@ -190,11 +190,11 @@ impl ServerScram {
     }
 
     /// An exchange for a user that does not exist; it cannot succeed.
-    pub(crate) fn mock(user: &str, key: &SaltKey, nonce: Nonce) -> Self {
+    pub(crate) fn mock(user: &[u8], key: &SaltKey, nonce: Nonce) -> Self {
         let verifier = Arc::new(Verifier {
             salt: key.salt(user).to_vec(),
             iterations: ITERATIONS,
-            stored_key: hmac(&*key.0, &[b"mock", user.as_bytes()]),
+            stored_key: hmac(&*key.0, &[b"mock", user]),
             server_key: Zeroizing::new([0; KEY_LEN]),
         });
         Self {

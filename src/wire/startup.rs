@@ -3,7 +3,6 @@
 //!
 //! Limits and rules are Postgres's own (`src/backend/tcop/backend_startup.c`).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -225,15 +224,15 @@ impl StartupMessage {
             .map(|(_, value)| &value[..])
     }
 
-    /// The role asked for, as text fit for logs.
-    pub(crate) fn user(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.get(b"user").unwrap_or_default())
+    /// The role asked for.
+    pub(crate) fn user(&self) -> &[u8] {
+        self.get(b"user").unwrap_or_default()
     }
 
     /// The database asked for; the user's name when none is given.
-    pub(crate) fn database(&self) -> Cow<'_, str> {
+    pub(crate) fn database(&self) -> &[u8] {
         match self.get(b"database") {
-            Some(name) if !name.is_empty() => String::from_utf8_lossy(name),
+            Some(name) if !name.is_empty() => name,
             _ => self.user(),
         }
     }
@@ -242,8 +241,8 @@ impl StartupMessage {
     pub(crate) fn is_replication(&self) -> bool {
         let off = ["false", "off", "no", "0", "f", "n"];
         self.get(b"replication").is_some_and(|value| {
-            let value = String::from_utf8_lossy(value).to_ascii_lowercase();
-            !off.contains(&value.as_str())
+            let is = |word: &&str| value.eq_ignore_ascii_case(word.as_bytes());
+            !off.iter().any(is)
         })
     }
 
@@ -266,7 +265,7 @@ impl StartupMessage {
 
     /// The same for a connection of the proxy's own: what only concerns the
     /// client's leg is left out.
-    pub(crate) fn for_pool(&self, user: &str, database: &str) -> Self {
+    pub(crate) fn for_pool(&self, user: &[u8], database: &[u8]) -> Self {
         let mut message = self.clone();
         message.remove_protocol_options();
         message.version = Version { major: 3, minor: 0 };
@@ -290,8 +289,8 @@ impl StartupMessage {
     }
 
     /// Replaces every occurrence of `name`, or adds it.
-    pub(crate) fn set(&mut self, name: &'static [u8], value: &str) {
-        let value = Bytes::copy_from_slice(value.as_bytes());
+    pub(crate) fn set(&mut self, name: &'static [u8], value: &[u8]) {
+        let value = Bytes::copy_from_slice(value);
         let mut found = false;
         for (_, old) in self.params.iter_mut().filter(|(n, _)| n == name) {
             old.clone_from(&value);
@@ -364,8 +363,8 @@ mod tests {
         let body = b"user\0app\0options\0-c geqo=off\0user\0sep\0_pq_.x\0\0\0";
         let message = startup(body).unwrap();
         assert_eq!(message.encode(), packet(0x0003_0000, body));
-        assert_eq!(message.user(), "sep", "the last of duplicates counts");
-        assert_eq!(message.database(), "sep");
+        assert_eq!(message.user(), b"sep", "the last of duplicates counts");
+        assert_eq!(message.database(), b"sep");
         assert_eq!(message.protocol_options(), [b"_pq_.x"]);
     }
 

@@ -232,7 +232,11 @@ fn the_example_is_valid_with_every_commented_key() {
     assert_eq!(config.users["sep"].upstream_user, "doadmin");
     assert_eq!(config.databases["sep-primary-pool"].dbname, "defaultdb");
     assert_eq!(config.databases["app"].dbname, "defaultdb");
-    let plan = config.pooling.plan("app", "defaultdb", "sep", "doadmin");
+    let plan = {
+        let [asked, database, presented, user] =
+            ["app", "defaultdb", "sep", "doadmin"].map(Into::into);
+        config.pooling.plan(&asked, &database, &presented, &user)
+    };
     assert_eq!(plan.unwrap().name.as_deref(), Some("sep-primary-pool"));
     assert_eq!(config.admin.users, ["postgres"]);
     assert!(matches!(config.listen.tls, ListenTls::Require(_)));

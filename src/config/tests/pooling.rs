@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::values::*;
 use super::{MINIMAL, Room};
+use crate::name::Name;
 
 fn pooling(more: &str) -> Arc<Pooling> {
     Room::new(&format!("{MINIMAL}{more}")).config().pooling
@@ -12,7 +13,14 @@ fn pooling(more: &str) -> Arc<Pooling> {
 
 /// A client whose own names are the upstream's.
 fn direct(pooling: &Pooling, database: &str, user: &str) -> Option<Arc<PoolPlan>> {
-    pooling.plan(database, database, user, user)
+    plan_of(pooling, [database, database, user, user])
+}
+
+/// Of somebody who asks for this database, on the upstream that one, as this user,
+/// there that one.
+fn plan_of(pooling: &Pooling, names: [&str; 4]) -> Option<Arc<PoolPlan>> {
+    let [asked, database, presented, user] = names.map(Name::from);
+    pooling.plan(&asked, &database, &presented, &user)
 }
 
 fn name(plan: Option<Arc<PoolPlan>>) -> Option<String> {
@@ -28,7 +36,7 @@ fn without_a_word_nobody_is_pooled() {
     let pooling = pooling("");
     assert_eq!(direct(&pooling, "d", "u"), None);
     assert!(!pooling.is_used());
-    assert_eq!(pooling.priority("u"), Priority::Medium);
+    assert_eq!(pooling.priority(&"u".into()), Priority::Medium);
 }
 
 #[test]
@@ -103,7 +111,7 @@ fn a_pool_wins_over_its_user_over_the_database_over_pooling() {
     let plan = direct(&pools, "other", "b").unwrap();
     assert_eq!((plan.mode, plan.size), (PoolMode::Transaction, 20));
     assert_eq!((plan.min_size, plan.priority), (1, Priority::Medium));
-    assert_eq!(pools.priority("a"), Priority::High);
+    assert_eq!(pools.priority(&"a".into()), Priority::High);
 
     let pools = pooling(&text(
         "[[pools]]\nname = \"p\"\ndatabase = \"d\"\nsize = 5\nmin_size = 0\nmode = \"transaction\"\n\
@@ -159,7 +167,7 @@ fn a_name_wins_over_a_user_over_a_database() {
          [[pools]]\nname = \"moved\"\nsize = 1\ndatabase = \"d\"\n\
          [databases.moved]\ndbname = \"elsewhere\"\n",
     );
-    let asked = |asked, upstream, user| name(pooling.plan(asked, upstream, user, user));
+    let asked = |asked, upstream, user| name(plan_of(&pooling, [asked, upstream, user, user]));
     assert_eq!(asked("named", "d", "u").as_deref(), Some("named"));
     assert_eq!(asked("all", "d", "u").as_deref(), Some("all"));
     assert_eq!(asked("d", "d", "u").as_deref(), Some("own"));
@@ -167,14 +175,14 @@ fn a_name_wins_over_a_user_over_a_database() {
     assert_eq!(asked("alias", "d", "v").as_deref(), Some("all"));
     assert_eq!(asked("own", "d", "v").as_deref(), Some("all"), "not theirs");
     assert_eq!(asked("moved", "elsewhere", "u"), None);
-    assert_eq!(pooling.plan("other", "other", "u", "u"), None);
+    assert_eq!(direct(&pooling, "other", "u"), None);
 }
 
 #[test]
 fn the_user_of_a_pool_is_the_one_on_the_upstream() {
     let pooling =
         pooling("[[pools]]\nname = \"p\"\nsize = 1\ndatabase = \"d\"\nuser = \"doadmin\"\n");
-    let plan = |user, upstream_user| name(pooling.plan("p", "d", user, upstream_user));
+    let plan = |user, upstream_user| name(plan_of(&pooling, ["p", "d", user, upstream_user]));
     assert_eq!(plan("sep", "doadmin").as_deref(), Some("p"));
     assert_eq!(plan("doadmin", "sep"), None);
 }
@@ -218,7 +226,7 @@ fn a_pool_comes_from_the_environment() {
         .env("DB_POOL_SIZE", "3")
         .env("DB_NAME", "defaultdb")
         .config();
-    let plan = config.pooling.plan("p", "defaultdb", "u", "u").unwrap();
+    let plan = plan_of(&config.pooling, ["p", "defaultdb", "u", "u"]).unwrap();
     assert_eq!((plan.mode, plan.size), (PoolMode::Transaction, 3));
     assert_eq!(direct(&config.pooling, "d", "u").unwrap().size, 7);
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use foldhash::HashSet;
 
+use crate::name::Name;
+
 use super::{OnSessionState, PoolMode, Priority, Scrub};
 
 /// What applies to one client's pool, complete.
@@ -112,9 +114,9 @@ pub(crate) struct Rules {
 
 /// Whose pool is looked for.
 struct Asker<'a> {
-    asked_database: &'a str,
-    upstream_database: &'a str,
-    upstream_user: &'a str,
+    asked_database: Option<&'a str>,
+    upstream_database: &'a Name,
+    upstream_user: Option<&'a str>,
 }
 
 /// Answers which plan a client's pool follows.
@@ -152,15 +154,15 @@ impl Pooling {
     /// pooled, a connection of its own.
     pub(crate) fn plan(
         &self,
-        asked_database: &str,
-        upstream_database: &str,
-        user: &str,
-        upstream_user: &str,
+        asked_database: &Name,
+        upstream_database: &Name,
+        user: &Name,
+        upstream_user: &Name,
     ) -> Option<Arc<PoolPlan>> {
         let pool = self.pool(&Asker {
-            asked_database,
+            asked_database: asked_database.text(),
             upstream_database,
-            upstream_user,
+            upstream_user: upstream_user.text(),
         });
         let plan = self.assemble(pool, asked_database, user);
         if pool.is_none() && plan.mode == PoolMode::Session {
@@ -170,8 +172,8 @@ impl Pooling {
     }
 
     /// Who is served first at the cap, for a client that is not pooled.
-    pub(crate) fn priority(&self, user: &str) -> Priority {
-        let own = self.rules.users.get(user).and_then(|own| own.priority);
+    pub(crate) fn priority(&self, user: &Name) -> Priority {
+        let own = of(&self.rules.users, user).and_then(|own| own.priority);
         own.unwrap_or(self.rules.defaults.priority)
     }
 
@@ -188,29 +190,30 @@ impl Pooling {
     /// The `[[pools]]` entry whose name was asked for, else the one of this user,
     /// else the one of every user; the first of equals.
     fn pool(&self, asker: &Asker<'_>) -> Option<&Pool> {
-        let positions = self.by_database.get(asker.upstream_database)?;
+        let positions = of(&self.by_database, asker.upstream_database)?;
         let pools = || positions.iter().filter_map(|at| self.rules.pools.get(*at));
-        let of_user = |pool: &&Pool| pool.user.as_deref() == Some(asker.upstream_user);
+        let of_user =
+            |pool: &&Pool| pool.user.is_some() && pool.user.as_deref() == asker.upstream_user;
         let of_all = |pool: &&Pool| pool.user.is_none();
         // A pool of another user is not this client's, whatever it asked for: what
         // it would be asked to share was opened with another login.
         let named = pools()
             .filter(|pool| of_user(pool) || of_all(pool))
-            .find(|pool| pool.name == asker.asked_database);
+            .find(|pool| Some(&*pool.name) == asker.asked_database);
         named
             .or_else(|| pools().find(of_user))
             .or_else(|| pools().find(of_all))
     }
 
-    fn assemble(&self, pool: Option<&Pool>, asked_database: &str, user: &str) -> PoolPlan {
+    fn assemble(&self, pool: Option<&Pool>, asked_database: &Name, user: &Name) -> PoolPlan {
         let rules = &self.rules;
         let mut plan = rules.defaults.clone();
         plan.name = pool.map(|pool| pool.name.clone());
         let mut max_pinned = rules.max_pinned;
         // Weakest first.
         let said = [
-            rules.databases.get(asked_database),
-            rules.users.get(user),
+            of(&rules.databases, asked_database),
+            of(&rules.users, user),
             pool.map(|pool| &pool.overrides),
         ];
         for overrides in said.into_iter().flatten() {
@@ -235,6 +238,11 @@ impl Pooling {
         given.insert(Arc::clone(&plan));
         plan
     }
+}
+
+/// What is written for `name`: nothing for one that is not text.
+fn of<'m, T>(written: &'m BTreeMap<String, T>, name: &Name) -> Option<&'m T> {
+    written.get(name.text()?)
 }
 
 impl Overrides {

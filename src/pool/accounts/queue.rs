@@ -17,18 +17,18 @@
 //! gate can be found through `fronts`, and a line at a closed one cannot go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::{Key, WaiterId};
 use crate::config::values::Priority;
+use crate::name::Name;
 
 /// A cap beside the total.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gate {
-    User(Arc<str>),
-    Database(Arc<str>),
+    User(Name),
+    Database(Name),
 }
 
 /// Who comes first.
@@ -88,7 +88,7 @@ impl Queue {
             .entry(waiter.key.clone())
             .or_insert_with(|| Line {
                 waiters: Tiers::default(),
-                watched: Gate::User(Arc::clone(&waiter.key.user)),
+                watched: Gate::User(waiter.key.user.clone()),
             });
         let becomes_head = line.waiters[tier].is_empty();
         line.waiters[tier].insert(id);
@@ -141,8 +141,8 @@ impl Queue {
             .map(|(&id, gate)| (id, gate.clone()))?;
             let key = self.waiters.get(&id)?.key.clone();
             let other = match gate {
-                Gate::User(_) => Gate::Database(Arc::clone(&key.database)),
-                Gate::Database(_) => Gate::User(Arc::clone(&key.user)),
+                Gate::User(_) => Gate::Database(key.database.clone()),
+                Gate::Database(_) => Gate::User(key.user.clone()),
             };
             if is_open(&other) {
                 return Some(id);

@@ -375,15 +375,15 @@ fn a_database_that_has_to_be_free_is_freed() {
     desk.check_in(pool, idle, &[]);
     desk.books
         .hold(pool, ConnectionId(2), desk.now, &mut desk.out);
-    let database: Arc<str> = "d".into();
+    let database: Name = "d".into();
     desk.books.vacate(&database, desk.now, &mut desk.out);
     assert_eq!(desk.said(), ["close 1 vacated", "ask 2"]);
-    assert!(desk.books.is_vacating("d"));
+    assert!(desk.books.is_vacating(&"d".into()));
     desk.check_in(pool, held, &[]);
     assert_eq!(desk.said(), ["close 2 vacated"]);
     desk.closed(pool);
     desk.closed(pool);
-    assert!(!desk.books.is_vacating("d"));
+    assert!(!desk.books.is_vacating(&"d".into()));
     let thing = desk.lent(pool, 3);
     desk.books.end_vacating(&database);
     desk.check_in(pool, thing, &[]);

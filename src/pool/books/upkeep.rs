@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Books, Effect, Effects, GroupNumber, Idle, Item, PoolNumber, Reason};
+use crate::name::Name;
 use crate::pool::holder::Whom;
 
 impl<C: Item> Books<C> {
@@ -155,8 +156,8 @@ impl<C: Item> Books<C> {
 
     /// Until [`Books::end_vacating`], connections to a database are closed rather than
     /// kept idle.
-    pub(crate) fn vacate(&mut self, database: &Arc<str>, now: Instant, out: &mut Effects<C>) {
-        *self.vacating.entry(Arc::clone(database)).or_default() += 1;
+    pub(crate) fn vacate(&mut self, database: &Name, now: Instant, out: &mut Effects<C>) {
+        *self.vacating.entry(database.clone()).or_default() += 1;
         for pool in self.pools_of(|key| key.database == *database) {
             self.close_idle(pool, Reason::Vacated, |_| true, out);
             self.ask_all(pool, out);
@@ -178,7 +179,7 @@ impl<C: Item> Books<C> {
         }
     }
 
-    pub(crate) fn end_vacating(&mut self, database: &Arc<str>) {
+    pub(crate) fn end_vacating(&mut self, database: &Name) {
         match self.vacating.get_mut(database) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(self.vacating.remove(database)),
@@ -186,8 +187,8 @@ impl<C: Item> Books<C> {
     }
 
     /// Whether a connection to the database is about to go.
-    pub(crate) fn is_vacating(&self, database: &str) -> bool {
-        let pools = self.pools_of(|key| &*key.database == database);
+    pub(crate) fn is_vacating(&self, database: &Name) -> bool {
+        let pools = self.pools_of(|key| key.database == *database);
         self.asked(&pools) > 0
             || self
                 .shelves_of(&pools)

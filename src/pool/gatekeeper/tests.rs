@@ -194,7 +194,7 @@ async fn growing_admits_and_shrinking_waits() {
 
 /// Comes, waits, holds, goes; notes how many hold at once.
 async fn visit(door: Gatekeeper, number: u64, holding: Arc<AtomicU32>, most: Arc<AtomicU32>) {
-    let key = Key::new(format!("u{}", number % 5), format!("d{}", number % 3));
+    let key = Key::new(&*format!("u{}", number % 5), &*format!("d{}", number % 3));
     let priority = match number % 4 {
         0 => Priority::High,
         1 => Priority::Medium,

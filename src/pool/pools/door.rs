@@ -33,12 +33,12 @@ impl Pool {
     }
 
     pub(crate) fn key(&self) -> Key {
-        Key::new(Arc::clone(&self.id.user), Arc::clone(&self.id.database))
+        Key::new(self.id.user.clone(), self.id.database.clone())
     }
 
     /// How metrics and logs call it.
     pub(crate) fn label(&self) -> String {
-        format!("{}/{}", self.id.database, self.id.user)
+        self.key().label()
     }
 
     /// Waits for a connection until `deadline`, in line with the other clients of this

@@ -227,7 +227,7 @@ impl Stand {
             password: None,
             channel_binding: ChannelBinding::Prefer,
         };
-        let startup = &opener(&pool.id.database).startup;
+        let startup = &opener(pool.id.database.text().unwrap()).startup;
         let opened = crate::upstream::open(upstream, startup, &who);
         pool.adopt(client, opened.await.unwrap(), closing)
     }
@@ -516,7 +516,7 @@ async fn a_database_is_vacated_and_pools_of_the_past_are_closed() {
     let stand = Stand::new(3);
     let pool = stand.pool("d", 2);
     lease(&pool, 1).await.unwrap().check_in();
-    let vacancy = stand.pools.vacate("d").await;
+    let vacancy = stand.pools.vacate("d".into()).await;
     assert_eq!(stand.server.live.load(Ordering::SeqCst), 0);
     drop(vacancy);
     lease(&pool, 1).await.unwrap().check_in();

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::names::Names;
 use super::voices::Voices;
+use crate::name::Name;
 use crate::pool::Key;
 use crate::state::proof::{Catalog, Verdict};
 use crate::state::trace::Backlog;
@@ -32,7 +33,7 @@ const FIRST: u32 = 1;
 /// What is known of the databases of one upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Library {
-    by_database: Mutex<HashMap<Arc<str>, Arc<Knowledge>>>,
+    by_database: Mutex<HashMap<Name, Arc<Knowledge>>>,
     pins: Mutex<HashMap<Key, Arc<Semaphore>>>,
 }
 
@@ -49,7 +50,7 @@ impl Library {
         places
     }
 
-    pub(super) fn of(&self, database: &Arc<str>) -> Arc<Knowledge> {
+    pub(super) fn of(&self, database: &Name) -> Arc<Knowledge> {
         let mut by_database = self.by_database.lock();
         if let Some(knowledge) = by_database.get(database) {
             return Arc::clone(knowledge);
@@ -57,7 +58,7 @@ impl Library {
         // Names come from clients: those that nobody uses any more are forgotten.
         by_database.retain(|_, knowledge| Arc::strong_count(knowledge) > 1);
         let knowledge = Arc::new(Knowledge::new());
-        by_database.insert(Arc::clone(database), Arc::clone(&knowledge));
+        by_database.insert(database.clone(), Arc::clone(&knowledge));
         knowledge
     }
 }

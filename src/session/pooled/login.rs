@@ -64,8 +64,8 @@ impl Wish {
         opener: Option<&dyn Fn() -> OpenerPlan>,
     ) -> Arc<Pool> {
         let id = PoolId {
-            user: Arc::clone(&self.key.user),
-            database: Arc::clone(&self.key.database),
+            user: self.key.user.clone(),
+            database: self.key.database.clone(),
             startup: startup.settings(),
             generation: route.pools.generation(),
         };
@@ -148,7 +148,7 @@ pub(in super::super) async fn welcome(
 ) -> Result<Welcomed, Unopened> {
     let (startup, key) = (&client.startup, &wish.key);
     let opener = &|| OpenerPlan {
-        startup: startup.for_pool(&key.user, &key.database),
+        startup: startup.for_pool(key.user.as_bytes(), key.database.as_bytes()),
         user: user.upstream_user.clone(),
         password: user.upstream_password.clone(),
         channel_binding: route.upstream.config().channel_binding,
@@ -187,8 +187,8 @@ pub(in super::super) async fn welcome(
     let handle = entry.handle();
     tracing::info!(
         client = %handle.peer,
-        user = &*handle.user,
-        database = &*handle.database,
+        user = %handle.user,
+        database = %handle.database,
         upstream = route.upstream.config().name,
         "session started",
     );

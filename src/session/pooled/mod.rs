@@ -32,6 +32,7 @@ use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
+use crate::name::Name;
 use crate::pool::{Holder, Lease, LeaseError, Left, Pool, UpstreamState};
 use crate::state::scrub;
 use crate::state::trace::{Hold, Reason, Residue};
@@ -83,9 +84,8 @@ impl Aboard<'_> {
         let leave = loop {
             match relay.run().await {
                 Leave::Needs(Need::Vacant(database)) => {
-                    let database = String::from_utf8_lossy(&database).into_owned();
                     relay.busy();
-                    let vacancy = Box::pin(relay.pools.vacate(&database)).await;
+                    let vacancy = Box::pin(relay.pools.vacate(Name::from(&*database))).await;
                     relay.satisfied(Some(vacancy));
                 }
                 Leave::Needs(Need::Pin(reason)) => {

@@ -258,25 +258,28 @@ fn an_unknown_user_looks_like_a_known_one() {
     let key = SaltKey::new([3; KEY_LEN]);
     let known = Arc::new(Verifier::derive(
         &Secret::new("x"),
-        &key.salt("alice"),
+        &key.salt(b"alice"),
         ITERATIONS,
     ));
     let (said_of_known, _) = ServerScram::new(known, [5; 18])
         .first(b"n,,n=,r=abc")
         .unwrap();
-    let (said_of_unknown, _) = ServerScram::mock("alice", &key, [5; 18])
+    let (said_of_unknown, _) = ServerScram::mock(b"alice", &key, [5; 18])
         .first(b"n,,n=,r=abc")
         .unwrap();
     assert_eq!(said_of_known, said_of_unknown);
 
-    let (said_of_other, _) = ServerScram::mock("bob", &key, [5; 18])
+    let (said_of_other, _) = ServerScram::mock(b"bob", &key, [5; 18])
         .first(b"n,,n=,r=abc")
         .unwrap();
     assert_ne!(said_of_unknown, said_of_other);
-    assert_ne!(key.salt("alice"), SaltKey::new([4; KEY_LEN]).salt("alice"));
+    assert_ne!(
+        key.salt(b"alice"),
+        SaltKey::new([4; KEY_LEN]).salt(b"alice")
+    );
 
     assert_eq!(
-        login("x", ServerScram::mock("alice", &key, [5; 18])),
+        login("x", ServerScram::mock(b"alice", &key, [5; 18])),
         Err(ScramFault::WrongPassword)
     );
 }

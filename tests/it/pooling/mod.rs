@@ -16,6 +16,7 @@ mod isolation;
 mod library;
 mod lingering;
 mod modes;
+mod names;
 mod outages;
 mod parameters;
 mod sharing;

@@ -189,7 +189,7 @@ impl World {
                 .books
                 .reap(now, |thing| thing.id % 7 == 0, &mut self.desk.out),
             Step::Vacate => {
-                let database: Arc<str> = "d".into();
+                let database: Name = "d".into();
                 self.desk.books.vacate(&database, now, &mut self.desk.out);
                 self.desk.books.end_vacating(&database);
             }
