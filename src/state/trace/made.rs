@@ -1,7 +1,7 @@
 //! The custom settings that a definition's text makes, once its code runs. The same
 //! as census.sql finds in the texts of functions that exist.
 
-use super::spelling::{is_custom, is_word_byte};
+use super::spelling::{MAX_NAME, is_custom, is_word_byte};
 
 /// A text defines no more than this.
 const MAX_NAMES: usize = 64;
@@ -24,9 +24,14 @@ pub(super) fn settings(text: &[u8], out: &mut Vec<Box<[u8]>>) -> bool {
     };
     let mut executes = false;
     let mut spells = false;
-    let mut rest = Rest(text);
+    let comments = Comments::of(text);
+    let mut rest = Rest {
+        text,
+        at: 0,
+        comments: &comments,
+    };
     let mut before: [u8; 2] = [0; 2];
-    while let Some(&byte) = rest.0.first() {
+    while let Some(byte) = rest.first() {
         let word = rest.word();
         if word.is_empty() {
             if !byte.is_ascii_whitespace() {
@@ -89,7 +94,7 @@ impl Found<'_> {
             rest = named;
         }
         let open = rest.skip(|byte| byte == b'\'').len();
-        let name = rest.skip(|byte| is_word_byte(byte) || byte == b'.');
+        let name = rest.name();
         let close = rest.skip(|byte| byte == b'\'').len();
         rest.skip_space();
         if rest.take(b':') && rest.take(b':') {
@@ -111,8 +116,8 @@ impl Found<'_> {
             scoped.skip_space();
             rest = scoped;
         }
-        let name = rest.skip(|byte| is_word_byte(byte) || byte == b'.');
-        if let (true, Some(b'%' | b'\'')) = (name.is_empty(), rest.0.first()) {
+        let name = rest.name();
+        if let (true, Some(b'%' | b'\'')) = (name.is_empty(), rest.first()) {
             self.hides |= !joined;
             return;
         }
@@ -128,43 +133,102 @@ impl Found<'_> {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Rest<'a>(&'a [u8]);
+/// Where a look behind each comment ends, so that words within comments do not lead to
+/// the same place again and again.
+struct Comments(Vec<Comment>);
 
-impl<'a> Rest<'a> {
-    fn advance(&mut self, count: usize) {
-        self.0 = self.0.get(count..).unwrap_or_default();
+struct Comment {
+    at: usize,
+    /// Behind it, and all space and comments that follow.
+    behind: usize,
+}
+
+impl Comments {
+    /// From the last to the first, since each ends where the next one does, if nothing
+    /// but space is in between.
+    fn of(text: &[u8]) -> Self {
+        let mut comments = Vec::new();
+        // Where one ends up who begins here; one byte further; at the next line's end;
+        // behind the next `*/`.
+        let (mut here, mut next) = (text.len(), text.len());
+        let (mut line, mut block) = (text.len(), text.len());
+        for (at, byte) in text.iter().enumerate().rev() {
+            let pair = text.get(at..at + 2).unwrap_or_default();
+            let behind = match pair {
+                b"--" => line,
+                b"/*" => block,
+                _ if byte.is_ascii_whitespace() => here,
+                _ => at,
+            };
+            match pair {
+                b"--" | b"/*" => comments.push(Comment { at, behind }),
+                b"*/" => block = next,
+                _ if *byte == b'\n' => line = behind,
+                _ => {}
+            }
+            (here, next) = (behind, here);
+        }
+        comments.reverse();
+        Self(comments)
     }
 
-    fn skip(&mut self, which: impl Fn(u8) -> bool) -> &'a [u8] {
-        let count = self.0.iter().take_while(|byte| which(**byte)).count();
-        let skipped = self.0.get(..count).unwrap_or_default();
+    fn behind(&self, at: usize) -> Option<usize> {
+        let found = self
+            .0
+            .binary_search_by_key(&at, |comment| comment.at)
+            .ok()?;
+        self.0.get(found).map(|comment| comment.behind)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Rest<'a> {
+    text: &'a [u8],
+    at: usize,
+    comments: &'a Comments,
+}
+
+impl<'a> Rest<'a> {
+    fn first(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    const fn advance(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    fn skip(&mut self, mut which: impl FnMut(u8) -> bool) -> &'a [u8] {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| which(**byte)).count();
         self.advance(count);
-        skipped
+        rest.get(..count).unwrap_or_default()
     }
 
     fn word(&mut self) -> &'a [u8] {
         self.skip(is_word_byte)
     }
 
+    /// Words with dots between them; one that is too long for a setting ends with the
+    /// word that makes it so.
+    fn name(&mut self) -> &'a [u8] {
+        let mut length = 0;
+        self.skip(|byte| {
+            length += 1;
+            is_word_byte(byte) || byte == b'.' && length <= MAX_NAME
+        })
+    }
+
     fn take(&mut self, byte: u8) -> bool {
-        let there = self.0.first() == Some(&byte);
+        let there = self.first() == Some(byte);
         self.advance(usize::from(there));
         there
     }
 
     /// Comments included.
     fn skip_space(&mut self) {
-        loop {
-            self.skip(|byte| byte.is_ascii_whitespace());
-            if self.0.starts_with(b"--") {
-                self.skip(|byte| byte != b'\n');
-            } else if self.0.starts_with(b"/*") {
-                let end = self.0.windows(2).position(|pair| pair == b"*/");
-                self.advance(end.map_or(self.0.len(), |end| end + 2));
-            } else {
-                return;
-            }
+        self.skip(|byte| byte.is_ascii_whitespace());
+        if let Some(behind) = self.comments.behind(self.at) {
+            self.at = behind;
         }
     }
 }

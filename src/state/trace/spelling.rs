@@ -4,7 +4,8 @@ use crate::wire::sql::token::{Lexer, TokenKind};
 
 /// A text names no more suspects than this.
 const MAX_SUSPECTS: usize = 16;
-const MAX_NAME: usize = 63;
+/// Longer names are cut by the server.
+pub(super) const MAX_NAME: usize = 63;
 
 /// Whether `part` (in lower case) occurs, whatever the case.
 pub(super) fn mentions(text: &[u8], part: &[u8]) -> bool {
