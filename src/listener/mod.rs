@@ -1,8 +1,6 @@
 //! Accepting: one loop a socket, one task a client, and the one place in which
 //! the errors of a client end.
 
-mod lobby;
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
 use crate::name::Name;
-use crate::net::{Listener, Peer, Portable, Socket};
+use crate::net::{Listener, Lobby, Peer, Portable, Setback, Socket, Visit};
 use crate::session::{self, Service};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
 use crate::wire::startup::CancelKey;
-
-use lobby::{Lobby, Visit};
 
 /// Connections beyond `max_client_conn` that are still spoken to: clients that
 /// have to be told so, and cancel requests, which must come through when all
@@ -31,8 +27,6 @@ const LOBBY: usize = 64;
 /// How long a client that has not said what it wants may still do so once the
 /// proxy is closing.
 const LAST_CALL: Duration = Duration::from_secs(1);
-/// First and longest pause after a failed accept.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// A thread that sessions live on. A session never moves from one to another.
 #[derive(Debug)]
@@ -125,7 +119,7 @@ impl Front {
 /// returns. On a worker, and not beside them, since half of the clients or more stay
 /// there: for them no other thread has to be woken.
 pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
-    let mut pause = ACCEPT_PAUSE.0;
+    let mut setback = Setback::default();
     let mut closing = pin!(front.closing.cancelled());
     loop {
         let accepted = tokio::select! {
@@ -134,7 +128,7 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
         };
         match accepted {
             Ok(guest) => {
-                pause = ACCEPT_PAUSE.0;
+                setback.is_over();
                 let visit = tokio::select! {
                     visit = front.lobby.enter() => visit,
                     () = &mut closing => return,
@@ -148,12 +142,11 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
             }
             // Out of descriptors, mostly: it passes when a client leaves.
             Err(error) => {
-                tracing::warn!(address = listener.address(), %error, "accept failed");
+                let pause = setback.after(&listener, &error);
                 tokio::select! {
                     () = sleep(pause) => {}
                     () = &mut closing => return,
                 }
-                pause = (pause * 2).min(ACCEPT_PAUSE.1);
             }
         }
     }

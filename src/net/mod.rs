@@ -5,10 +5,14 @@
 mod bind;
 mod dial;
 pub(crate) mod framed;
+mod lobby;
 mod read_ahead;
+mod setback;
 mod socket;
 
 pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, Reach, dial};
+pub(crate) use lobby::{Lobby, Visit};
 pub(crate) use read_ahead::ReadAhead;
+pub(crate) use setback::{Seldom, Setback};
 pub(crate) use socket::{Glance, Peer, Portable, Socket};

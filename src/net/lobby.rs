@@ -19,7 +19,7 @@ const MOMENT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
-pub(super) struct Lobby {
+pub(crate) struct Lobby {
     places: Arc<Semaphore>,
     undecided: Mutex<Undecided>,
 }
@@ -40,7 +40,7 @@ struct Guest {
 
 /// A connection that is not admitted yet; leaves when dropped.
 #[derive(Debug)]
-pub(super) struct Visit {
+pub(crate) struct Visit {
     lobby: Arc<Lobby>,
     /// `None` once it is left.
     number: Option<u64>,
@@ -48,7 +48,7 @@ pub(super) struct Visit {
 }
 
 impl Lobby {
-    pub(super) fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             undecided: Mutex::default(),
@@ -56,7 +56,7 @@ impl Lobby {
     }
 
     /// Waits for a place; `None` when all are taken by those who may keep them.
-    pub(super) async fn enter(self: &Arc<Self>) -> Option<Visit> {
+    pub(crate) async fn enter(self: &Arc<Self>) -> Option<Visit> {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => timeout(PATIENCE, self.wait()).await.ok()?,
@@ -120,12 +120,12 @@ impl Lobby {
 
 impl Visit {
     /// Completes when the place is needed for somebody else.
-    pub(super) async fn dismissed(&self) {
+    pub(crate) async fn dismissed(&self) {
         self.dismissal.notified().await;
     }
 
     /// Keeps the place for good; `None` when it went to somebody else.
-    pub(super) fn stay(mut self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn stay(mut self) -> Option<OwnedSemaphorePermit> {
         self.leave()
     }
 
