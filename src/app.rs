@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{Health, Http, HttpError};
 use crate::config::Config;
 use crate::config::values::UpstreamTls;
 use crate::listener::{self, Front, serve};
@@ -49,6 +50,8 @@ pub(crate) enum AppError {
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     #[error(transparent)]
+    Http(#[from] HttpError),
+    #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error("the upstream is reached in plaintext")]
     Plaintext,
@@ -73,6 +76,7 @@ impl AppError {
 pub(crate) struct App {
     front: Arc<Front>,
     listeners: Vec<Listener>,
+    http: Option<Http>,
     drain_timeout: Duration,
     /// Ended by dropping.
     workers: Vec<Worker>,
@@ -93,7 +97,7 @@ impl App {
     /// # Errors
     /// See [`AppError`].
     pub(crate) fn build(config: &Config) -> Result<Self, AppError> {
-        let metrics = Metrics::install(config.admin.http)?;
+        let (metrics, http) = watched(config)?;
         let upstreams = upstreams(config, &metrics)?;
         let upstream = upstreams
             .get(&config.upstream)
@@ -140,6 +144,7 @@ impl App {
         Ok(Self {
             front: Arc::new(front),
             listeners,
+            http,
             drain_timeout: limits.drain_timeout,
             workers,
         })
@@ -185,6 +190,10 @@ impl App {
     /// Signals cannot be listened to.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
         let mut signals = Signals::new()?;
+        if let Some(http) = self.http {
+            let workers = self.workers.iter().map(|worker| worker.handle.clone());
+            http.serve(Health::new(workers.collect(), self.front.closing.clone()));
+        }
         let mut doors = Vec::new();
         let posts = self.workers.iter().enumerate().cycle();
         for (listener, (here, worker)) in self.listeners.into_iter().zip(posts) {
@@ -262,6 +271,16 @@ async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
             "session cut off",
         );
     }
+}
+
+/// Metrics are recorded where somebody can ask for them.
+fn watched(config: &Config) -> Result<(Metrics, Option<Http>), AppError> {
+    if config.admin.http.is_empty() {
+        return Ok((Metrics::detached(), None));
+    }
+    let (metrics, recorded) = Metrics::record()?;
+    let http = Http::bind(&config.admin, &config.listen.keepalive, recorded)?;
+    Ok((metrics, Some(http)))
 }
 
 fn upstreams(

@@ -30,6 +30,8 @@ mod session;
 
 mod listener;
 
+mod admin;
+
 mod app;
 
 mod cli;

@@ -345,8 +345,10 @@ section! {
 section! {
     /// Watching and steering the running proxy.
     Once AdminKeys "admin" {
-        /// Loopback address of the HTTP face (`/metrics`).
+        /// Loopback address of the HTTP face: `/metrics` and probes.
         http: Text;
+        /// Names and addresses that requests to it may be for, beside those of loopback.
+        http_hosts: List = "";
         /// Users who may log in to the console.
         users: List = "";
     }

@@ -303,8 +303,10 @@ pub(crate) enum OnSessionState {
 /// Section `[admin]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
-    /// Loopback address of the HTTP face (`/metrics`).
-    pub(crate) http: Option<SocketAddr>,
+    /// Loopback addresses of the HTTP face; empty is none.
+    pub(crate) http: Vec<SocketAddr>,
+    /// Names and addresses that requests may be for, beside those of loopback.
+    pub(crate) http_hosts: Vec<String>,
     /// Who may log in to the console.
     #[cfg_attr(
         not(test),

@@ -3,14 +3,20 @@
 //! The only room that names `metrics`. Rooms are handed a [`Metrics`] and report
 //! to it; nothing ever reads a metric to decide something.
 
-use std::net::SocketAddr;
+mod pool_series;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
 };
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio::time::Instant;
+
+use pool_series::PoolSeries;
 
 /// What a metric is, for the exporter and for the table in `docs/metrics.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +24,16 @@ pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
+}
+
+impl Kind {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
 }
 
 /// One metric: its name exists here and nowhere else.
@@ -87,13 +103,10 @@ const BUCKETS: &[f64] = &[
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 
-/// Why the exporter cannot serve.
+/// Why nothing can be recorded.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics cannot be served at {address}: {source}")]
-pub(crate) struct MetricsError {
-    address: SocketAddr,
-    source: BuildError,
-}
+#[error("metrics cannot be recorded: {0}")]
+pub(crate) struct MetricsError(#[from] BuildError);
 
 /// Typed handles; cheap to clone.
 #[derive(Debug, Clone)]
@@ -104,31 +117,47 @@ pub(crate) struct Metrics {
     pub(crate) scrubs: Counter,
     pub(crate) bytes_to_upstream: Counter,
     pub(crate) bytes_to_client: Counter,
+    pools: Arc<PoolSeries>,
+}
+
+/// What was recorded, for whoever shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    handle: PrometheusHandle,
+    pools: Arc<PoolSeries>,
+}
+
+impl Recorded {
+    /// All series in Prometheus' text format. Takes a millisecond for some hundred
+    /// of them: not for a thread that sessions live on.
+    pub(crate) fn render(&self) -> String {
+        let mut text = self.handle.render();
+        self.pools.render(&mut text);
+        text
+    }
+
+    /// What histograms keep until somebody looks is put into their buckets. To be
+    /// done every few seconds, or it grows.
+    pub(crate) fn tidy(&self) {
+        self.handle.run_upkeep();
+    }
 }
 
 impl Metrics {
-    /// Installs the exporter, served at `http`, and takes handles. Without an
-    /// address nothing is recorded. Once a process; needs a runtime.
+    /// Records from now on what handles are told. Once a process.
     ///
     /// # Errors
-    /// The address cannot be listened on.
-    pub(crate) fn install(http: Option<SocketAddr>) -> Result<Self, MetricsError> {
-        if let Some(address) = http {
-            PrometheusBuilder::new()
-                .with_http_listener(address)
-                .set_buckets(BUCKETS)
-                .and_then(PrometheusBuilder::install)
-                .map_err(|source| MetricsError { address, source })?;
-        }
-        Ok(Self::new())
+    /// Somebody records already.
+    pub(crate) fn record() -> Result<(Self, Recorded), MetricsError> {
+        let builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
+        let handle = builder.install_recorder()?;
+        let metrics = Self::detached();
+        let pools = Arc::clone(&metrics.pools);
+        Ok((metrics, Recorded { handle, pools }))
     }
 
-    /// Handles for work that is not part of the proxy's own service.
+    /// Handles. Where nothing records they do nothing.
     pub(crate) fn detached() -> Self {
-        Self::new()
-    }
-
-    fn new() -> Self {
         for metric in ALL {
             match metric.kind {
                 Kind::Counter => describe_counter!(metric.name, metric.help),
@@ -143,6 +172,7 @@ impl Metrics {
             scrubs: counter!(SCRUBS),
             bytes_to_upstream: counter!(BYTES, "direction" => "to_upstream"),
             bytes_to_client: counter!(BYTES, "direction" => "to_client"),
+            pools: Arc::default(),
         }
     }
 
@@ -170,6 +200,7 @@ impl Metrics {
             connections: gauge!(UPSTREAM_CONNECTIONS, "upstream" => name.to_owned()),
             waiting: gauge!(CLIENT_WAITING, "upstream" => name.to_owned()),
             wait: histogram!(CLIENT_WAIT, "upstream" => name.to_owned()),
+            pools: Arc::clone(&self.pools),
         }
     }
 }
@@ -181,6 +212,7 @@ pub(crate) struct UpstreamMetrics {
     connections: Gauge,
     waiting: Gauge,
     wait: Histogram,
+    pools: Arc<PoolSeries>,
 }
 
 /// Counts in a gauge for as long as it lives.
@@ -210,6 +242,15 @@ pub(crate) struct PoolFigures {
     pub(crate) waiting: u32,
 }
 
+impl PoolFigures {
+    const fn add(&mut self, other: Self) {
+        self.active += other.active;
+        self.held += other.held;
+        self.idle += other.idle;
+        self.waiting += other.waiting;
+    }
+}
+
 impl UpstreamMetrics {
     /// One connection that counts against the cap.
     pub(crate) fn connection(&self) -> Counted {
@@ -234,27 +275,17 @@ impl UpstreamMetrics {
             .increment(1);
     }
 
-    /// The numbers of one pool.
-    pub(crate) fn pool(&self, pool: &str, figures: PoolFigures) {
-        let set = |state: &'static str, value: u32| {
-            gauge!(POOL_CONNECTIONS, "upstream" => self.name.clone(), "pool" => pool.to_owned(), "state" => state)
-                .set(f64::from(value));
-        };
-        set("active", figures.active);
-        set("held", figures.held);
-        set("idle", figures.idle);
-        gauge!(POOL_WAITING, "upstream" => self.name.clone(), "pool" => pool.to_owned())
-            .set(f64::from(figures.waiting));
+    /// The numbers of all pools that somebody uses or that have a connection.
+    pub(crate) fn pools(&self, figures: &BTreeMap<String, PoolFigures>) {
+        self.pools.report(&self.name, figures, Instant::now());
     }
 
     pub(crate) fn pool_opened(&self, pool: &str) {
-        counter!(POOL_OPENED, "upstream" => self.name.clone(), "pool" => pool.to_owned())
-            .increment(1);
+        self.pools.opened(&self.name, pool);
     }
 
     pub(crate) fn pool_closed(&self, pool: &str, reason: &'static str) {
-        counter!(POOL_CLOSED, "upstream" => self.name.clone(), "pool" => pool.to_owned(), "reason" => reason)
-            .increment(1);
+        self.pools.closed(&self.name, pool, reason);
     }
 
     /// `level` as in the help text of the metric.
@@ -277,7 +308,7 @@ mod tests {
         let expected: Vec<_> = ALL
             .iter()
             .map(|metric| {
-                let kind = format!("{:?}", metric.kind).to_lowercase();
+                let kind = metric.kind.word();
                 format!(
                     "| `{}` | {kind} | {} | {} |",
                     metric.name, metric.labels, metric.help

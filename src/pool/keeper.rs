@@ -1,6 +1,6 @@
 //! What pools do by the clock, and what others' need makes them do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,14 +24,13 @@ const NOBODY: u64 = u64::MAX;
 pub(crate) async fn keep(pools: Pools, stop: CancellationToken) {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = BTreeSet::new();
     loop {
         tokio::select! {
             () = pools.inner().gatekeeper.somebody_queued() => pools.relieve(),
             _ = rounds.tick() => {
                 pools.look_over();
                 pools.relieve();
-                pools.report(&mut known);
+                pools.report();
             }
             () = stop.cancelled() => return,
         }
@@ -93,8 +92,8 @@ impl Pools {
         }
     }
 
-    /// Sets the gauges; those of pools that are gone to zero, once.
-    fn report(&self, known: &mut BTreeSet<String>) {
+    /// Sets the gauges.
+    fn report(&self) {
         let mut figures: BTreeMap<String, PoolFigures> = BTreeMap::new();
         {
             let room = self.inner().room.lock();
@@ -112,14 +111,6 @@ impl Pools {
                 figure.waiting += tally.waiting;
             }
         }
-        let metrics = self.inner().upstream.metrics();
-        for gone in known.iter().filter(|label| !figures.contains_key(*label)) {
-            metrics.pool(gone, PoolFigures::default());
-        }
-        known.clear();
-        for (label, figure) in figures {
-            metrics.pool(&label, figure);
-            known.insert(label);
-        }
+        self.inner().upstream.metrics().pools(&figures);
     }
 }

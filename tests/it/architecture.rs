@@ -48,10 +48,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "metrics", "name", "net", "session", "startup", "tls", "wire",
         ],
     ),
+    ("admin", &["config", "metrics", "net"]),
     (
         "app",
         &[
-            "config", "listener", "metrics", "net", "pool", "session", "startup", "tls", "upstream",
+            "admin", "config", "listener", "metrics", "net", "pool", "session", "startup", "tls",
+            "upstream",
         ],
     ),
     ("demo", &[]),
@@ -65,6 +67,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli", "demo"]),
     ("figment", &["config"]),
     ("toml", &["config", "demo"]),
+    ("http_body_util", &["admin"]),
+    ("hyper", &["admin"]),
+    ("hyper_util", &["admin"]),
     ("metrics", &["metrics"]),
     ("metrics_exporter_prometheus", &["metrics"]),
     ("nix", &["cli", "demo", "net", "startup"]),

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on should say where it stopped"
 )]
 
+mod admin;
 mod architecture;
 mod bad_input;
 mod behind_pgbouncer;

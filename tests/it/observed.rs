@@ -1,6 +1,6 @@
 //! What can be seen of a running proxy from outside: its metrics and its memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,20 +20,16 @@ pub(crate) const CLIENTS: &str = "pgsluice_client_connections";
 pub(crate) struct Metrics(SocketAddr);
 
 impl Metrics {
-    /// Port 0 is not told by the exporter: it is the process's one listening
-    /// socket that the log does not name.
     pub(crate) fn of(proxy: &Proxy) -> Self {
-        let known: BTreeSet<u16> = proxy
-            .addresses()
-            .iter()
-            .filter_map(|address| Some(address.parse::<SocketAddr>().ok()?.port()))
-            .collect();
-        let others: Vec<u16> = listening_ports(proxy.id())
-            .into_iter()
-            .filter(|port| !known.contains(port))
-            .collect();
-        assert_eq!(others.len(), 1, "{others:?}");
-        Self(([127, 0, 0, 1], others[0]).into())
+        let log = proxy.log();
+        let mut lines = log.iter();
+        let line = lines.find(|line| line["message"] == "http listening");
+        let address = line.unwrap()["address"].as_str().unwrap();
+        Self(address.parse().unwrap())
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.0
     }
 
     /// All samples by name and labels, as they are written.
@@ -56,25 +52,6 @@ impl Metrics {
     pub(crate) async fn get(&self, name: &str) -> f64 {
         self.read().await.get(name).copied().unwrap_or_default()
     }
-}
-
-fn listening_ports(process: u32) -> Vec<u16> {
-    let inodes: BTreeSet<String> = std::fs::read_dir(format!("/proc/{process}/fd"))
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| {
-            let text = link.to_str()?.strip_prefix("socket:[")?;
-            Some(text.strip_suffix(']')?.to_owned())
-        })
-        .collect();
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let rows = table
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row[3] == "0A" && inodes.contains(row[9]))
-        .map(|row| u16::from_str_radix(row[1].rsplit_once(':').unwrap().1, 16).unwrap())
-        .collect()
 }
 
 /// Resident memory of a proxy in bytes.

@@ -417,7 +417,7 @@ async fn free_port() -> u16 {
 /// The text at `/metrics`.
 async fn metrics(port: u16) -> String {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut text = String::new();
     socket.read_to_string(&mut text).await.unwrap();

@@ -279,12 +279,33 @@ fn admin(desk: &mut Desk<'_>) -> Admin {
                 ),
             );
         }
-        addresses.first().copied()
+        Some(addresses)
     });
+    let hosts = &keys.http_hosts;
+    if let Some(host) = hosts.value.0.iter().find(|host| !is_host(host)) {
+        desk.problems.add(
+            &hosts.at,
+            Bad::new(
+                format!("{host:?} is not a name or an address"),
+                "write it without scheme, port and path, for example \"metrics.internal\"",
+            ),
+        );
+    }
     Admin {
-        http,
+        http: http.unwrap_or_default(),
+        http_hosts: keys.http_hosts.value.0,
         users: keys.users.value.0,
     }
+}
+
+/// Whether `text` can be the host in a `Host` header.
+fn is_host(text: &str) -> bool {
+    let is_name = |text: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        !text.is_empty() && text.bytes().all(allowed)
+    };
+    let bare = text.strip_prefix('[').and_then(|v6| v6.strip_suffix(']'));
+    bare.unwrap_or(text).parse::<IpAddr>().is_ok() || is_name(text)
 }
 
 fn log(desk: &mut Desk<'_>) -> Log {
