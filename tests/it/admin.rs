@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::observed::{ADMIN, Metrics};
 use crate::scripted::proxy_to;
 use crate::support::frontend::message;
-use crate::support::raw_client::first_error;
+use crate::support::raw_client::{Gs2, first_error};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Postgres, Proxy, RawClient};
 
@@ -331,4 +331,38 @@ async fn names_that_clients_invent_make_no_series() {
     let more = samples.len() - before;
     assert!(more < 60, "{more} more series");
     drop(slow);
+}
+
+#[tokio::test]
+async fn a_long_name_is_cut_in_labels_and_in_the_log() {
+    let postgres = Postgres::shared().await;
+    let long = "x".repeat(4000);
+    let held = "auth.mode = 'held'\n[[users]]\nname = 'me'\nauth = 'trust'\nupstream_user = 'me'";
+    for mode in ["", held] {
+        let proxy = Proxy::new(postgres).toml(ADMIN);
+        let proxy = proxy.toml("pooling.pool_mode = 'transaction'").toml(mode);
+        let proxy = proxy.start().await;
+        let metrics = Metrics::of(&proxy);
+        let (user, password) = (postgres.app.user, &postgres.app.password);
+        for (user, database) in [("me", &*long), (user, &long), (&long, "postgres")] {
+            let mut client = proxy.raw().await;
+            client
+                .startup(&[("user", user), ("database", database)])
+                .await;
+            let refused = client.finish_login(password, &Gs2::Unsupported).await;
+            assert!(refused.is_err(), "{refused:?}");
+        }
+        let over = |line: &serde_json::Value| {
+            let text = line["message"].as_str().unwrap_or_default();
+            ["session ended", "session failed", "client refused"].contains(&text)
+        };
+        proxy.wait_for_logs(3, over).await;
+        let too_long = &long[..64];
+        for line in proxy.log() {
+            assert!(!line.to_string().contains(too_long), "{line}");
+        }
+        for name in metrics.read().await.keys() {
+            assert!(!name.contains(too_long), "{name}");
+        }
+    }
 }
