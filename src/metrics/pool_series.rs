@@ -24,13 +24,13 @@ const OTHER: &str = "other";
 pub(super) struct PoolSeries(Mutex<BTreeMap<String, Table>>);
 
 /// Those of one upstream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Table {
     rows: BTreeMap<String, Row>,
     other: Option<Row>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Row {
     figures: PoolFigures,
     opened: u64,
@@ -76,7 +76,8 @@ impl PoolSeries {
 
     /// All of it in Prometheus' text format.
     pub(super) fn render(&self, out: &mut String) {
-        let upstreams = self.0.lock();
+        // Sessions that count must not wait for the text.
+        let upstreams = self.0.lock().clone();
         let rows = || {
             upstreams.iter().flat_map(|(upstream, table)| {
                 let other = table.other.iter().map(|row| (OTHER, row));
