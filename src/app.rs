@@ -264,8 +264,8 @@ async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
         tracing::warn!(
             session = session.id,
             client = %session.peer,
-            user = %session.user,
-            database = %session.database,
+            user = session.user.to_string(),
+            database = session.database.to_string(),
             activity = %session.activity(),
             reason,
             "session cut off",

@@ -220,8 +220,8 @@ async fn last_call(closing: &CancellationToken) {
 
 async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let began = Instant::now();
-    let user = Name::from(client.startup.user());
-    let database = Name::from(client.startup.database());
+    let user = Name::from(client.startup.user()).to_string();
+    let database = Name::from(client.startup.database()).to_string();
     let (ending, parting) = session::run(client, &front.service).await;
     front.metrics.session_ended(ending.label());
     let (reason, detail) = (ending.label(), ending.detail());
@@ -229,9 +229,9 @@ async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
     let tls = ending.over().map(|leg| leg.tls);
     if ending.is_failure() {
-        tracing::warn!(client = %peer, %user, %database, upstream, tls, reason, detail, seconds, "session failed");
+        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
     } else {
-        tracing::info!(client = %peer, %user, %database, upstream, tls, reason, detail, seconds, "session ended");
+        tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
     }
     Box::pin(parting.say()).await;
 }

@@ -355,8 +355,8 @@ async fn log_in(
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,
-                user = %handle.user,
-                database = %handle.database,
+                user = handle.user.to_string(),
+                database = handle.database.to_string(),
                 upstream = route.upstream.config().name,
                 tls,
                 "session started",

@@ -187,8 +187,8 @@ pub(in super::super) async fn welcome(
     let handle = entry.handle();
     tracing::info!(
         client = %handle.peer,
-        user = %handle.user,
-        database = %handle.database,
+        user = handle.user.to_string(),
+        database = handle.database.to_string(),
         upstream = route.upstream.config().name,
         "session started",
     );
