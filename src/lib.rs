@@ -37,4 +37,7 @@ mod app;
 mod cli;
 mod demo;
 
+#[cfg(test)]
+mod tests;
+
 pub use cli::run;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::wire::sql::{Backslash, Dialect};
 
+mod growth;
 mod outcomes;
 mod table;
 
