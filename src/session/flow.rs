@@ -19,6 +19,10 @@ use crate::wire::frame::{self, BadLength, Frame, Piece, Walker};
 
 /// Buffers carried in one direction before the other has its turn.
 const MOST_FILLS: u32 = 8;
+/// Bytes that are moved for each frame without a thought, and how far more are moved at
+/// most, so that there is room for what comes before the next ones.
+const LITTLE: usize = 4 * 1024;
+const SPARE: usize = 256 * 1024;
 
 /// Which side of a flow failed: a read error is the source's, a write error the
 /// destination's.
@@ -211,30 +215,42 @@ impl Flow {
 
     /// Adds messages of our own behind everything that may be written.
     pub(super) fn append(&mut self, messages: &[u8]) {
-        if messages.is_empty() {
-            return;
+        if !messages.is_empty() {
+            let gap = self.put(messages, 0, 0);
+            self.close(gap);
         }
+    }
+
+    /// The same where so many bytes of no use stand before what is unseen, which is moved
+    /// if that is too little room: by `spare` bytes more than it has to. Returns how many
+    /// are left.
+    fn put(&mut self, messages: &[u8], gap: usize, spare: usize) -> usize {
         let buffer = self.buffer.get_or_insert_with(buffers::take);
-        let end = self.end + messages.len();
-        if buffer.len() < end {
-            buffer.resize(end, 0);
+        let lacking = messages.len().saturating_sub(gap);
+        let more = if lacking > 0 { lacking + spare } else { 0 };
+        let unseen = self.ready + gap..self.end;
+        self.end += more;
+        if more > 0 {
+            if buffer.len() < self.end {
+                buffer.resize(self.end, 0);
+            }
+            buffer.copy_within(unseen.clone(), unseen.start + more);
         }
-        buffer.copy_within(self.ready..self.end, self.ready + messages.len());
         let ready = self.ready + messages.len();
         if let Some(to) = buffer.get_mut(self.ready..ready) {
             to.copy_from_slice(messages);
         }
-        (self.ready, self.end) = (ready, end);
+        self.ready = ready;
+        gap + more - messages.len()
     }
 
-    /// Takes `n` bytes away that were to be looked at next.
-    fn cut(&mut self, n: usize) {
-        if self.start == self.ready {
-            self.start += n;
-            self.ready += n;
-        } else if let Some(buffer) = &mut self.buffer {
-            buffer.copy_within(self.ready + n..self.end, self.ready);
-            self.end -= n;
+    /// Moves what is unseen to where the gap before it began.
+    fn close(&mut self, gap: usize) {
+        if gap > 0
+            && let Some(buffer) = &mut self.buffer
+        {
+            buffer.copy_within(self.ready + gap..self.end, self.ready);
+            self.end -= gap;
         }
     }
 
@@ -411,33 +427,56 @@ impl Flow {
     ) -> Result<(), BadLength> {
         self.walk = Walk::Done;
         let mut before = Vec::new();
-        loop {
+        // What is dropped stays where it is until the end, and makes room for what is put
+        // before others: a buffer may be full of frames, and none moves all behind it.
+        let mut gap = 0;
+        let outcome = loop {
             let bytes = self.buffer.as_deref().unwrap_or_default();
-            let unseen = bytes.get(self.ready..self.end).unwrap_or_default();
+            let unseen = bytes.get(self.ready + gap..self.end).unwrap_or_default();
+            let waiting = unseen.len();
             let walker = self.walker;
             let (n, step) = match self.walker.next(unseen, self.capacity) {
-                Ok(Piece::Partial) => return Ok(()),
+                Ok(Piece::Partial) => break Ok(()),
                 Ok(Piece::Rest(n)) => (n, self.rest),
                 Ok(Piece::Frame { frame, here }) => (here, visit(frame, &mut before)),
                 // What stands before it is good: it goes on first.
-                Err(_) if self.ready > self.start => return Ok(()),
-                Err(error) => return Err(error),
+                Err(_) if self.ready > self.start => break Ok(()),
+                Err(error) => break Err(error),
             };
             if !before.is_empty() {
-                self.append(&before);
+                let spare = if waiting > LITTLE {
+                    waiting.min(SPARE)
+                } else {
+                    0
+                };
+                gap = self.put(&before, gap, spare);
                 before.clear();
             }
             match step {
-                Step::Pass => self.ready += n,
-                Step::Drop => self.cut(n),
+                Step::Pass => {
+                    if gap > 0
+                        && let Some(buffer) = &mut self.buffer
+                    {
+                        let from = self.ready + gap;
+                        buffer.copy_within(from..from + n, self.ready);
+                    }
+                    self.ready += n;
+                }
+                Step::Drop if gap == 0 && self.start == self.ready => {
+                    self.start += n;
+                    self.ready += n;
+                }
+                Step::Drop => gap += n,
                 Step::Stop => {
                     self.walker = walker;
                     self.walk = Walk::Stopped;
-                    return Ok(());
+                    break Ok(());
                 }
             }
             self.rest = step;
-        }
+        };
+        self.close(gap);
+        outcome
     }
 
     fn release(&mut self) {
