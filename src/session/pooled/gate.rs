@@ -60,6 +60,19 @@ impl Talk<'_> {
         self.ask_to_keep(digest)
     }
 
+    /// The same for a Parse.
+    pub(super) fn ask_for_parse(&self, name: &[u8], digest: &Digest) -> Result<(), Hitch> {
+        if self.may_pass()? {
+            return Ok(());
+        }
+        self.ask_for_home(digest)?;
+        // Most drivers send its Bind along with it, and then it is too late to wait.
+        match name.is_empty() {
+            true => self.ask_to_keep(digest),
+            false => Ok(()),
+        }
+    }
+
     /// Whether what the message asked for has been done; an error if it cannot be.
     pub(super) const fn may_pass(&self) -> Result<bool, Hitch> {
         match self.gate {

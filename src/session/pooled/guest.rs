@@ -13,6 +13,9 @@ use crate::state::statements::{self, Environment};
 use crate::state::trace::{Digest, Proof, Shapes, Trace, digest};
 use crate::wire::sql::{Backslash, Dialect, Statement};
 
+/// The longest definition that is read each time that it is bound.
+const MAX_READ: usize = 4 * 1024;
+
 thread_local! {
     /// Of all clients of a worker.
     static SHAPES: RefCell<Shapes> = RefCell::default();
@@ -185,23 +188,42 @@ impl Guest {
         if !(digest.is_unjudged() || digest.ddl()) {
             return false;
         }
-        let text = self.statements.text(name).map(<[u8]>::to_vec);
-        self.about_to_run(digest, text.as_deref())
+        let (knowledge, dialect) = (&self.knowledge, self.dialect);
+        let text = self.statements.text(name);
+        if digest.is_unjudged() {
+            self.trace.judge_later(text, dialect, knowledge.judged());
+        }
+        // It may be bound over and over, in few bytes: a long one is not read each time.
+        let text = text.filter(|text| text.len() <= MAX_READ);
+        digest.ddl() && knowledge.concerns_keepers(text, dialect)
     }
 
     /// What is known of a prepared statement that is about to be bound.
-    pub(super) fn recall(&self, name: &[u8]) -> Digest {
+    pub(super) fn recall(&mut self, name: &[u8]) -> Digest {
         let Some(noted) = self.statements.note(name) else {
             // The server will refuse it.
             return Digest::default();
         };
-        if noted.edition == self.knowledge.known().map(|known| known.edition) {
+        if noted.edition == self.edition() {
             return noted.digest.clone();
         }
-        match self.statements.text(name) {
-            Some(text) => self.note(text).digest,
+        match self.statements.text(name).map(|text| self.note(text)) {
+            Some(noted) => {
+                let digest = noted.digest.clone();
+                self.statements.note_anew(name, noted);
+                digest
+            }
             None => noted.digest.clone(),
         }
+    }
+
+    /// Whether a text would be read the same now.
+    pub(super) fn is_current(&self, noted: &Noted, dialect: Dialect) -> bool {
+        noted.edition == self.edition() && dialect == self.dialect
+    }
+
+    fn edition(&self) -> Option<u32> {
+        self.knowledge.known().map(|known| known.edition)
     }
 }
 

@@ -13,6 +13,7 @@ mod knowledge;
 mod login;
 mod names;
 mod policy;
+mod portals;
 mod relay;
 mod replies;
 mod rest;

@@ -10,6 +10,7 @@ use super::description::{self, Descriptions};
 use super::gate::Hitch;
 use super::guest::{Guest, Noted};
 use super::policy;
+use super::portals::Portals;
 pub(super) use super::terms::{
     Changes, ClientSide, Errand, Gate, Health, Held, Need, Rules, Scrubbed,
 };
@@ -20,6 +21,10 @@ use crate::state::trace::{Alignment, Digest, Via};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Ledger, TransactionStatus};
+use crate::wire::sql::Dialect;
+
+/// What a Parse of more than this does is not found out again after a wait.
+const LONG: usize = 1024;
 
 /// One lease's conversation.
 #[derive(Debug)]
@@ -42,8 +47,9 @@ pub(super) struct Talk<'a> {
     /// The client has the connection without need, and can do without it.
     pub(super) lingers: bool,
     pub(super) changes: Changes,
-    /// What executing a portal does; the unnamed one is among them.
-    pub(super) portals: Vec<(Box<[u8]>, Digest)>,
+    pub(super) portals: Portals,
+    /// What the text of the frame that waits does, and how that was read.
+    seen: Option<(Noted, Dialect)>,
     /// Names in the DEALLOCATEs that are under way.
     pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
@@ -70,7 +76,8 @@ impl<'a> Talk<'a> {
             stirred: false,
             lingers: false,
             changes: Changes::default(),
-            portals: Vec::new(),
+            portals: Portals::default(),
+            seen: None,
             freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
@@ -140,6 +147,7 @@ impl<'a> Talk<'a> {
                     return Step::Stop;
                 }
                 Err(Hitch::Refused(reason)) => {
+                    self.seen = None;
                     policy::refusal(self.rules.on_session_state, reason, frame, before);
                     self.gate = Gate::Open;
                     self.substituted(held, frame);
@@ -218,13 +226,22 @@ impl<'a> Talk<'a> {
     ) -> Result<Vec<Injected>, Hitch> {
         let text = (frame.body.len() == frame.len)
             .then(|| frame.body.strip_suffix(b"\0").unwrap_or(frame.body));
-        let noted = text.map_or_else(Noted::unread, |text| self.guest.note(text));
-        self.ask_for(&noted.digest)?;
+        let noted = self.read(text);
+        if let Err(hitch) = self.ask_for(&noted.digest) {
+            self.look_again_at(noted);
+            return Err(hitch);
+        }
         let mut injected = Vec::new();
         if noted.digest.needs_alignment() != Alignment::None {
             let environment = self.guest.environment();
             let statements = &mut self.guest.statements;
-            injected = statements.align(held.statements, environment, true, before)?;
+            match statements.align(held.statements, environment, true, before) {
+                Ok(aligned) => injected = aligned,
+                Err(wait) => {
+                    self.look_again_at(noted);
+                    return Err(wait.into());
+                }
+            }
         }
         self.guest.statements.query(held.statements);
         self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
@@ -242,25 +259,41 @@ impl<'a> Talk<'a> {
             return Ok(Vec::new());
         };
         let whole = frame.body.len() == frame.len;
-        let noted = match split_cstr(rest) {
-            Some((text, _)) if whole => self.guest.note(text),
-            _ => Noted::unread(),
-        };
-        if !self.may_pass()? {
-            self.ask_for_home(&noted.digest)?;
-            // Most drivers send its Bind along with it, and then it is too late to wait.
-            if name.is_empty() {
-                self.ask_to_keep(&noted.digest)?;
-            }
+        let text = split_cstr(rest).filter(|_| whole).map(|(text, _)| text);
+        let noted = self.read(text);
+        if let Err(hitch) = self.ask_for_parse(name, &noted.digest) {
+            self.look_again_at(noted);
+            return Err(hitch);
         }
         let environment = self.guest.environment();
+        let kept = (frame.len > LONG).then(|| noted.clone());
         let parse = Parse {
             name,
             rest: whole.then_some(rest),
             note: noted,
         };
         let statements = &mut self.guest.statements;
-        Ok(statements.parse(held.statements, parse, environment, before)?)
+        let parsed = statements.parse(held.statements, parse, environment, before);
+        if let (Err(_), Some(noted)) = (&parsed, kept) {
+            self.look_again_at(noted);
+        }
+        Ok(parsed?)
+    }
+
+    /// What a text does; `None` is one that is too long to be read.
+    fn read(&mut self, text: Option<&[u8]>) -> Noted {
+        if self.seen.is_some()
+            && let Some((noted, dialect)) = self.seen.take()
+            && self.guest.is_current(&noted, dialect)
+        {
+            return noted;
+        }
+        text.map_or_else(Noted::unread, |text| self.guest.note(text))
+    }
+
+    /// The message waits, perhaps for many replies, and after each it is looked at again.
+    fn look_again_at(&mut self, noted: Noted) {
+        self.seen = Some((noted, self.guest.dialect));
     }
 
     fn bind(
@@ -280,21 +313,13 @@ impl<'a> Talk<'a> {
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
         self.changes.kept |= self.guest.bound(name, &digest);
-        match self
-            .portals
-            .iter_mut()
-            .find(|(known, _)| **known == *portal)
-        {
-            Some((_, known)) => *known = digest,
-            None => self.portals.push((portal.into(), digest)),
-        }
+        self.portals.bind(portal, digest);
         Ok(injected)
     }
 
     /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
     fn execute(&mut self, portal: &[u8]) {
-        let known = self.portals.iter().find(|(known, _)| **known == *portal);
-        let digest = known.map(|(_, digest)| digest.clone()).unwrap_or_default();
+        let digest = self.portals.get(portal).cloned().unwrap_or_default();
         self.run(&digest, Via::Execute);
     }
 

@@ -132,6 +132,13 @@ impl<T> Client<T> {
         {
             return Err(Wait);
         }
+        // Mostly it is so already, and then nobody goes through all names.
+        if let Some(inner) = &self.inner
+            && inner.is_in_line(server)
+        {
+            server.align();
+            return Ok(injected);
+        }
         let mut names: Vec<Box<[u8]>> = server.foreign().map(Into::into).collect();
         if let Some(inner) = &self.inner {
             let known = inner.entries.keys().filter(|name| !name.is_empty());
@@ -141,6 +148,9 @@ impl<T> Client<T> {
         }
         server.align();
         if names.is_empty() {
+            if let Some(inner) = &mut self.inner {
+                inner.set_in_line(server);
+            }
             return Ok(injected);
         }
         let inner = self.inner.get_or_insert_default();
@@ -153,6 +163,7 @@ impl<T> Client<T> {
         let ensured = ensured.map(drop);
         inner.trusting = false;
         ensured?;
+        inner.set_in_line(server);
         if sync && !injected.is_empty() {
             message::sync(out);
             injected.push(Injected::Sync);
@@ -170,6 +181,7 @@ impl<T> Client<T> {
         let (Some(inner), Some(op)) = (&mut self.inner, op) else {
             return;
         };
+        inner.changes_on(server);
         match op.act {
             Act::Parse(Some(entry)) => {
                 server.insert(op.name.clone(), entry.text.clone(), entry.env, true);
@@ -200,6 +212,7 @@ impl<T> Client<T> {
         let (Some(inner), Some(op)) = (&mut self.inner, op) else {
             return;
         };
+        inner.changes_on(server);
         match op.act {
             Act::Close => inner.remove(&op.name),
             Act::InjectedClose => {}
@@ -235,6 +248,7 @@ impl<T> Client<T> {
             }
             let Some(inner) = &mut self.inner else { return };
             let Some(op) = inner.flight.pop() else { return };
+            inner.skipped(server, &op);
             let destroys = at == 0 && begun && op.name.is_empty();
             match op.act {
                 Act::Parse(entry) => {
@@ -271,6 +285,7 @@ impl<T> Client<T> {
     pub(crate) fn all_deallocated(&mut self, server: &mut Server) {
         server.remove_named();
         if let Some(inner) = &mut self.inner {
+            inner.changes_on(server);
             inner.remove_named();
         }
     }
@@ -280,6 +295,7 @@ impl<T> Client<T> {
         let name = key(name);
         server.remove(name);
         if let Some(inner) = &mut self.inner {
+            inner.changes_on(server);
             inner.remove(name);
         }
     }
@@ -308,9 +324,20 @@ impl<T> Client<T> {
             Some(Act::Close | Act::Query) => return None,
             _ => inner.entries.get(name)?,
         };
-        let text = entry.text.as_deref()?;
-        let end = text.iter().position(|&byte| byte == 0)?;
-        text.get(..end)
+        entry.text.as_deref()?.get(..entry.query)
+    }
+
+    /// Replaces what [`Client::note`] returns.
+    pub(crate) fn note_anew(&mut self, name: &[u8], note: T) {
+        let name = key(name);
+        let Some(inner) = &mut self.inner else { return };
+        let entry = match inner.flight.latest_act_mut(name) {
+            Some(Act::Parse(entry)) => entry.as_mut(),
+            _ => inner.entries.get_mut(name),
+        };
+        if let Some(entry) = entry {
+            entry.note = note;
+        }
     }
 
     /// The server would refuse a plan for `name`: what it returns has changed since

@@ -60,6 +60,10 @@ pub(super) struct Flight<T> {
     /// Syncs so far: what stands between two of them is done or skipped together.
     batch: u64,
     pending: ByName<Pending>,
+    /// Names in doubt, and those that will be from the next Sync on; the unnamed one
+    /// aside.
+    unsure: usize,
+    daring: usize,
     /// By how many the server's named statements will grow, if all goes well.
     growth: isize,
 }
@@ -72,6 +76,8 @@ impl<T> Default for Flight<T> {
             next: 0,
             batch: 0,
             pending: ByName::default(),
+            unsure: 0,
+            daring: 0,
             growth: 0,
         }
     }
@@ -87,7 +93,7 @@ impl<T> Act<T> {
         }
     }
 
-    fn injected(&self) -> bool {
+    pub(super) fn injected(&self) -> bool {
         matches!(
             self,
             Self::InjectedParse(..) | Self::InjectedTyped(..) | Self::InjectedClose
@@ -117,10 +123,14 @@ impl<T> Flight<T> {
             batch: self.batch,
             plain: before && !act.injected(),
         };
-        match self.pending.get_mut(name) {
-            Some(known) => *known = pending,
-            None => drop(self.pending.insert(name.into(), pending)),
+        let replaced = match self.pending.get_mut(name) {
+            Some(known) => Some(std::mem::replace(known, pending)),
+            None => self.pending.insert(name.into(), pending),
+        };
+        if let Some(replaced) = replaced {
+            self.uncount(name, replaced);
         }
+        self.daring += usize::from(!pending.plain && !name.is_empty());
         self.next += 1;
         self.growth += act.growth(name);
         self.ops.push_back(Op {
@@ -135,19 +145,29 @@ impl<T> Flight<T> {
         let number = self.first;
         self.first += 1;
         self.growth -= op.act.growth(&op.name);
-        if self
-            .pending
-            .get(&op.name)
-            .is_some_and(|pending| pending.latest == number)
-        {
+        let pending = self.pending.get(&op.name);
+        if let Some(pending) = pending.filter(|pending| pending.latest == number).copied() {
             self.pending.remove(&op.name);
+            self.uncount(&op.name, pending);
         }
         Some(op)
+    }
+
+    /// What was in flight about `name` is so no longer, or no longer the latest.
+    fn uncount(&mut self, name: &[u8], pending: Pending) {
+        if pending.plain || name.is_empty() {
+            return;
+        }
+        match pending.batch == self.batch {
+            true => self.daring -= 1,
+            false => self.unsure -= 1,
+        }
     }
 
     /// A Sync was written.
     pub(super) fn sync(&mut self) {
         self.batch += 1;
+        self.unsure += std::mem::take(&mut self.daring);
     }
 
     pub(super) fn growth(&self) -> isize {
@@ -178,11 +198,15 @@ impl<T> Flight<T> {
         self.act(self.pending.get(name)?.latest)
     }
 
+    pub(super) fn latest_act_mut(&mut self, name: &[u8]) -> Option<&mut Act<T>> {
+        let number = self.pending.get(name)?.latest;
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.ops.get_mut(at).map(|op| &mut op.act)
+    }
+
     /// Whether any name but the unnamed one is in doubt.
-    pub(super) fn is_unsure(&self) -> bool {
-        self.pending.iter().any(|(name, pending)| {
-            !name.is_empty() && pending.batch != self.batch && !pending.plain
-        })
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.unsure > 0
     }
 
     fn act(&self, number: u64) -> Option<&Act<T>> {

@@ -1,8 +1,9 @@
 //! What is kept for a client, and the decisions what to inject for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::flight::{Act, Flight, Latest};
+use super::flight::{Act, Flight, Latest, Op};
 use super::server::{Holds, Server};
 use super::{ByName, Described, Environment, Injected, Parse, Wait, message};
 
@@ -30,6 +31,8 @@ pub(super) struct Kept<T> {
     /// There were more names than could be kept.
     pub(super) overflown: bool,
     pub(super) verifying: Verifying,
+    /// See [`Server::in_line`].
+    in_line: u64,
     /// Nobody waits for an answer of [`Verifying`].
     pub(super) trusting: bool,
 }
@@ -55,6 +58,8 @@ pub(super) enum Verifying {
 pub(super) struct Entry<T> {
     /// What stands behind the name in its Parse. `None` if it was not kept.
     pub(super) text: Option<Arc<[u8]>>,
+    /// The length of the query at its beginning.
+    pub(super) query: usize,
     /// At the client's own Parse.
     pub(super) env: Environment,
     pub(super) note: T,
@@ -74,6 +79,7 @@ impl<T> Default for Kept<T> {
             unkept: 0,
             overflown: false,
             verifying: Verifying::Nothing,
+            in_line: 0,
             trusting: false,
         }
     }
@@ -87,7 +93,40 @@ pub(super) fn key(name: &[u8]) -> &[u8] {
 /// Where injected messages go: their bytes, and what they are.
 pub(super) type Sink<'a> = (&'a mut Vec<u8>, &'a mut Vec<Injected>);
 
+/// Numbers of [`Server::in_line`].
+static LINES: AtomicU64 = AtomicU64::new(1);
+
 impl<T> Kept<T> {
+    /// The server holds, or will once all that was written is done, what the client has,
+    /// and nothing else.
+    pub(super) fn set_in_line(&mut self, server: &mut Server) {
+        self.in_line = LINES.fetch_add(1, Ordering::Relaxed);
+        server.in_line = self.in_line;
+    }
+
+    pub(super) const fn is_in_line(&self, server: &Server) -> bool {
+        self.in_line != 0 && self.in_line == server.in_line
+    }
+
+    /// What the client has is about to change, on this server: no other follows.
+    pub(super) const fn changes_on(&mut self, server: &Server) {
+        if self.in_line != server.in_line {
+            self.in_line = 0;
+        }
+    }
+
+    /// The server has skipped this one, which may have been to bring both in line.
+    pub(super) fn skipped(&self, server: &mut Server, op: &Op<T>) {
+        let differs = match server.holds(&op.name) {
+            Holds::Own => false,
+            Holds::Foreign => true,
+            Holds::Nothing => self.entries.contains_key(&op.name),
+        };
+        if differs || op.act.injected() {
+            server.in_line = 0;
+        }
+    }
+
     /// Makes sure that the server has the client's statement of this name, or none.
     pub(super) fn ensure(
         &mut self,
@@ -222,9 +261,8 @@ impl<T> Kept<T> {
     pub(super) fn make_room(&mut self, server: &Server, name: &[u8], sink: Sink<'_>) {
         let (out, injected) = sink;
         let keep = |flight: &Flight<T>, other: &[u8]| other == name || flight.concerns(other);
-        while let Some(surplus) =
-            server.surplus(self.flight.growth(), |other| keep(&self.flight, other))
-        {
+        let surplus = server.surplus(self.flight.growth(), |other| keep(&self.flight, other));
+        for surplus in surplus {
             self.inject_close(surplus, (out, injected));
         }
     }
@@ -261,8 +299,10 @@ impl<T> Kept<T> {
                 .or_else(|| server.shared(parse.name, rest))
                 .unwrap_or_else(|| rest.into())
         });
+        let query = rest.and_then(|rest| rest.iter().position(|&byte| byte == 0));
         Some(Entry {
             text,
+            query: query.unwrap_or(usize::MAX),
             env,
             note: parse.note,
             cost,

@@ -19,6 +19,9 @@ pub(crate) struct Server {
     /// Uses so far: the clock of "recently".
     uses: u64,
     state: Flags,
+    /// The client that bears the same number, which is never given again, has exactly
+    /// what is held, and nothing else; 0 is nobody's.
+    pub(super) in_line: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,12 +69,14 @@ impl Server {
     pub(crate) fn handed_over(&mut self) {
         self.tenure += 1;
         self.state.aligned = false;
+        self.in_line = 0;
     }
 
     /// The scrub sent DISCARD ALL or DEALLOCATE ALL, as a simple Query.
     pub(crate) fn clear(&mut self) {
         self.held.clear();
         self.state = Flags::default();
+        self.in_line = 0;
     }
 
     /// A simple Query of the proxy's own goes first: it destroys the unnamed one.
@@ -83,6 +88,7 @@ impl Server {
     /// again and again on a plain server, too; those that others made are not the
     /// client's fault, and are made anew.
     pub(crate) fn plan_refused(&mut self) {
+        self.in_line = 0;
         for held in self.held.values_mut().filter(|held| held.adopted) {
             held.text = None;
             held.tenure = 0;
@@ -93,6 +99,7 @@ impl Server {
     /// type"): the next use parses anew.
     #[cfg_attr(not(test), expect(dead_code, reason = "the server names no statement"))]
     pub(crate) fn stale(&mut self, name: &[u8]) {
+        self.in_line = 0;
         if let Some(held) = self.held.get_mut(key(name)) {
             held.text = None;
             held.tenure = 0;
@@ -170,6 +177,9 @@ impl Server {
         own: bool,
     ) {
         self.uses += 1;
+        if !own {
+            self.in_line = 0;
+        }
         let held = Held {
             text,
             env,
@@ -207,21 +217,28 @@ impl Server {
             .map(|(name, _)| &**name)
     }
 
-    /// The statement to close for one more, when `coming` are on their way:
-    /// foreign before own, then the least recently used. Linear.
-    pub(super) fn surplus(&self, coming: isize, keep: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
-        if self.state.aligned || self.named().saturating_add_signed(coming) < self.limit {
-            return None;
+    /// The statements to close for one more, when `coming` are on their way: foreign
+    /// before own, then the least recently used. Linear.
+    pub(super) fn surplus(&self, coming: isize, keep: impl Fn(&[u8]) -> bool) -> Vec<&[u8]> {
+        let named = self.named().saturating_add_signed(coming);
+        if self.state.aligned || named < self.limit {
+            return Vec::new();
         }
-        self.held
-            .iter()
-            .filter(|(name, held)| {
-                // What has no text could not be parsed again.
-                let own = held.tenure == self.tenure;
-                !(name.is_empty() || keep(name) || own && held.text.is_none())
-            })
-            .min_by_key(|(_, held)| (held.tenure == self.tenure, held.used))
-            .map(|(name, _)| &**name)
+        let rank = |held: &Held| (held.tenure == self.tenure, held.used);
+        let candidates = self.held.iter().filter(|(name, held)| {
+            // What has no text could not be parsed again.
+            let own = held.tenure == self.tenure;
+            !(name.is_empty() || keep(name) || own && held.text.is_none())
+        });
+        let excess = named - self.limit + 1;
+        if excess == 1 {
+            let first = candidates.min_by_key(|(_, held)| rank(held));
+            return first.map(|(name, _)| &**name).into_iter().collect();
+        }
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_unstable_by_key(|(_, held)| rank(held));
+        candidates.truncate(excess);
+        candidates.into_iter().map(|(name, _)| &**name).collect()
     }
 }
 

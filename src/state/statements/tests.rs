@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod growth;
 mod model;
 
 const ENV: Environment = Environment {
