@@ -45,11 +45,22 @@ struct Changed {
     placeholders: Vec<Box<[u8]>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// In lower case.
     name: Box<[u8]>,
     how: How,
+    /// Of both: they may be long, and are asked for with each message.
+    hash: u64,
+}
+
+impl Entry {
+    fn new(name: Box<[u8]>, how: How) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&name, &how).hash(&mut hasher);
+        let hash = hasher.finish();
+        Self { name, how, hash }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,10 +114,7 @@ impl Settings {
 
     fn put(&mut self, name: &[u8], how: How) -> bool {
         let changed = self.changed.get_or_insert_default();
-        let entry = Entry {
-            name: name.into(),
-            how,
-        };
+        let entry = Entry::new(name.into(), how);
         let is_same = |old: &Entry| old.name.eq_ignore_ascii_case(name);
         if name != b"datestyle"
             && let Some(at) = changed.entries.iter().position(is_same)
@@ -171,10 +179,10 @@ impl Settings {
     pub(crate) fn adopt(&mut self, found: &Findings) {
         let mut changed = Changed::default();
         let mut add = |name: &[u8], value: &[u8]| {
-            changed.entries.push(Entry {
-                name: name.to_ascii_lowercase().into(),
-                how: How::Value(value.into()),
-            });
+            let name = name.to_ascii_lowercase().into();
+            changed
+                .entries
+                .push(Entry::new(name, How::Value(value.into())));
         };
         for (name, value) in found.settings() {
             add(name, value);
@@ -237,14 +245,15 @@ impl Settings {
         let mut sum = 0_u64;
         let mut parts = 0_u64;
         for entry in self.entries().iter().filter(|entry| matters(&entry.name)) {
-            let mut hasher = DefaultHasher::new();
-            entry.hash(&mut hasher);
+            let mut hash = entry.hash;
             if *entry.name == *b"datestyle" {
                 parts += 1;
-                parts.hash(&mut hasher);
+                let mut hasher = DefaultHasher::new();
+                (hash, parts).hash(&mut hasher);
+                hash = hasher.finish();
             }
             // The order of the others means nothing.
-            sum = sum.wrapping_add(hasher.finish() | 1);
+            sum = sum.wrapping_add(hash | 1);
         }
         sum
     }
@@ -256,7 +265,9 @@ impl Settings {
             return 0;
         };
         let mut hasher = DefaultHasher::new();
-        changed.entries.hash(&mut hasher);
+        for entry in &changed.entries {
+            entry.hash.hash(&mut hasher);
+        }
         changed.placeholders.hash(&mut hasher);
         hasher.finish() | 1
     }

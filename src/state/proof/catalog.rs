@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::code;
+use super::code::{self, Keepers};
 use crate::wire::sql::Statement;
 use crate::wire::sql::calls::Call;
 use crate::wire::sql::effects::{Certainty, Marks};
@@ -115,6 +115,7 @@ pub(crate) struct Catalog {
     suspects: bool,
     hides: bool,
     keeps: bool,
+    keepers: Keepers,
     /// Some table leads to what keeps state in the process.
     tables_keep: bool,
     /// Custom settings that code shows to be made by it.
@@ -143,6 +144,9 @@ impl Catalog {
         self.suspects |= verdict >= Verdict::Unproven;
         self.hides |= verdict == Verdict::Hidden;
         self.keeps |= verdict == Verdict::Library;
+        if taint == Taint::Library && !name.is_empty() {
+            self.keepers.add(name);
+        }
         let entry = if name.is_empty() {
             self.foreign.get_or_insert(Entry::NOTHING)
         } else {
@@ -272,10 +276,8 @@ impl Catalog {
         Some((names, level(statement.kind, words.level)))
     }
 
-    /// Names that lead to what keeps state in the process.
-    pub(super) fn keepers(&self) -> impl Iterator<Item = &[u8]> {
-        let names = self.names.iter();
-        names.filter_map(|(name, entry)| (entry.library != NEVER).then_some(&**name))
+    pub(super) const fn keepers(&self) -> &Keepers {
+        &self.keepers
     }
 
     /// Whether one of them is not of ASCII.

@@ -4,7 +4,7 @@
 //! Only to find what keeps state in the server's process, and definitions of what leads
 //! there. Words count wherever they stand, in strings and comments too.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::catalog::{Catalog, Verdict, is_word};
 use crate::wire::sql::Statement;
@@ -77,12 +77,31 @@ pub(super) fn keeps(catalog: &Catalog, statement: &Statement<'_>) -> bool {
             return true;
         }
     }
-    let mut keepers = catalog.keepers();
-    keepers.any(|name| match first_word(name) {
-        Some(word) => words.contains(&*word),
-        // An operator, or a name of odd characters only.
-        None => text.windows(name.len()).any(|part| part == name),
-    })
+    let keepers = catalog.keepers();
+    words.iter().any(|word| keepers.words.contains(*word))
+        || keepers.others.iter().any(|name| occurs(name, &text))
+}
+
+fn occurs(name: &[u8], text: &[u8]) -> bool {
+    text.windows(name.len()).any(|part| part == name)
+}
+
+/// Names that lead to what keeps state in the process, as a text is searched for them.
+#[derive(Debug, Default)]
+pub(super) struct Keepers {
+    /// The first word of each.
+    words: HashSet<Box<[u8]>>,
+    /// Operators, and names of odd characters only.
+    others: BTreeSet<Box<[u8]>>,
+}
+
+impl Keepers {
+    pub(super) fn add(&mut self, name: &[u8]) {
+        match first_word(name) {
+            Some(word) => self.words.insert(word.into()),
+            None => self.others.insert(name.into()),
+        };
+    }
 }
 
 fn is_quoted(text: &[u8], verb: &[u8]) -> bool {
