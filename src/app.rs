@@ -28,6 +28,10 @@ use crate::upstream::{Unreachable, Upstream};
 /// How long sessions that were told to end at once may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// How long the end waits for listeners to close, which takes a moment unless a worker
+/// is busy.
+const CLOSING: Duration = Duration::from_millis(500);
+
 /// How often it is looked whether something has lasted too long.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -218,9 +222,15 @@ impl App {
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.front.closing.cancel();
-        for door in doors {
-            // Closed, and its socket file gone; it can have failed in no other way.
-            let _ = door.await;
+        let doors = async {
+            for door in doors {
+                // Closed, and its socket file gone; it can have failed in no other way.
+                let _ = door.await;
+            }
+        };
+        // A worker that is busy closes its own later: whoever comes there is refused.
+        if timeout(CLOSING, doors).await.is_err() {
+            tracing::warn!("a worker thread is busy, and still has its listener open");
         }
         self.front.tasks.close();
         if asked == Asked::Drain {

@@ -49,11 +49,14 @@ fn serve(config: &config::Config) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let app = App::build(config)?;
         app.run(CancellationToken::new()).await?;
         Ok(())
-    })
+    });
+    // A name lookup that hangs is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// Each client takes up to two descriptors; the soft limit is often 1024.

@@ -28,6 +28,7 @@ mod passthrough;
 mod pooling;
 mod scripted;
 mod session_state;
+mod stuck;
 mod support;
 mod upstream_tls;
 mod versions;
