@@ -31,8 +31,10 @@ UNION ALL (SELECT 'lock', NULL, NULL
     WHERE lock.locktype OPERATOR(pg_catalog.=) 'advisory'
         AND lock.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
     LIMIT 1)
-UNION ALL SELECT CASE setting.context
-        WHEN 'superuser' THEN 'privileged' WHEN 'superuser-backend' THEN 'privileged' ELSE 'setting'
+UNION ALL SELECT CASE
+        WHEN setting.context OPERATOR(pg_catalog.=) 'superuser' THEN 'privileged'
+        WHEN setting.context OPERATOR(pg_catalog.=) 'superuser-backend' THEN 'privileged'
+        ELSE 'setting'
     END, setting.name, setting.setting
     FROM pg_catalog.pg_show_all_settings() AS setting
     WHERE setting.source OPERATOR(pg_catalog.=) 'session'

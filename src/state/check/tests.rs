@@ -1,6 +1,8 @@
 //! Answers of the server, and what is made of them.
 
 use super::*;
+use crate::state::{proof, scrub};
+use crate::wire::sql::token::{Lexer, TokenKind};
 
 type Row<'a> = [Option<&'a str>; 3];
 
@@ -180,4 +182,63 @@ fn custom_settings_and_lastval_are_asked_for_at_the_end() {
                   \nUNION ALL SELECT 'custom', E'it''s', pg_catalog.current_setting(E'it''s', true)";
     let rest = rest.strip_prefix(custom).unwrap();
     assert_eq!(rest, format!(";\n{}", LASTVAL.trim_end()));
+}
+
+/// The words between a text's operators, with everything that names one in them.
+fn words(text: &str) -> Vec<String> {
+    use TokenKind::{BlockComment, LineComment, Space};
+    let tokens = Lexer::new(text.as_bytes(), false)
+        .filter(|token| !matches!(token.kind, Space | LineComment | BlockComment));
+    let words = tokens.map(|token| String::from_utf8_lossy(token.text).to_lowercase());
+    words.collect()
+}
+
+/// Where a client's own operators, functions and types could come first.
+fn unqualified(text: &str) -> Option<Vec<String>> {
+    // Each of them looks an operator up by its bare name; so does a CASE with an operand.
+    const BARE: &[&str] = &[
+        "in", "like", "ilike", "similar", "between", "nullif", "distinct", "using", "any", "some",
+        "greatest", "least", "::", "order", "group",
+    ];
+    let words = words(text);
+    let bare = words.windows(5).find(|window| {
+        let [a, b, c, word, d] = window else {
+            unreachable!()
+        };
+        let operator = word.chars().all(|c| "+-*/<>=~!@#%^&|`?".contains(c));
+        let name = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let syntax = ["operator", "as", "select", "all", "and", "cast"];
+        let calls = name && d == "(" && !syntax.contains(&&**word);
+        BARE.contains(&&**word)
+            || word == "case" && d != "when"
+            || operator && ![a, b, c].into_iter().eq(["(", "pg_catalog", "."])
+            || calls && !(b == "pg_catalog" && c == ".")
+    });
+    bare.map(<[String]>::to_vec)
+}
+
+#[test]
+fn nothing_that_the_server_is_asked_can_be_redefined_by_a_client() {
+    let mut custom = Vec::new();
+    query([&b"a.b"[..]], true, &mut custom);
+    let custom = String::from_utf8(custom).unwrap();
+    for text in [&custom, scrub::LIGHT, scrub::TEMPORARY] {
+        assert_eq!(unqualified(&format!(";;;{};", text.replace('*', ""))), None);
+    }
+    for bare in [
+        "select a from b where c = d",
+        "select case a when b then c end",
+        "select a from b where c in (d)",
+        "select a from b where f(c)",
+        "select a operator(evil.=) b",
+    ] {
+        assert!(unqualified(&format!(";;;{bare};")).is_some(), "{bare}");
+    }
+    // This one says first where everything is.
+    let census = str::from_utf8(proof::census()).unwrap();
+    let statements = census.lines().find(|line| !line.starts_with("--"));
+    assert_eq!(
+        statements,
+        Some("SET LOCAL search_path = pg_catalog, pg_temp;")
+    );
 }

@@ -455,3 +455,29 @@ async fn a_text_search_configuration_stays_what_it_was_when_it_was_set() {
         assert_eq!(ask(&mut client[0], show).await, "a.cfg", "{first}");
     }
 }
+
+/// Goal: what the proxy asks the server means what it says, whatever a client has
+/// defined and put first in its path.
+#[tokio::test]
+async fn a_clients_own_operators_have_no_part_in_the_proxys_questions() {
+    let stage = Stage::of(Auth::Held, 1).await;
+    let superuser = stage.postgres.superuser(&stage.database).await;
+    let evil = "create schema evil; create table evil.calls (what text); \
+        grant usage on schema evil to public; grant insert on evil.calls to public; \
+        create function evil.equal(text, text) returns boolean language plpgsql \
+        as $$ begin insert into evil.calls values ($1); return true; end $$; \
+        create operator evil.= (leftarg = text, rightarg = text, function = evil.equal)";
+    superuser.batch_execute(evil).await.unwrap();
+    let (mut client, mut other) = (stage.client().await, stage.client().await);
+    ask(&mut client, "set search_path = evil, pg_catalog").await;
+    let sql = "select set_config('work_mem', '3MB', false)";
+    assert_eq!(ask(&mut client, sql).await, "3MB");
+    // For this one the first is asked what it has left.
+    assert_eq!(ask(&mut other, "select 1").await, "1");
+    assert_eq!(ask(&mut client, "show work_mem").await, "3MB");
+    let checks = stage.metrics.get("pgsluice_pool_checks_total").await;
+    assert!(checks >= 1.0, "{checks}");
+    let calls = "select coalesce(string_agg(what, ' '), 'none') from evil.calls";
+    let row = superuser.query_one(calls, &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "none");
+}
