@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use super::Socket;
+use super::{Resolver, Socket};
 use crate::config::values::{Keepalive, UpstreamAddress};
 
 /// Why no connection came about.
@@ -33,7 +33,8 @@ pub(crate) enum DialError {
 
 /// How far a connection may lead, and how long it may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reach {
+pub(crate) struct Reach<'a> {
+    pub(crate) resolver: &'a Resolver,
     pub(crate) within: Duration,
     /// For plaintext: what `localhost` means is up to the machine's hosts file.
     pub(crate) loopback_only: bool,
@@ -48,7 +49,7 @@ pub(crate) struct Reach {
 pub(crate) async fn dial(
     address: &UpstreamAddress,
     keepalive: &Keepalive,
-    reach: Reach,
+    reach: Reach<'_>,
 ) -> Result<Socket, DialError> {
     let socket =
         match address {
@@ -65,15 +66,13 @@ pub(crate) async fn dial(
     Ok(socket)
 }
 
-async fn dial_tcp((host, port): (&str, u16), reach: Reach) -> Result<Socket, DialError> {
+async fn dial_tcp((host, port): (&str, u16), reach: Reach<'_>) -> Result<Socket, DialError> {
     let deadline = Instant::now() + reach.within;
-    let addresses: Vec<SocketAddr> = lookup_host((host, port))
-        .await
-        .map_err(|source| DialError::Resolve {
-            host: host.to_owned(),
-            source,
-        })?
-        .collect();
+    let resolved = reach.resolver.resolve((host, port), reach.within).await;
+    let addresses = resolved.map_err(|source| DialError::Resolve {
+        host: host.to_owned(),
+        source,
+    })?;
     let elsewhere = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
     match addresses.iter().find(elsewhere) {
         Some(&address) if reach.loopback_only => Err(DialError::NotLoopback {
@@ -143,6 +142,7 @@ mod tests {
     #[tokio::test]
     async fn plaintext_stays_on_this_machine_whatever_a_name_resolves_to() {
         let reach = Reach {
+            resolver: &Resolver::default(),
             within: Duration::from_secs(1),
             loopback_only: true,
         };
@@ -151,5 +151,18 @@ mod tests {
             matches!(refused, DialError::NotLoopback { .. }),
             "{refused}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_any_more_leads_to_its_last_address() {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let reach = Reach {
+            resolver: &Resolver::knowing(address),
+            within: Duration::from_secs(3),
+            loopback_only: true,
+        };
+        let dialled = dial_tcp(("no-such-host.invalid", address.port()), reach);
+        assert!(dialled.await.is_ok());
     }
 }

@@ -7,6 +7,7 @@ mod dial;
 pub(crate) mod framed;
 mod lobby;
 mod read_ahead;
+mod resolver;
 mod setback;
 mod socket;
 
@@ -14,5 +15,6 @@ pub(crate) use bind::{BindError, Listener, UnixOptions};
 pub(crate) use dial::{DialError, Reach, dial};
 pub(crate) use lobby::{Lobby, Visit};
 pub(crate) use read_ahead::ReadAhead;
+pub(crate) use resolver::Resolver;
 pub(crate) use setback::{Seldom, Setback};
 pub(crate) use socket::{Glance, Peer, Portable, Socket};

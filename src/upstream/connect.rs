@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::values::{self, UpstreamTls, Verify};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::net::{DialError, Reach, ReadAhead, dial};
+use crate::net::{DialError, Reach, ReadAhead, Resolver, dial};
 use crate::tls::{Connector, MaybeTls, SetupError, TlsFault};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
@@ -27,6 +27,7 @@ pub(crate) struct Upstream {
     /// `None` is plaintext, which `config` allows for loopback and unix only.
     connector: Option<Connector>,
     metrics: UpstreamMetrics,
+    resolver: Resolver,
     cancels: Semaphore,
 }
 
@@ -115,6 +116,7 @@ impl Upstream {
             config,
             connector,
             metrics,
+            resolver: Resolver::default(),
             cancels: Semaphore::new(MAX_CANCELS),
         })
     }
@@ -155,6 +157,7 @@ impl Upstream {
 
     async fn dial_and_secure(&self) -> Result<MaybeTls, ConnectError> {
         let reach = Reach {
+            resolver: &self.resolver,
             within: self.config.connect_timeout,
             loopback_only: self.connector.is_none(),
         };
