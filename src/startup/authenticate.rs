@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
+
 use super::{Admission, Admitted, HeldUser, Identity, StartupFailure, Users};
 use crate::config::values::{ClientAuth, User};
 use crate::name::Name;
@@ -61,13 +63,13 @@ impl Admission {
         let Some((text, held)) = known else {
             let mock = ServerScram::mock(name.as_bytes(), salts, rand::random());
             Box::pin(scram(&mut client.stream, mock)).await?;
-            return Err(StartupFailure::WrongPassword(name));
+            return Err(StartupFailure::UnknownUser(name));
         };
         let user = &held.user;
         let stream = &mut client.stream;
         let proven = match (&user.auth, &held.stored) {
             (ClientAuth::Trust, _) => true,
-            (ClientAuth::Peer { os_user }, _) => is_peer(client.peer, os_user),
+            (ClientAuth::Peer { os_user }, _) => is_peer(client.peer, os_user).await,
             (ClientAuth::Cert { common_name }, _) => {
                 stream.stream().peer_common_name().as_ref() == Some(common_name)
             }
@@ -109,13 +111,19 @@ async fn negotiate_version(client: &mut Admitted) -> Result<(), StartupFailure> 
     Ok(())
 }
 
-fn is_peer(peer: Peer, os_user: &str) -> bool {
+async fn is_peer(peer: Peer, os_user: &str) -> bool {
     let Peer::Unix { uid } = peer else {
         return false;
     };
-    os_user.parse() == Ok(uid)
-        || nix::unistd::User::from_uid(uid.into())
-            .is_ok_and(|found| found.is_some_and(|user| user.name == os_user))
+    os_user.parse() == Ok(uid) || os_user_name(uid).await.is_some_and(|name| name == os_user)
+}
+
+/// The system may have to ask a directory over the network, and blocks meanwhile.
+async fn os_user_name(uid: u32) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "on a thread that may block")]
+    let look_up = move || nix::unistd::User::from_uid(uid.into());
+    let found = spawn_blocking(look_up).await;
+    Some(found.ok()?.ok()??.name)
 }
 
 /// The body of the next message, which must be a password message.

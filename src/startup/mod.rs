@@ -126,6 +126,9 @@ pub(crate) enum StartupFailure {
     TlsRequired,
     #[error("password authentication failed for user \"{0}\"")]
     WrongPassword(Name),
+    /// For the log: the client hears the same as after a wrong password.
+    #[error("no user \"{0}\" in [[users]]")]
+    UnknownUser(Name),
     #[error("peer authentication failed for user \"{0}\"")]
     WrongPeer(Name),
     #[error("certificate authentication failed for user \"{0}\"")]
@@ -164,6 +167,7 @@ impl StartupFailure {
                     "Connect with sslmode=require or stronger, or set listen.tls_mode = \"allow\".",
                 ),
             ),
+            Self::UnknownUser(name) => return Self::WrongPassword(name.clone()).told(),
             Self::WrongPassword(_) => (SqlState::INVALID_PASSWORD, None),
             Self::WrongPeer(_) | Self::WrongCertificate(_) => {
                 (SqlState::INVALID_AUTHORIZATION, None)
@@ -201,7 +205,10 @@ impl StartupFailure {
             }
             Self::Tls(fault) => fault.label(),
             Self::NoTls | Self::TlsRequired => "client_tls",
-            Self::WrongPassword(_) | Self::WrongPeer(_) | Self::WrongCertificate(_) => "auth",
+            Self::WrongPassword(_)
+            | Self::UnknownUser(_)
+            | Self::WrongPeer(_)
+            | Self::WrongCertificate(_) => "auth",
         }
     }
 }
