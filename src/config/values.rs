@@ -254,6 +254,8 @@ pub(crate) struct User {
     pub(crate) upstream_user: String,
     /// `None` logs in without a password (trust or certificate upstream).
     pub(crate) upstream_password: Option<Secret>,
+    /// The key that `upstream_password` came from, or belongs into, for messages.
+    pub(crate) upstream_password_key: String,
 }
 
 /// One `[databases.NAME]` entry.

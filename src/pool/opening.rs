@@ -13,7 +13,9 @@ use super::plan::OpenerPlan;
 use super::pools::{Counted, Pool, Pools};
 use crate::fault::ClientFacing as _;
 use crate::tls::MaybeTls;
-use crate::upstream::{Credentials, LoginError, NotOpened, OpenError, Opened, explain, open};
+use crate::upstream::{
+    Credentials, LoginError, NotOpened, OpenError, Opened, blame, explain, open,
+};
 use crate::wire::backend;
 use crate::wire::frame::HEADER;
 
@@ -112,7 +114,7 @@ impl Opening {
             },
             Err(NotOpened { error, stream }) => (error, closing, stream),
         };
-        let retry_at = self.fail(&error);
+        let retry_at = self.fail(&error, &plan);
         match stream {
             // It has said all it will, and is about to close.
             Some(stream) => pools.see_off(number, closing, stream),
@@ -164,12 +166,12 @@ impl Opening {
     }
 
     /// Says when the next attempt may be made.
-    fn fail(&mut self, error: &OpenError) -> Instant {
+    fn fail(&mut self, error: &OpenError, plan: &OpenerPlan) -> Instant {
         self.stage = Stage::Over;
         let pool = self.pool.label();
         tracing::warn!(pool, %error, "no connection for the pool");
         // Before the waiters are told, who look for it.
-        *self.pool.last_error.lock() = Some(told(error));
+        *self.pool.last_error.lock() = Some(told(error, plan));
         let (number, may_pass) = (self.pool.number, error.may_pass());
         let retry_at = self.pool.pools().act(|room, out| {
             room.books
@@ -206,10 +208,13 @@ async fn log_in(pools: &Pools, plan: &OpenerPlan) -> Result<Opened, NotOpened> {
 }
 
 /// What clients that wait are told.
-fn told(error: &OpenError) -> LeaseError {
+fn told(error: &OpenError, plan: &OpenerPlan) -> LeaseError {
     match error.refusal() {
         Some(response) => {
             let body = response.get(HEADER..).unwrap_or_default();
+            if let Some(fault) = blame(body, &plan.user, &plan.password_key) {
+                return LeaseError::Failed(fault);
+            }
             let response = match explain(body) {
                 Some(hint) => backend::with_hint(body, hint),
                 None => response.clone(),

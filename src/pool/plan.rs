@@ -58,6 +58,8 @@ pub(crate) struct OpenerPlan {
     /// The user of `startup`, for authentication.
     pub(crate) user: String,
     pub(crate) password: Option<Secret>,
+    /// Where that is written, for messages.
+    pub(crate) password_key: String,
     pub(crate) channel_binding: ChannelBinding,
 }
 

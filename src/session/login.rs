@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, explain_late_alert};
-use crate::upstream::{Credentials, LoginError, Reported, Upstream, explain, log_in};
+use crate::upstream::{Credentials, LoginError, Reported, Upstream, blame, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frontend;
 use crate::wire::scram::SCRAM_SHA_256_PLUS;
@@ -54,6 +54,8 @@ struct Login<'a> {
     target: &'a Arc<Upstream>,
     entry: &'a mut Entry,
     taken: Option<&'a mut Taken>,
+    /// Whose credentials are the proxy's.
+    held: Option<Arc<User>>,
 }
 
 /// What a pool needs to know of a connection that a client's login opened. The
@@ -105,6 +107,10 @@ pub(super) async fn log_client_in(
         target: plan.upstream,
         entry,
         taken: plan.taken,
+        held: match &client.identity {
+            Identity::Relayed => None,
+            Identity::Held(user) => Some(Arc::clone(user)),
+        },
     };
     let authenticate = async {
         match &client.identity {
@@ -160,9 +166,7 @@ impl Login<'_> {
             .map_err(|_| LoginFailure::UpstreamSilent)?;
         match logged_in {
             Ok(()) => {}
-            Err(LoginError::Refused(frame)) => {
-                return self.pass_refusal(&frame).await;
-            }
+            Err(LoginError::Refused(frame)) => return self.pass_refusal(&frame).await,
             Err(LoginError::Lost(error)) => return Err(upstream_failure(error)),
             Err(error) => return Err(error.into()),
         }
@@ -337,9 +341,15 @@ impl Login<'_> {
             .map_err(|error| upstream_failure(error.into()))
     }
 
-    /// The upstream's refusal in its own words, with a hint where one helps.
+    /// The upstream's refusal in its own words, with a hint where one helps; in the
+    /// proxy's where it is the proxy that is refused.
     async fn pass_refusal<T>(&mut self, frame: &WholeFrame) -> Result<T, LoginFailure> {
         let body = frame.body();
+        if let Some(user) = &self.held
+            && let Some(fault) = blame(body, &user.upstream_user, &user.upstream_password_key)
+        {
+            return Err(LoginFailure::HeldRefused(fault));
+        }
         let bytes = match explain(body) {
             Some(hint) => backend::with_hint(body, hint),
             None => frame.bytes.clone(),

@@ -11,5 +11,5 @@ mod open;
 
 pub(crate) use authenticate::{Credentials, LoginError, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
-pub(crate) use explain::explain;
+pub(crate) use explain::{blame, explain};
 pub(crate) use open::{NotOpened, OpenError, Opened, Reported, open};

@@ -13,6 +13,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
 use sha2::{Digest, Sha384};
 use tokio::sync::mpsc;
 
@@ -150,6 +151,7 @@ async fn through_the_socket(os_user: &str) -> Result<(), ErrorFields> {
 #[tokio::test]
 async fn a_process_is_let_in_by_the_name_or_number_of_its_user() {
     let uid = geteuid();
+    #[expect(clippy::disallowed_methods, reason = "a test may wait")]
     let name = User::from_uid(uid).unwrap().unwrap().name;
     through_the_socket(&name).await.unwrap();
     through_the_socket(&uid.to_string()).await.unwrap();
@@ -213,6 +215,14 @@ async fn an_unknown_user_gets_the_same_messages_as_a_wrong_password() {
     assert_eq!(known, unknown);
     assert_eq!(tags(&known), "RRE");
     assert_eq!(first_error(&known)[&'C'], "28P01");
+    // Only the log tells them apart.
+    for error in [
+        "password authentication failed for user \"sep\"",
+        "no user \"ufo\" in [[users]]",
+    ] {
+        let refused = |line: &Value| line["message"] == "client refused" && line["error"] == error;
+        proxy.wait_for_log(refused).await;
+    }
 }
 
 #[tokio::test]
@@ -289,21 +299,54 @@ async fn passwords_come_from_files_and_the_environment() {
     log_in(&proxy, "sep", "from a file").await.unwrap();
 }
 
+/// Goal: a client whose own password is right hears that the proxy's is not, and where
+/// that is written; a pool's client as one without.
 #[tokio::test]
-async fn a_wrong_held_password_is_reported_in_the_servers_own_words() {
+async fn a_wrong_held_password_is_the_proxys_and_not_the_clients() {
     let postgres = Postgres::shared().await;
-    let mut direct = postgres.raw_tls().await;
-    let user = postgres.app.user;
-    direct
-        .startup(&[("user", user), ("database", DATABASE)])
-        .await;
-    let expected = direct.finish_login("wrong", &Gs2::Unsupported).await;
-    for binding in ["disable", "prefer", "require"] {
-        let builder = held(postgres, &becomes(user, "wrong"));
-        let builder = builder.toml(&format!("upstreams.cluster.channel_binding = '{binding}'"));
-        let error = log_in(&builder.start().await, "sep", "").await;
-        assert_eq!(&error.unwrap_err(), expected.as_ref().unwrap_err());
+    let app = postgres.app.user;
+    let own = |key: &str| format!("auth = 'trust'\nupstream_user = '{app}'\n{key}");
+    let shared = format!("[upstreams.cluster]\nuser = '{app}'\npassword = 'wrong'");
+    for (keys, upstream, hint) in [
+        (
+            own("upstream_password = 'wrong'"),
+            "",
+            "`upstream_password` of user \"sep\"",
+        ),
+        (
+            own("upstream_password_env = 'WRONG'"),
+            "",
+            "`upstream_password_env` of user \"sep\"",
+        ),
+        (own(""), &shared, "`password_env`) of [upstreams.cluster]"),
+    ] {
+        for pooling in ["", "pooling.pool_mode = 'transaction'"] {
+            let builder = held(postgres, &keys).env("WRONG", "wrong");
+            let proxy = builder.toml(upstream).toml(pooling).start().await;
+            let error = log_in(&proxy, "sep", "").await.unwrap_err();
+            assert_eq!(
+                (&*error[&'C'], &*error[&'S']),
+                ("28000", "FATAL"),
+                "{error:?}"
+            );
+            let said = format!("password authentication failed for user \"{app}\"");
+            assert!(error[&'M'].starts_with("pgsluice: "), "{error:?}");
+            assert!(error[&'M'].ends_with(&said), "{error:?}");
+            assert!(error[&'H'].contains(hint), "{error:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_held_role_that_the_server_does_not_know_is_named() {
+    let postgres = Postgres::builder()
+        .hba("hostssl all all all trust")
+        .start()
+        .await;
+    let proxy = held(&postgres, &becomes("ufo", "secret")).start().await;
+    let error = log_in(&proxy, "sep", "").await.unwrap_err();
+    assert_eq!(error[&'C'], "28000");
+    assert!(error[&'H'].contains("`upstream_user`"), "{error:?}");
 }
 
 /// The outcome of a held login as `role`, whose password is right.
@@ -644,7 +687,7 @@ async fn no_password_is_in_the_log() {
     log_in(&proxy, "sep", "canary-3").await.unwrap_err();
     log_in(&proxy, "other", "canary-1").await.unwrap_err();
     proxy
-        .wait_for_log(|line| line["user"] == "other" && line["reason"] == "upstream_refused")
+        .wait_for_log(|line| line["user"] == "other" && line["reason"] == "upstream_login")
         .await;
     let log = format!("{:?}", proxy.log());
     for secret in [CLIENT_PASSWORD, &postgres.app.password, "canary-"] {

@@ -72,6 +72,17 @@ pub(super) struct SecretKeys<'a> {
     pub(super) env: Option<&'a Set<Text>>,
 }
 
+impl SecretKeys<'_> {
+    /// What the spelling that was used adds to the key's name.
+    pub(super) const fn ending(&self) -> &'static str {
+        match (self.file, self.env) {
+            (Some(_), _) => "_file",
+            (_, Some(_)) => "_env",
+            _ => "",
+        }
+    }
+}
+
 /// The secret, from whichever spelling was used; two at once are a problem.
 pub(super) fn secret(desk: &mut Desk<'_>, keys: &SecretKeys<'_>) -> Option<Secret> {
     let places = [

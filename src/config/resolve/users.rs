@@ -61,14 +61,12 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
             env: keys.password_env.as_ref(),
         },
     );
-    let own_upstream_password = files::secret(
-        desk,
-        &SecretKeys {
-            direct: keys.upstream_password.as_ref(),
-            file: keys.upstream_password_file.as_ref(),
-            env: keys.upstream_password_env.as_ref(),
-        },
-    );
+    let own_keys = SecretKeys {
+        direct: keys.upstream_password.as_ref(),
+        file: keys.upstream_password_file.as_ref(),
+        env: keys.upstream_password_env.as_ref(),
+    };
+    let own_upstream_password = files::secret(desk, &own_keys);
     let Some(name) = keys.name.as_ref().map(|set| set.value.clone()) else {
         desk.problems.add(
             &keys.section,
@@ -83,19 +81,35 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
         (None, Some(shared)) => shared.clone(),
         (None, None) => name.clone(),
     };
-    let upstream_password = own_upstream_password.or_else(|| {
-        let shared = upstream.filter(|_| shared_user == Some(&upstream_user));
-        let own = password.clone().filter(|_| upstream_user == name);
-        shared
-            .and_then(|upstream| upstream.password.clone())
-            .or(own)
-    });
+    let of_user = format!("of user {name:?} in [[users]]");
+    let shared = upstream
+        .filter(|_| shared_user == Some(&upstream_user))
+        .filter(|upstream| upstream.password.is_some());
+    let own = password.clone().filter(|_| upstream_user == name);
+    let (upstream_password, upstream_password_key) = match (own_upstream_password, shared, own) {
+        (None, Some(upstream), _) => (
+            upstream.password.clone(),
+            format!(
+                "`password` (or `password_file`, `password_env`) of [upstreams.{}]",
+                upstream.name
+            ),
+        ),
+        (None, None, Some(own)) => (
+            Some(own),
+            format!("`password` {of_user}, or give it an `upstream_password` of its own"),
+        ),
+        (own, _, _) => (
+            own,
+            format!("`upstream_password{}` {of_user}", own_keys.ending()),
+        ),
+    };
     Some(User {
         auth: client_auth(desk, keys, &name),
         name,
         password,
         upstream_user,
         upstream_password,
+        upstream_password_key,
     })
 }
 

@@ -22,6 +22,9 @@ pub(in super::super) enum LoginFailure {
     Refused(String),
     #[error(transparent)]
     Held(#[from] LoginError),
+    /// The upstream does not want the credentials that the proxy holds.
+    #[error("{}", .0.message)]
+    HeldRefused(Fault),
     #[error("the upstream was lost during login: {0}")]
     Upstream(FrameError),
     /// A server of TLS 1.3 says only now what it thinks of the client certificate.
@@ -45,7 +48,7 @@ impl LoginFailure {
             Self::ClientLeft | Self::ClientLost(_) => "client_left",
             Self::Client(_) => "protocol",
             Self::Refused(_) => "upstream_refused",
-            Self::Held(_) => "upstream_login",
+            Self::Held(_) | Self::HeldRefused(_) => "upstream_login",
             Self::UpstreamTls(fault) => fault.label(),
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
             Self::UpstreamSilent => "timeout",
@@ -60,6 +63,7 @@ impl LoginFailure {
         let (sqlstate, hint) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::Refused(_) => return None,
             Self::Held(error) => return Some(error.fault()),
+            Self::HeldRefused(fault) => return Some(fault.clone()),
             Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),
             Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
             Self::UpstreamSilent => (

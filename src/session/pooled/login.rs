@@ -151,6 +151,7 @@ pub(in super::super) async fn welcome(
         startup: startup.for_pool(key.user.as_bytes(), key.database.as_bytes()),
         user: user.upstream_user.clone(),
         password: user.upstream_password.clone(),
+        password_key: user.upstream_password_key.clone(),
         channel_binding: route.upstream.config().channel_binding,
     };
     let pool = wish.pool(&route, startup, Some(opener));
