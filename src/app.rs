@@ -112,6 +112,9 @@ impl App {
             per_user: limits.max_user_connections,
             per_database: limits.max_db_connections,
         };
+        if let Some(user) = config.users.values().next() {
+            upstream.watch(&user.upstream_user);
+        }
         let gatekeeper = Gatekeeper::new(caps);
         let pools = Pools::new(
             Arc::clone(upstream),

@@ -261,9 +261,11 @@ async fn hear_out(
     peer: Peer,
     visit: Visit,
 ) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), Unheard> {
+    let unavailable = || front.service.refuses_logins();
+    let admitting = front.admission.admit((socket, peer), unavailable);
     let outcome = tokio::select! {
         // Boxed: so that neither part is of a size for which the allocator has to look.
-        outcome = Box::pin(front.admission.admit(socket, peer)) => outcome,
+        outcome = Box::pin(admitting) => outcome,
         () = visit.dismissed() => return Err(Unheard::Dismissed),
         () = last_call(&front.closing) => return Err(Unheard::Closing),
     };

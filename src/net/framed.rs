@@ -15,6 +15,9 @@ pub(crate) const MAX_LOGIN_FRAME: usize = 65_535;
 /// Errors and notices in a login may be longer, but not without bound.
 pub(crate) const MAX_UPSTREAM_FRAME: usize = 1 << 20;
 
+/// All that one side may say in a login.
+const MAX_LOGIN: usize = 2 << 20;
+
 /// Why no frame could be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
@@ -26,6 +29,8 @@ pub(crate) enum FrameError {
     BadLength(#[from] frame::BadLength),
     #[error("a message of type 0x{tag:02x} with {len} bytes is too long for a login")]
     TooLong { tag: u8, len: usize },
+    #[error("more than {MAX_LOGIN} bytes are too many for a login")]
+    TooMuch,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -52,6 +57,8 @@ impl WholeFrame {
 pub(crate) struct Framed<S> {
     stream: S,
     ahead: BytesMut,
+    /// Bytes of the frames that were taken.
+    taken: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
@@ -61,7 +68,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
 
     /// `ahead` was read from the stream already.
     pub(crate) const fn with_ahead(stream: S, ahead: BytesMut) -> Self {
-        Self { stream, ahead }
+        Self {
+            stream,
+            ahead,
+            taken: 0,
+        }
     }
 
     pub(crate) const fn stream(&self) -> &S {
@@ -71,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     /// The next frame, of at most `max` bytes of body. Cancel-safe.
     ///
     /// # Errors
-    /// End of file, a failed read, a length that lies or exceeds `max`.
+    /// End of file, a failed read, a length that lies or exceeds `max`, too many of them.
     pub(crate) async fn read(&mut self, max: usize) -> Result<WholeFrame, FrameError> {
         loop {
             if let Some(frame) = self.buffered(max)? {
@@ -94,6 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         }
         if self.ahead.len() < HEADER + len {
             return Ok(None);
+        }
+        self.taken += HEADER + len;
+        if self.taken > MAX_LOGIN {
+            return Err(FrameError::TooMuch);
         }
         Ok(Some(WholeFrame {
             bytes: self.ahead.split_to(HEADER + len).freeze(),

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
 use tokio::time::sleep;
 
-use super::Permit;
+use super::{Permit, Probation};
 use crate::metrics::Counted;
 use crate::tls::MaybeTls;
-use crate::upstream::Upstream;
+use crate::upstream::{Alive, Upstream};
 use crate::wire::frontend::TERMINATE_MESSAGE;
 use crate::wire::startup::CancelKey;
 
@@ -39,14 +39,14 @@ pub(crate) enum UpstreamState {
 /// A place under the cap, given back by being dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _permit: Permit,
+    permit: Permit,
     _counted: Counted,
 }
 
 impl Place {
     pub(crate) const fn new(permit: Permit, counted: Counted) -> Self {
         Self {
-            _permit: permit,
+            permit,
             _counted: counted,
         }
     }
@@ -55,8 +55,9 @@ impl Place {
 /// An upstream connection's place under the cap, and how to leave it.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    _place: Place,
+    place: Place,
     upstream: Arc<Upstream>,
+    alive: Option<Alive>,
     pub(crate) key: Option<CancelKey>,
     pub(crate) state: UpstreamState,
 }
@@ -64,11 +65,27 @@ pub(crate) struct Closing {
 impl Closing {
     pub(crate) const fn new(place: Place, upstream: Arc<Upstream>) -> Self {
         Self {
-            _place: place,
+            place,
             upstream,
+            alive: None,
             key: None,
             state: UpstreamState::Torn,
         }
+    }
+
+    /// The connection is logged in.
+    pub(crate) fn logged_in(&mut self) {
+        self.alive = Some(Alive::new(&self.upstream));
+    }
+
+    /// How long its client may take, of whom the server knows nothing yet.
+    pub(crate) const fn probation(&self) -> Option<&Probation> {
+        self.place.permit.probation()
+    }
+
+    /// The server is satisfied with the client.
+    pub(crate) fn proven(&mut self) {
+        self.place.permit.proven();
     }
 
     pub(crate) const fn upstream(&self) -> &Arc<Upstream> {
@@ -76,7 +93,8 @@ impl Closing {
     }
 
     /// Lets go of the connection; returns when the server has.
-    pub(crate) async fn close(self, stream: MaybeTls) {
+    pub(crate) async fn close(mut self, stream: MaybeTls) {
+        self.alive = None;
         if self.state == UpstreamState::Ended {
             return;
         }

@@ -32,6 +32,9 @@ use crate::wire::startup::CancelKey;
 /// How long bytes that the kernel has may take to come through TLS.
 const HEARING: Duration = Duration::from_millis(200);
 
+/// Longest message, in bytes, that a server may send between transactions.
+const MAX_NEWS: usize = 64 << 10;
+
 /// What a client may have left on a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Left {
@@ -98,12 +101,13 @@ impl Connection {
         max_prepared_statements: usize,
     ) -> Result<Box<Self>, Box<(Closing, MaybeTls)>> {
         closing.key.clone_from(&opened.key);
+        closing.logged_in();
         let mut reported = Parameters::default();
-        for (name, value) in &opened.reported {
-            reported.set(name, value);
-        }
+        let noted = (opened.reported.iter())
+            .try_for_each(|(name, value)| reported.set(name, value).map(|_| ()));
         let mut heard = opened.ahead;
-        if take_news(&mut heard, &mut reported).is_err() || !heard.is_empty() {
+        let heard_all = take_news(&mut heard, &mut reported).is_ok() && heard.is_empty();
+        if noted.is_err() || !heard_all {
             return Err(Box::new((closing, opened.stream)));
         }
         Ok(Box::new(Self {
@@ -288,6 +292,9 @@ impl Connection {
 /// Takes in what a server may say between transactions.
 fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stale> {
     while let Some((tag, len)) = frame::header(heard).map_err(|_| Stale::Odd)? {
+        if len > MAX_NEWS {
+            return Err(Stale::Odd);
+        }
         let Some(body) = heard.get(HEADER..HEADER + len) else {
             return Ok(());
         };
@@ -296,7 +303,7 @@ fn take_news(heard: &mut BytesMut, reported: &mut Parameters) -> Result<(), Stal
             backend::PARAMETER_STATUS => {
                 let (name, rest) = split_cstr(body).ok_or(Stale::Odd)?;
                 let (value, _) = split_cstr(rest).ok_or(Stale::Odd)?;
-                reported.set(name, value);
+                reported.set(name, value).map_err(|_| Stale::Odd)?;
             }
             _ => return Err(Stale::Odd),
         }
@@ -463,5 +470,27 @@ impl Drop for CancelGuard {
     fn drop(&mut self) {
         self.of.state.lock().in_flight -= 1;
         self.of.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_an_idle_connection_is_bounded() {
+        let mut reported = Parameters::default();
+        let mut endless = BytesMut::from(&b"N\x3f\xff\xff\xffSNOTICE"[..]);
+        let heard = take_news(&mut endless, &mut reported);
+        assert_eq!(heard, Err(Stale::Odd), "a gigabyte is not waited for");
+        let mut many = BytesMut::new();
+        for n in 0..100_000_u32 {
+            let name = format!("{n:08x}");
+            many.extend_from_slice(b"S\0\0\0\x0e");
+            many.extend_from_slice(name.as_bytes());
+            many.extend_from_slice(b"\0\0");
+        }
+        assert_eq!(take_news(&mut many, &mut reported), Err(Stale::Odd));
+        assert!(reported.iter().count() <= backend::MAX_REPORTED.0);
     }
 }

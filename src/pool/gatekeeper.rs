@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::accounts::{Accounts, Caps, Decision, Departure, Grant, Key, Obstacle, Slot};
 use super::accounts::{Tally, WaiterId};
 use super::books::PoolNumber;
+use super::probation::{Probation, Unproven, share};
 use crate::config::values::Priority;
 use crate::fault::{ClientFacing, Fault};
 use crate::wire::sqlstate::SqlState;
@@ -40,11 +41,26 @@ pub(crate) struct Gatekeeper {
 
 /// What pools look at to know whether others are in need of a slot.
 #[derive(Debug, Default)]
-struct Crowd {
+pub(super) struct Crowd {
     /// As of the last change; read without the lock.
     waiting: AtomicUsize,
     /// Somebody queued.
     queued: Notify,
+    pub(super) unproven: Unproven,
+}
+
+impl Crowd {
+    /// As of a moment ago.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Somebody who waits may have become a reason to make room.
+    pub(super) fn look_again(&self) {
+        if self.waiting() > 0 {
+            self.queued.notify_one();
+        }
+    }
 }
 
 /// Somebody in the queue, as the pools see it, which can make room.
@@ -69,7 +85,23 @@ pub(crate) struct Permit {
     room: Arc<Mutex<Room>>,
     /// `None` only while dropping.
     slot: Option<Slot>,
+    /// While nobody vouches for the client. Of a login that failed until the server has let
+    /// go: others are not to lose a connection for the next before.
+    probation: Option<Probation>,
 }
+
+/// Whom a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A client's that has proven who it is.
+    Clients,
+    /// A client's that has yet to do so, over the connection.
+    Strangers,
+    Pools(PoolNumber),
+}
+
+/// A slot on its way to a waiter.
+type Granted = (Slot, Option<Probation>);
 
 /// Why nobody was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -135,9 +167,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 struct Room {
     accounts: Accounts,
-    mailboxes: HashMap<WaiterId, oneshot::Sender<Slot>>,
-    /// The pools that waiters wait for, of those that wait for one.
-    pools: HashMap<WaiterId, PoolNumber>,
+    mailboxes: HashMap<WaiterId, oneshot::Sender<Granted>>,
+    whose: HashMap<WaiterId, Whose>,
     crowd: Arc<Crowd>,
     closed: bool,
 }
@@ -147,7 +178,7 @@ struct Room {
 pub(super) struct Waiting {
     room: Arc<Mutex<Room>>,
     id: WaiterId,
-    mailbox: oneshot::Receiver<Slot>,
+    mailbox: oneshot::Receiver<Granted>,
     since: Instant,
     /// The mailbox was emptied, or the place left.
     over: bool,
@@ -159,7 +190,7 @@ impl Gatekeeper {
         let room = Room {
             accounts: Accounts::new(caps),
             mailboxes: HashMap::default(),
-            pools: HashMap::default(),
+            whose: HashMap::default(),
             crowd: Arc::clone(&crowd),
             closed: false,
         };
@@ -177,19 +208,43 @@ impl Gatekeeper {
         priority: Priority,
         deadline: Instant,
     ) -> Result<Permit, Refusal> {
-        let mut waiting = match self.ask(key, priority, None)? {
+        self.wait(Whose::Clients, (key, priority), deadline).await
+    }
+
+    /// The same for a login whose client has proven nothing yet.
+    pub(crate) async fn admit_unproven(
+        &self,
+        key: Key,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Result<Permit, Refusal> {
+        let admitted = self.wait(Whose::Strangers, (key, priority), deadline);
+        let mut permit = admitted.await?;
+        permit
+            .probation
+            .get_or_insert_with(|| Probation::new(&self.crowd));
+        Ok(permit)
+    }
+
+    async fn wait(
+        &self,
+        whose: Whose,
+        (key, priority): (Key, Priority),
+        deadline: Instant,
+    ) -> Result<Permit, Refusal> {
+        let mut waiting = match self.ask(key, priority, whose)? {
             Answer::Admitted(permit) => return Ok(permit),
             Answer::Wait(waiting) => waiting,
         };
         match timeout_at(deadline, waiting.turn()).await {
             Ok(admitted) => admitted,
-            Err(_elapsed) => waiting.give_up().map(|slot| self.permit(slot)),
+            Err(_elapsed) => waiting.give_up(),
         }
     }
 
     /// Whether anybody waits. As of a moment ago: a hint, and cheap.
     pub(super) fn is_crowded(&self) -> bool {
-        self.crowd.waiting.load(Ordering::Acquire) > 0
+        self.crowd.waiting() > 0
     }
 
     /// Whether a connection would be let in at once. As of a moment ago.
@@ -204,15 +259,30 @@ impl Gatekeeper {
     }
 
     /// The first `limit` waiters by priority, then in order of arrival, of those that
-    /// have waited for longest: whoever comes behind them is looked at later.
+    /// have waited for longest: whoever comes behind them is looked at later. Of logins
+    /// that have proven nothing no more than are due to have a place.
     pub(super) fn petitioners(&self, limit: usize) -> Vec<Petitioner> {
         let now = Instant::now();
         let room = self.room.lock();
-        let of = |waiter| room.pools.get(&waiter).copied();
+        let of = |waiter| match room.whose.get(&waiter) {
+            Some(Whose::Pools(pool)) => Some(*pool),
+            _ => None,
+        };
+        let share = share(room.accounts.caps().total);
+        let mut due = share.saturating_sub(self.crowd.unproven.count());
+        let mut is_due = |waiter: &WaiterId| {
+            if room.whose.get(waiter) != Some(&Whose::Strangers) {
+                return true;
+            }
+            let is_due = due > 0;
+            due = due.saturating_sub(1);
+            is_due
+        };
         let mut petitions: Vec<_> = room.accounts.petitions(LOOKED_AT).collect();
         petitions.sort_by_key(|petition| petition.priority);
         petitions
             .into_iter()
+            .filter(|petition| is_due(&petition.waiter))
             .take(limit)
             .map(|petition| Petitioner {
                 pool: of(petition.waiter),
@@ -252,12 +322,12 @@ impl Gatekeeper {
         }
     }
 
-    /// Asks for a slot, for a connection of `pool` if one is named.
+    /// Asks for a slot.
     pub(super) fn ask(
         &self,
         key: Key,
         priority: Priority,
-        pool: Option<PoolNumber>,
+        whose: Whose,
     ) -> Result<Answer, Refusal> {
         let since = Instant::now();
         let mut room = self.room.lock();
@@ -269,9 +339,7 @@ impl Gatekeeper {
             Decision::Queued(id) => {
                 let (sender, mailbox) = oneshot::channel();
                 room.mailboxes.insert(id, sender);
-                if let Some(pool) = pool {
-                    room.pools.insert(id, pool);
-                }
+                room.whose.insert(id, whose);
                 room.count();
                 self.crowd.queued.notify_one();
                 Ok(Answer::Wait(Waiting {
@@ -289,6 +357,7 @@ impl Gatekeeper {
         Permit {
             room: Arc::clone(&self.room),
             slot: Some(slot),
+            probation: None,
         }
     }
 }
@@ -310,12 +379,14 @@ impl Room {
     /// be a grant to the next: a loop, as many may have gone at once.
     fn deliver(&mut self, mut grants: Vec<Grant>) {
         while let Some(Grant { waiter, slot }) = grants.pop() {
-            self.pools.remove(&waiter);
+            // Counted before anybody can look how many there are.
+            let is_stranger = self.whose.remove(&waiter) == Some(Whose::Strangers);
+            let probation = is_stranger.then(|| Probation::new(&self.crowd));
             let undelivered = match self.mailboxes.remove(&waiter) {
-                Some(mailbox) => mailbox.send(slot).err(),
-                None => Some(slot),
+                Some(mailbox) => mailbox.send((slot, probation)).err(),
+                None => Some((slot, probation)),
             };
-            if let Some(slot) = undelivered {
+            if let Some((slot, _)) = undelivered {
                 grants.extend(self.accounts.release(slot));
             }
         }
@@ -331,21 +402,26 @@ impl Room {
 impl Waiting {
     /// Waits for as long as it takes. Cancel-safe: the place is kept.
     pub(super) async fn turn(&mut self) -> Result<Permit, Refusal> {
-        let slot = (&mut self.mailbox).await.map_err(|_| Refusal::Closed)?;
+        let (slot, probation) = (&mut self.mailbox).await.map_err(|_| Refusal::Closed)?;
         self.over = true;
-        Ok(Permit {
+        Ok(self.permit(slot, probation))
+    }
+
+    fn permit(&self, slot: Slot, probation: Option<Probation>) -> Permit {
+        Permit {
             room: Arc::clone(&self.room),
             slot: Some(slot),
-        })
+            probation,
+        }
     }
 
     /// The time is over. If the slot came at this very moment, it counts.
-    fn give_up(&mut self) -> Result<Slot, Refusal> {
+    fn give_up(&mut self) -> Result<Permit, Refusal> {
         let room = Arc::clone(&self.room);
         let mut room = room.lock();
         let obstacle = room.accounts.obstacle(self.id);
         match (self.leave(&mut room), obstacle) {
-            (Some(slot), _) => Ok(slot),
+            (Some((slot, probation)), _) => Ok(self.permit(slot, probation)),
             (None, Some(obstacle)) => Err(Refusal::TimedOut {
                 waited: self.since.elapsed(),
                 obstacle,
@@ -358,12 +434,12 @@ impl Waiting {
     }
 
     /// Gives the place up; a slot that had been granted is handed back instead.
-    fn leave(&mut self, room: &mut Room) -> Option<Slot> {
+    fn leave(&mut self, room: &mut Room) -> Option<Granted> {
         self.over = true;
         match room.accounts.leave(self.id) {
             Departure::Left(grants) => {
                 room.mailboxes.remove(&self.id);
-                room.pools.remove(&self.id);
+                room.whose.remove(&self.id);
                 room.deliver(grants);
                 None
             }
@@ -379,13 +455,22 @@ impl Drop for Waiting {
         }
         let room = Arc::clone(&self.room);
         let mut room = room.lock();
-        if let Some(slot) = self.leave(&mut room) {
+        if let Some((slot, _)) = self.leave(&mut room) {
             room.release(slot);
         }
     }
 }
 
 impl Permit {
+    pub(super) const fn probation(&self) -> Option<&Probation> {
+        self.probation.as_ref()
+    }
+
+    /// The server is satisfied with the client.
+    pub(super) fn proven(&mut self) {
+        self.probation = None;
+    }
+
     /// Whose connection this is for.
     pub(crate) fn key(&self) -> Option<&Key> {
         self.slot.as_ref().and_then(Slot::key)

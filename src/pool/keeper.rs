@@ -7,12 +7,17 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::accounts::Key;
+use super::closing::{Closing, Place};
 use super::connection::Connection;
+use super::gatekeeper::{Answer, Whose};
 use super::holder::Whom;
 use super::lease::Lease;
 use super::pools::{Pools, Room, Work};
+use crate::config::values::Priority;
 use crate::metrics::PoolFigures;
 use crate::net::Glance;
+use crate::upstream::{self, NotOpened};
 
 /// How often the pools are looked over.
 const ROUND: Duration = Duration::from_secs(1);
@@ -30,6 +35,7 @@ pub(crate) async fn keep(pools: Pools, stop: CancellationToken) {
             _ = rounds.tick() => {
                 pools.look_over();
                 pools.relieve();
+                pools.probe();
                 pools.report();
             }
             () = stop.cancelled() => return,
@@ -90,6 +96,41 @@ impl Pools {
                 }
             });
         }
+    }
+
+    /// Where no client's login shows how the server is, one of the proxy's own does. It has
+    /// a place as any other; without one to spare there are connections enough to see it.
+    fn probe(&self) {
+        let upstream = Arc::clone(&self.inner().upstream);
+        let Some(prober) = upstream.prober() else {
+            return;
+        };
+        let key = Key::new(&*prober.role, &*prober.database);
+        let gatekeeper = &self.inner().gatekeeper;
+        if !gatekeeper.has_room(&key) || !upstream.health().begin_probe() {
+            return;
+        }
+        let Ok(Answer::Admitted(permit)) = gatekeeper.ask(key, Priority::Low, Whose::Clients)
+        else {
+            return;
+        };
+        let place = Place::new(permit, upstream.metrics().connection());
+        let closing = Closing::new(place, Arc::clone(&upstream));
+        self.spawn(async move {
+            let Some(prober) = upstream.prober() else {
+                return;
+            };
+            let stream = match upstream::probe(&upstream, prober).await {
+                Ok(stream) => Some(stream),
+                Err(NotOpened { error, stream }) => {
+                    tracing::debug!(%error, "the upstream lets nobody in");
+                    stream
+                }
+            };
+            if let Some(stream) = stream {
+                closing.close(stream).await;
+            }
+        });
     }
 
     /// Sets the gauges.

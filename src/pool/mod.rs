@@ -26,6 +26,7 @@ mod lease;
 mod opening;
 mod plan;
 mod pools;
+mod probation;
 
 pub(crate) use accounts::{Caps, Key};
 pub(crate) use closing::{Closing, Place, UpstreamState};
@@ -39,4 +40,5 @@ pub(crate) use self::{
     lease::{Lease, LeaseError},
     plan::{OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
     pools::{Pool, Pools, Vacancy},
+    probation::{Probation, Silence},
 };

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::closing::{Closing, Place};
 use super::connection::Connection;
-use super::gatekeeper::{Answer, Permit, Waiting};
+use super::gatekeeper::{Answer, Permit, Waiting, Whose};
 use super::lease::LeaseError;
 use super::plan::OpenerPlan;
 use super::pools::{Counted, Pool, Pools};
@@ -42,7 +42,7 @@ pub(super) fn begin(pool: &Arc<Pool>) {
     };
     let (pools, number) = (pool.pools().clone(), pool.number);
     let gatekeeper = &pools.inner().gatekeeper;
-    match gatekeeper.ask(pool.key(), pool.plan.priority, Some(number)) {
+    match gatekeeper.ask(pool.key(), pool.plan.priority, Whose::Pools(number)) {
         Ok(Answer::Admitted(permit)) => pools.spawn(opening.run(permit)),
         Ok(Answer::Wait(waiting)) => {
             opening.stage = Stage::Queued;

@@ -19,9 +19,10 @@ impl<'a> Direct<'a> {
     pub(super) fn new(
         client: Ahead,
         upstream: Ahead,
-        (closing, entry): (Closing, Entry),
+        (mut closing, entry): (Closing, Entry),
         service: &'a Service,
     ) -> Self {
+        closing.logged_in();
         let tls = upstream.0.tls_version();
         let handle = Arc::clone(entry.handle());
         Self {

@@ -4,6 +4,7 @@
 //! off the offer where the client's leg cannot bind to the server, and errors
 //! that a user can do something about get a hint.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +18,7 @@ use super::registry::{CancelTarget, Entry, Seat};
 use crate::config::values::{SaslPlus, User};
 use crate::name::Name;
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
+use crate::pool::{Probation, Silence};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, explain_late_alert};
 use crate::upstream::{Credentials, LoginError, Reported, Upstream, blame, explain, log_in};
@@ -29,10 +31,10 @@ use crate::wire::startup::{CancelKey, StartupMessage, Version};
 const MAX_AHEAD: usize = 16 * 1024;
 
 impl Taken {
-    pub(super) const fn new(seat: Arc<Seat>) -> Self {
+    pub(super) fn new(seat: Arc<Seat>) -> Self {
         Self {
             key: None,
-            reported: Vec::new(),
+            reported: Reported::default(),
             seat,
         }
     }
@@ -53,6 +55,7 @@ struct Login<'a> {
     clamped: Option<Version>,
     target: &'a Arc<Upstream>,
     entry: &'a mut Entry,
+    probation: Option<&'a Probation>,
     taken: Option<&'a mut Taken>,
     /// Whose credentials are the proxy's.
     held: Option<Arc<User>>,
@@ -106,6 +109,7 @@ pub(super) async fn log_client_in(
         clamped,
         target: plan.upstream,
         entry,
+        probation: plan.probation,
         taken: plan.taken,
         held: match &client.identity {
             Identity::Relayed => None,
@@ -125,7 +129,11 @@ pub(super) async fn log_client_in(
             }
         }
     };
-    match timeout_at(client.login_deadline, authenticate).await {
+    let outcome = timeout_at(client.login_deadline, authenticate).await;
+    if let Some(probation) = plan.probation {
+        probation.awaits_client(false);
+    }
+    match outcome {
         Ok(outcome) => outcome?,
         Err(_) if login.expects == Expects::Nothing => return Err(LoginFailure::UpstreamSilent),
         Err(_) => return Err(LoginFailure::TimedOut),
@@ -141,6 +149,8 @@ pub(super) struct Plan<'a> {
     /// The database to ask for, where it is not what the client asked for.
     pub(super) dbname: Option<&'a Name>,
     pub(super) sasl_plus: SaslPlus,
+    /// Until the upstream is satisfied; `None` if the proxy is already.
+    pub(super) probation: Option<&'a Probation>,
     /// Filled in, if the connection is for a pool.
     pub(super) taken: Option<&'a mut Taken>,
 }
@@ -164,6 +174,7 @@ impl Login<'_> {
         let logged_in = timeout(limit, log_in(self.upstream, &who))
             .await
             .map_err(|_| LoginFailure::UpstreamSilent)?;
+        self.target.note_login(&logged_in);
         match logged_in {
             Ok(()) => {}
             Err(LoginError::Refused(frame)) => return self.pass_refusal(&frame).await,
@@ -181,6 +192,9 @@ impl Login<'_> {
         loop {
             let asked = matches!(self.expects, Expects::Mechanism | Expects::Response);
             let room = self.client.ahead() < MAX_AHEAD;
+            if let Some(probation) = self.probation {
+                probation.awaits_client(asked);
+            }
             tokio::select! {
                 frame = self.upstream.read(MAX_UPSTREAM_FRAME) => {
                     let frame = frame.map_err(upstream_failure)?;
@@ -190,6 +204,12 @@ impl Login<'_> {
                 }
                 () = sleep_until(self.due), if self.expects == Expects::Nothing => {
                     return Err(LoginFailure::UpstreamSilent);
+                }
+                silence = outstayed(self.probation), if asked => {
+                    return Err(match silence {
+                        Silence::GaveWay(after) => LoginFailure::GaveWay(after),
+                        Silence::TooLong(_) => LoginFailure::TimedOut,
+                    });
                 }
                 spoken = listen(self.client, asked), if asked || room => {
                     if let Some(frame) = spoken.map_err(client_failure)? {
@@ -227,7 +247,9 @@ impl Login<'_> {
                 }
                 backend::BACKEND_KEY_DATA => out.extend_from_slice(&self.enter_key(&frame)),
                 backend::PARAMETER_STATUS => {
-                    self.note_parameter(&frame);
+                    if let Some(taken) = &mut self.taken {
+                        taken.reported.note(frame.body())?;
+                    }
                     out.extend_from_slice(&frame.bytes);
                 }
                 tag => {
@@ -264,15 +286,6 @@ impl Login<'_> {
         self.entry
             .set_cancel_key(own, CancelTarget::Pooled(Arc::clone(&taken.seat)));
         message.into()
-    }
-
-    fn note_parameter(&mut self, frame: &WholeFrame) {
-        if let Some(taken) = &mut self.taken
-            && let Some((name, rest)) = frontend::split_cstr(frame.body())
-            && let Some((value, _)) = frontend::split_cstr(rest)
-        {
-            taken.reported.push((name.into(), value.into()));
-        }
     }
 
     /// An authentication request as the client is to see it.
@@ -371,6 +384,14 @@ impl Login<'_> {
     }
 }
 
+/// Completes when a client that is not vouched for has been silent for too long.
+async fn outstayed(probation: Option<&Probation>) -> Silence {
+    match probation {
+        Some(probation) => probation.outstayed().await,
+        None => pending().await,
+    }
+}
+
 /// The client's answer where it was asked; else only notices when it leaves.
 async fn listen(
     client: &mut Framed<MaybeTls>,
@@ -397,7 +418,9 @@ fn client_failure(error: FrameError) -> LoginFailure {
     match error {
         FrameError::Closed | FrameError::Torn => LoginFailure::ClientLeft,
         FrameError::Io(error) => LoginFailure::ClientLost(error),
-        FrameError::TooLong { .. } => LoginFailure::Client("a message is too long for a login"),
+        FrameError::TooLong { .. } | FrameError::TooMuch => {
+            LoginFailure::Client("a message is too long for a login")
+        }
         FrameError::BadLength(_) => LoginFailure::Client("invalid message length"),
     }
 }

@@ -30,7 +30,7 @@ use crate::net::framed::Framed;
 use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
 use crate::startup::{Admitted, Identity};
 use crate::tls::MaybeTls;
-use crate::upstream::Upstream;
+use crate::upstream::{LoginPolicy, Upstream};
 
 pub(crate) use handle::Order;
 pub(crate) use parting::Parting;
@@ -341,17 +341,19 @@ async fn log_in(
         .map_err(|error| Unopened::Fault(error.fault()))?;
     client.login_deadline = Instant::now() + patience;
 
-    let closing = Closing::new(place, Arc::clone(&route.upstream));
+    let mut closing = Closing::new(place, Arc::clone(&route.upstream));
     let tls = stream.tls_version();
     let mut upstream = Framed::new(stream);
     let plan = Plan {
         upstream: &route.upstream,
         dbname,
         sasl_plus: service.sasl_plus,
+        probation: closing.probation(),
         taken,
     };
     match log_client_in(client, &mut upstream, entry, plan).await {
         Ok(()) => {
+            closing.proven();
             let handle = entry.handle();
             tracing::info!(
                 client = %handle.peer,
@@ -372,6 +374,14 @@ async fn log_in(
 }
 
 impl Service {
+    /// Why a client that comes now is not to be asked who it is.
+    pub(crate) fn refuses_logins(&self) -> Option<Fault> {
+        match self.route.load().upstream.new_logins() {
+            LoginPolicy::Admit => None,
+            LoginPolicy::Refuse(fault) => Some(fault),
+        }
+    }
+
     /// The database to ask the upstream for, where it is not what the client said.
     fn database(&self, client: &Admitted, asked: &Name, upstream: &Upstream) -> Option<Name> {
         if let Some(database) = asked.text().and_then(|asked| self.databases.get(asked)) {
@@ -400,7 +410,14 @@ async fn wait_for_place(
     let deadline = began + service.query_wait_timeout;
     let outcome = {
         let _waiting = metrics.waiting();
-        let waiting = pin!(route.gatekeeper.admit(key, priority, deadline));
+        let gatekeeper = &route.gatekeeper;
+        let is_proven = matches!(client.identity, Identity::Held(_));
+        let waiting = pin!(async {
+            match is_proven {
+                true => gatekeeper.admit(key, priority, deadline).await,
+                false => gatekeeper.admit_unproven(key, priority, deadline).await,
+            }
+        });
         while_client_stays(&mut client.stream, waiting).await?
     };
     metrics.waited(began.elapsed());

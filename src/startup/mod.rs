@@ -133,6 +133,9 @@ pub(crate) enum StartupFailure {
     WrongPeer(Name),
     #[error("certificate authentication failed for user \"{0}\"")]
     WrongCertificate(Name),
+    /// As `pg_isready` understands it.
+    #[error("{}", .0.message)]
+    Unavailable(Fault),
     #[error("client broke the protocol: {0}")]
     Protocol(&'static str),
     #[error(transparent)]
@@ -155,6 +158,7 @@ impl StartupFailure {
             | Self::NoTls => {
                 return None;
             }
+            Self::Unavailable(fault) => return Some(fault.clone()),
             Self::TimedOut(_) => (SqlState::PROTOCOL_VIOLATION, None),
             Self::Startup(StartupError::NoUser) => (SqlState::INVALID_AUTHORIZATION, None),
             Self::Startup(StartupError::Layout(_)) | Self::Protocol(_) | Self::Frame(_) => {
@@ -203,6 +207,7 @@ impl StartupFailure {
             Self::Startup(_) | Self::Protocol(_) | Self::Frame(_) | Self::Unsupported(_) => {
                 "protocol"
             }
+            Self::Unavailable(fault) => fault.label,
             Self::Tls(fault) => fault.label(),
             Self::NoTls | Self::TlsRequired => "client_tls",
             Self::WrongPassword(_)
@@ -243,11 +248,16 @@ impl Admission {
         })
     }
 
-    /// Speaks to a new socket until it is clear what it wants.
+    /// Speaks to a new socket until it is clear what it wants. Where the proxy answers
+    /// logins itself, `unavailable` may say that none are accepted now.
     ///
     /// # Errors
     /// A refusal, with the stream on which the client can be told.
-    pub(crate) async fn admit(&self, socket: Socket, peer: Peer) -> Result<Arrival, Refused> {
+    pub(crate) async fn admit(
+        &self,
+        (socket, peer): (Socket, Peer),
+        unavailable: impl Fn() -> Option<Fault>,
+    ) -> Result<Arrival, Refused> {
         let deadline = Instant::now() + self.login_timeout;
         let negotiating = self.negotiate(socket);
         let (stream, first) = match timeout_at(deadline, negotiating).await {
@@ -272,6 +282,12 @@ impl Admission {
             login_deadline: deadline,
         });
         if let Users::Held { .. } = self.users {
+            if let Some(fault) = unavailable() {
+                return Err(Refused {
+                    failure: StartupFailure::Unavailable(fault),
+                    stream: Some(admitted.stream.into_parts().0),
+                });
+            }
             let failure = match timeout_at(deadline, self.authenticate(&mut admitted)).await {
                 Ok(Ok(())) => return Ok(Arrival::Client(admitted)),
                 Ok(Err(failure)) => failure,

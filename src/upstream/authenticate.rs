@@ -49,6 +49,8 @@ pub(crate) enum LoginError {
     Scram(#[from] ScramFault),
     #[error("the upstream broke the protocol during login")]
     Protocol,
+    #[error("the upstream reports more settings at the login than any server does")]
+    TooManyReports,
     #[error("the upstream was lost during login: {0}")]
     Lost(#[from] FrameError),
 }
@@ -107,7 +109,9 @@ impl ClientFacing for LoginError {
                     "The server did not prove that it knows the password: check that the upstream is the server you mean.",
                 ),
             ),
-            Self::Protocol | Self::Lost(_) => (SqlState::CANNOT_CONNECT_NOW, "upstream_lost", None),
+            Self::Protocol | Self::TooManyReports | Self::Lost(_) => {
+                (SqlState::CANNOT_CONNECT_NOW, "upstream_lost", None)
+            }
         };
         let fault = Fault::new(sqlstate, label, self.to_string());
         match hint {

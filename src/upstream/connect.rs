@@ -1,13 +1,14 @@
 //! Dial and secure, within one deadline; and the cancel request.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use super::health::Health;
 use crate::config::values::{self, UpstreamTls, Verify};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::{Metrics, UpstreamMetrics};
@@ -28,7 +29,17 @@ pub(crate) struct Upstream {
     connector: Option<Connector>,
     metrics: UpstreamMetrics,
     resolver: Resolver,
+    health: Health,
+    /// Who asks the server how it is, where clients' logins do not reach it.
+    prober: OnceLock<Prober>,
     cancels: Semaphore,
+}
+
+/// Whose login shows how the server is.
+#[derive(Debug)]
+pub(crate) struct Prober {
+    pub(crate) role: Arc<str>,
+    pub(crate) database: Arc<str>,
 }
 
 /// Why the upstream could not be connected to.
@@ -117,12 +128,34 @@ impl Upstream {
             connector,
             metrics,
             resolver: Resolver::default(),
+            health: Health::default(),
+            prober: OnceLock::new(),
             cancels: Semaphore::new(MAX_CANCELS),
         })
     }
 
     pub(crate) fn config(&self) -> &values::Upstream {
         &self.config
+    }
+
+    pub(crate) const fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// From here on the proxy answers logins itself, and has to find out by itself
+    /// whether the server would let anybody in: as this role.
+    pub(crate) fn watch(&self, role: &str) {
+        let database = self.config.dbname.as_deref().unwrap_or(role);
+        let prober = Prober {
+            role: role.into(),
+            database: database.into(),
+        };
+        // The first one stays.
+        let _ = self.prober.set(prober);
+    }
+
+    pub(crate) fn prober(&self) -> Option<&Prober> {
+        self.prober.get()
     }
 
     pub(crate) const fn metrics(&self) -> &UpstreamMetrics {
@@ -147,10 +180,12 @@ impl Upstream {
             }
             Err(source) => {
                 self.metrics.connect_failed(source.label());
-                Err(Unreachable {
+                let unreachable = Unreachable {
                     upstream: self.config.name.clone(),
                     source,
-                })
+                };
+                self.health.failed(unreachable.fault());
+                Err(unreachable)
             }
         }
     }

@@ -4,11 +4,12 @@
 use bytes::{Bytes, BytesMut};
 use tokio::time::timeout;
 
+use super::connect::Prober;
 use super::{Credentials, LoginError, Unreachable, Upstream, log_in};
 use crate::fault::{ClientFacing, Fault};
-use crate::net::framed::{Framed, MAX_UPSTREAM_FRAME, WholeFrame};
+use crate::net::framed::{Framed, MAX_UPSTREAM_FRAME};
 use crate::tls::MaybeTls;
-use crate::wire::backend;
+use crate::wire::backend::{self, MAX_REPORTED};
 use crate::wire::frontend::split_cstr;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage};
@@ -19,8 +20,36 @@ const MAX_NOTICES: usize = 16 << 10;
 /// Name and value.
 type Setting = (Box<[u8]>, Box<[u8]>);
 
-/// What a server reports of its settings, in its order.
-pub(crate) type Reported = Vec<Setting>;
+/// What a server reports of its settings at a login, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    settings: Vec<Setting>,
+    bytes: usize,
+}
+
+impl Reported {
+    /// Notes a ParameterStatus by its body.
+    ///
+    /// # Errors
+    /// It is none, or one too many.
+    pub(crate) fn note(&mut self, body: &[u8]) -> Result<(), LoginError> {
+        let pair = split_cstr(body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
+        let (name, value) = pair.ok_or(LoginError::Protocol)?;
+        let (most, most_bytes) = MAX_REPORTED;
+        self.bytes += name.len() + value.len();
+        if self.settings.len() >= most || self.bytes > most_bytes {
+            return Err(LoginError::TooManyReports);
+        }
+        self.settings.push((name.into(), value.into()));
+        Ok(())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.settings
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+    }
+}
 
 /// A connection that has just said ReadyForQuery for the first time.
 #[derive(Debug)]
@@ -67,11 +96,8 @@ impl OpenError {
     /// server is away, or on its way up or down.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Silent | Self::Login(LoginError::Lost(_)) => true,
-            Self::Login(LoginError::Refused(frame)) => {
-                backend::error_field(frame.body(), b'C').is_some_and(|code| code.starts_with("57P"))
-            }
-            Self::Login(_) => false,
+            Self::Unreachable(_) | Self::Silent => true,
+            Self::Login(error) => error.may_pass(),
         }
     }
 }
@@ -116,6 +142,7 @@ pub(crate) async fn open(
     let (stream, ahead) = stream.into_parts();
     let error = match outcome {
         Ok(Ok(begun)) => {
+            upstream.note(Ok(()));
             return Ok(Opened {
                 stream,
                 ahead,
@@ -127,10 +154,86 @@ pub(crate) async fn open(
         Ok(Err(error)) => error.into(),
         Err(_) => OpenError::Silent,
     };
+    upstream.note(Err(&error));
     Err(NotOpened {
         error,
         stream: Some(stream),
     })
+}
+
+/// Whether the server lets anybody in: begins a login, and goes no further than its first
+/// answer. The connection, if there is one, is for the caller to close.
+///
+/// # Errors
+/// It does not.
+pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeTls, NotOpened> {
+    let stream = upstream.connect().await.map_err(|error| NotOpened {
+        error: error.into(),
+        stream: None,
+    })?;
+    let mut stream = Framed::new(stream);
+    let startup = StartupMessage::new(&prober.role, &prober.database);
+    let limit = upstream.config().connect_timeout;
+    let outcome = match timeout(limit, first_answer(&mut stream, &startup)).await {
+        Ok(outcome) => outcome.map_err(OpenError::from),
+        Err(_) => Err(OpenError::Silent),
+    };
+    upstream.note(outcome.as_ref().copied());
+    let stream = stream.into_parts().0;
+    match outcome {
+        Err(error) if error.may_pass() => Err(NotOpened {
+            error,
+            stream: Some(stream),
+        }),
+        _ => Ok(stream),
+    }
+}
+
+async fn first_answer(
+    stream: &mut Framed<MaybeTls>,
+    startup: &StartupMessage,
+) -> Result<(), LoginError> {
+    stream.send(&startup.encode()).await?;
+    loop {
+        let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
+        match frame.tag() {
+            backend::NEGOTIATE_PROTOCOL_VERSION | backend::NOTICE_RESPONSE => {}
+            backend::AUTHENTICATION => return Ok(()),
+            backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame)),
+            _ => return Err(LoginError::Protocol),
+        }
+    }
+}
+
+impl Upstream {
+    /// Notes what an outcome says of the server.
+    fn note(&self, outcome: Result<(), &OpenError>) {
+        match outcome {
+            Err(error) if error.may_pass() => self.health().failed(error.fault()),
+            _ => self.health().answered(&self.config().name),
+        }
+    }
+
+    /// The same, of a login over a connection that was made already.
+    pub(crate) fn note_login(&self, outcome: &Result<(), LoginError>) {
+        match outcome {
+            Err(error) if error.may_pass() => self.health().failed(error.fault()),
+            _ => self.health().answered(&self.config().name),
+        }
+    }
+}
+
+impl LoginError {
+    /// Whether the next attempt may well succeed without anybody doing anything.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Refused(frame) => {
+                backend::error_field(frame.body(), b'C').is_some_and(|code| code.starts_with("57P"))
+            }
+            _ => false,
+        }
+    }
 }
 
 async fn log_in_whole(
@@ -142,13 +245,13 @@ async fn log_in_whole(
     log_in(stream, who).await?;
     let mut begun = Begun {
         key: None,
-        reported: Vec::new(),
+        reported: Reported::default(),
         notices: Vec::new(),
     };
     loop {
         let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
         match frame.tag() {
-            backend::PARAMETER_STATUS => begun.reported.push(status(&frame)?),
+            backend::PARAMETER_STATUS => begun.reported.note(frame.body())?,
             backend::BACKEND_KEY_DATA => begun.key = CancelKey::from_key_data(frame.body()),
             backend::NOTICE_RESPONSE if begun.notices.len() + frame.bytes.len() > MAX_NOTICES => {}
             backend::NOTICE_RESPONSE => begun.notices.extend_from_slice(&frame.bytes),
@@ -157,10 +260,4 @@ async fn log_in_whole(
             _ => return Err(LoginError::Protocol),
         }
     }
-}
-
-fn status(frame: &WholeFrame) -> Result<Setting, LoginError> {
-    let pair = split_cstr(frame.body())
-        .and_then(|(name, rest)| Some((name.into(), split_cstr(rest)?.0.into())));
-    pair.ok_or(LoginError::Protocol)
 }

@@ -28,6 +28,12 @@ pub(crate) const PORTAL_SUSPENDED: u8 = b's';
 pub(crate) const READY_FOR_QUERY: u8 = b'Z';
 pub(crate) const ROW_DESCRIPTION: u8 = b'T';
 
+/// How many settings a server may report, and their names and values in bytes. Postgres
+/// reports some fifteen. What says more is broken, or means harm.
+pub(crate) const MAX_REPORTED: (usize, usize) = (256, 256 << 10);
+/// What is kept of one field of an error, which is for logs.
+const MAX_FIELD: usize = 2 << 10;
+
 /// The authentication request in the first four bytes of an `R` message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthRequest<'a> {
@@ -191,6 +197,7 @@ pub(crate) fn error_field(mut body: &[u8], field: u8) -> Option<String> {
         }
         let (text, rest) = split_cstr(rest)?;
         if code == field {
+            let text = text.get(..MAX_FIELD).unwrap_or(text);
             return Some(String::from_utf8_lossy(text).into_owned());
         }
         body = rest;

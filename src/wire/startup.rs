@@ -191,6 +191,20 @@ pub(crate) struct StartupMessage {
 }
 
 impl StartupMessage {
+    /// Of protocol 3.0, without settings.
+    pub(crate) fn new(user: &str, database: &str) -> Self {
+        let param = |name: &'static [u8], value: &str| {
+            (
+                Bytes::from_static(name),
+                Bytes::copy_from_slice(value.as_bytes()),
+            )
+        };
+        Self {
+            version: Version { major: 3, minor: 0 },
+            params: vec![param(b"user", user), param(b"database", database)],
+        }
+    }
+
     fn decode(version: Version, packet: &Bytes) -> Result<Self, StartupError> {
         let mut params = Vec::new();
         let mut at = 8;

@@ -10,6 +10,7 @@
 
 mod admin;
 mod architecture;
+mod availability;
 mod bad_input;
 mod behind_pgbouncer;
 mod cancel;
@@ -21,6 +22,7 @@ mod docs;
 mod drivers;
 mod endurance;
 mod held;
+mod hostile_server;
 mod lifecycle;
 mod listening;
 mod observed;
@@ -30,5 +32,6 @@ mod scripted;
 mod session_state;
 mod stuck;
 mod support;
+mod unproven;
 mod upstream_tls;
 mod versions;

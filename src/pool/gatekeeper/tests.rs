@@ -144,12 +144,12 @@ async fn a_slot_granted_to_a_future_that_is_dropped_unread_goes_to_the_next() {
 async fn a_slot_granted_in_the_moment_of_the_timeout_counts() {
     let door = gatekeeper(1);
     let permit = admit(&door, SECOND).await.unwrap();
-    let Answer::Wait(mut waiting) = door.ask(key(), Priority::Low, None).unwrap() else {
+    let Answer::Wait(mut waiting) = door.ask(key(), Priority::Low, Whose::Clients).unwrap() else {
         panic!("admitted beyond the cap");
     };
     drop(permit);
     let slot = waiting.give_up().unwrap();
-    drop(door.permit(slot));
+    drop(slot);
     drop(waiting);
     assert_clear(&door);
 }

@@ -1,6 +1,7 @@
 //! Why a login came to nothing, in words for the client and for the log.
 
 use std::io;
+use std::time::Duration;
 
 use crate::fault::{ClientFacing as _, Fault};
 use crate::net::framed::FrameError;
@@ -36,6 +37,10 @@ pub(in super::super) enum LoginFailure {
     UpstreamSilent,
     #[error("login not complete in time")]
     TimedOut,
+    #[error(
+        "the client left the upstream's question unanswered for {0:?}, and others wait for its place"
+    )]
+    GaveWay(Duration),
     #[error("the upstream cannot verify the client's channel binding: {0}")]
     ChannelBinding(&'static str),
     #[error("GSSAPI and SSPI logins cannot be relayed: the ticket is for the proxy's name")]
@@ -53,6 +58,7 @@ impl LoginFailure {
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
             Self::UpstreamSilent => "timeout",
             Self::TimedOut => "login_timeout",
+            Self::GaveWay(_) => "login_gave_way",
             Self::ChannelBinding(_) => "channel_binding",
             Self::Gss => "gss",
         }
@@ -65,6 +71,12 @@ impl LoginFailure {
             Self::Held(error) => return Some(error.fault()),
             Self::HeldRefused(fault) => return Some(fault.clone()),
             Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),
+            Self::GaveWay(_) => (
+                SqlState::TOO_MANY_CONNECTIONS,
+                Some(
+                    "All connections of `max_upstream_conn` are in use: connect again, and answer at once. Look for clients that begin logins and do not complete them.",
+                ),
+            ),
             Self::Client(_) | Self::TimedOut => (SqlState::PROTOCOL_VIOLATION, None),
             Self::UpstreamSilent => (
                 SqlState::CANNOT_CONNECT_NOW,

@@ -110,8 +110,9 @@ pub(in super::super) fn adopt(
         notices: Bytes::new(),
     };
     let mut known = Parameters::default();
-    for (name, value) in &opened.reported {
-        known.set(name, value);
+    for (name, value) in opened.reported.iter() {
+        // A login that reports too much has failed before.
+        let _ = known.set(name, value);
     }
     let client = entry.handle().id;
     let pid = opened.key.as_ref().map(CancelKey::pid);
@@ -159,7 +160,14 @@ pub(in super::super) async fn welcome(
     let want = Want::new(entry.handle().id);
     let holder = Arc::default();
     let introduced = {
-        let waiting = pin!(pool.introduce(want, &holder, deadline));
+        // Who has to wait hears of an outage as who comes anew does.
+        let waiting = pin!(async {
+            tokio::select! {
+                biased;
+                introduced = pool.introduce(want, &holder, deadline) => introduced,
+                fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
+            }
+        });
         while_client_stays(&mut client.stream, waiting).await?
     };
     let introduction = introduced.map_err(|error| match error {

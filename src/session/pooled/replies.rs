@@ -138,11 +138,15 @@ impl Talk<'_> {
             self.health = self.health.max(Health::Doubtful);
             return Step::Pass;
         };
-        held.reported.set(name, value);
+        if held.reported.set(name, value).is_err() {
+            // It may not be remembered what this one is like: it is for nobody else.
+            self.health = self.health.max(Health::Doubtful);
+            return Step::Pass;
+        }
         if origin == Origin::Proxy {
             return Step::Drop;
         }
-        if self.guest.known.set(name, value) {
+        if self.guest.known.set(name, value) == Ok(true) {
             self.guest.read_dialect();
             self.guest.trace.reported(name);
         }
