@@ -78,7 +78,7 @@ fn message(tag: u8, length: usize) -> Vec<u8> {
 
 impl Flow {
     fn to_write(&self) -> &[u8] {
-        &self.buffer.as_deref().unwrap()[self.start..self.ready]
+        &self.buffer.as_deref().unwrap_or_default()[self.start..self.ready]
     }
 }
 
