@@ -168,6 +168,7 @@ impl Upstream {
     /// It cannot be reached, verified, or not within `connect_timeout`.
     pub(crate) async fn connect(&self) -> Result<MaybeTls, Unreachable> {
         let began = Instant::now();
+        self.health.tried();
         let limit = self.config.connect_timeout;
         let result = match timeout(limit, self.dial_and_secure()).await {
             Ok(result) => result,

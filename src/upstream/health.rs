@@ -20,6 +20,8 @@ use crate::wire::sqlstate::SqlState;
 /// Pauses between attempts that are made only to see whether an outage is over: the
 /// first, doubled with each, and the longest.
 const PROBE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+/// How long a client's login may take to show how the server is before a probe does.
+const DOUBT: Duration = Duration::from_secs(2);
 /// How often a login that waits looks whether it waits in vain.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -37,8 +39,8 @@ struct State {
     last_attempt: Option<Instant>,
     /// Probes in this outage.
     probes: u32,
-    /// A client has come, and nobody knows how the server is.
-    in_doubt: bool,
+    /// Since when a client has been here, and nobody knows how the server is.
+    in_doubt: Option<Instant>,
     /// A client was turned away in this outage.
     said: bool,
 }
@@ -74,6 +76,13 @@ fn login_policy(outage: Option<&Outage>, alive: usize, patience: Duration) -> Lo
 }
 
 impl Health {
+    /// An attempt has begun, and will show how the server is.
+    pub(super) fn tried(&self) {
+        let mut state = self.state.lock();
+        state.last_attempt = Some(Instant::now());
+        state.in_doubt = None;
+    }
+
     /// The server let nobody in.
     pub(super) fn failed(&self, mut cause: Fault) {
         cause.sqlstate = SqlState::CANNOT_CONNECT_NOW;
@@ -114,24 +123,30 @@ impl Health {
         let last = state.last_attempt;
         let is_known = last.is_some_and(|at| at.elapsed() < known_for);
         let is_alive = self.alive.load(Ordering::Relaxed) > 0;
-        state.in_doubt |= state.outage.is_some() || !is_known && !is_alive;
+        if state.outage.is_some() || !is_known && !is_alive {
+            state.in_doubt.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Whether it is time for an attempt that is made only to see how the server is.
     pub(crate) fn begin_probe(&self) -> bool {
         let mut state = self.state.lock();
         let (first, longest) = PROBE_PAUSE;
-        let pause = match (state.in_doubt, &state.outage) {
-            (true, _) => first,
-            (false, Some(_)) => (first * 2_u32.saturating_pow(state.probes.min(16))).min(longest),
-            (false, None) => return false,
+        let (since, pause) = match (state.in_doubt, &state.outage) {
+            (Some(_), Some(_)) => (state.last_attempt, first),
+            (None, Some(_)) => {
+                let pause = first * 2_u32.saturating_pow(state.probes.min(16));
+                (state.last_attempt, pause.min(longest))
+            }
+            (doubt @ Some(_), None) => (doubt, DOUBT),
+            (None, None) => return false,
         };
-        let due = state.last_attempt.is_none_or(|at| at.elapsed() >= pause);
+        let due = since.is_none_or(|at| at.elapsed() >= pause);
         if due {
             // One at a time: the next is due when this one has failed.
             state.last_attempt = Some(Instant::now());
             state.probes += 1;
-            state.in_doubt = false;
+            state.in_doubt = None;
         }
         due
     }
@@ -219,6 +234,8 @@ mod tests {
         let health = Health::default();
         assert!(!health.begin_probe(), "nobody wants to know");
         health.doubt(PATIENCE);
+        assert!(!health.begin_probe(), "a login may show it");
+        advance(DOUBT).await;
         assert!(health.begin_probe());
         health.failed(fault("away"));
         let mut pauses = Vec::new();
@@ -239,5 +256,9 @@ mod tests {
         health.answered("cluster");
         advance(PATIENCE * 2).await;
         assert!(!health.begin_probe());
+        health.doubt(PATIENCE);
+        health.tried();
+        advance(DOUBT).await;
+        assert!(!health.begin_probe(), "a login has");
     }
 }
