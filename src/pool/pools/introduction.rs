@@ -98,6 +98,7 @@ impl Pool {
     /// the pool has room or can be given some, a new one.
     async fn untold(self: &Arc<Self>, want: &Want, deadline: Instant) -> Option<Lease> {
         let deadline = deadline.min(Instant::now() + PATIENCE);
+        let mut asked = false;
         loop {
             let mut settled = pin!(self.settled.notified());
             let mut gone = pin!(self.pools.inner.gone.notified());
@@ -105,8 +106,14 @@ impl Pool {
             if let Some(lease) = self.idle(want).await {
                 return Some(lease);
             }
-            if !self.expand() {
-                return None;
+            // What wakes it may be about others: an opener says that it has come to its end
+            // a moment after its connection has been given to somebody. It asks for no
+            // second one while one is on its way, which it would not get in a full pool.
+            if !(asked && self.is_opening()) {
+                if !self.expand() {
+                    return None;
+                }
+                asked = true;
             }
             let changed = async {
                 tokio::select! {
@@ -149,6 +156,12 @@ impl Pool {
             };
             (room.books).expand((pool, has_room), is_deserted, now, out)
         })
+    }
+
+    /// Whether one more connection is on its way, and waits for no slot.
+    fn is_opening(&self) -> bool {
+        let tally = self.pools.inner.room.lock().books.tally(self.number);
+        tally.opening > tally.queued
     }
 
     fn tell(&self, mut lease: Lease, want: &Want, holder: &Arc<Holder>) -> Introduction {

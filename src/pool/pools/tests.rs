@@ -23,6 +23,7 @@ use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
 use crate::wire::startup::{self, First};
 
 mod cancels;
+mod introductions;
 mod keeping;
 mod losses;
 
@@ -34,6 +35,8 @@ struct Server {
     live: AtomicUsize,
     most: AtomicUsize,
     logins: AtomicUsize,
+    /// Nobody is logged in while a test has it.
+    door: tokio::sync::Mutex<()>,
     /// Answers logins with this ErrorResponse.
     refusal: Mutex<Option<Bytes>>,
     /// Said to every connection that is open, once it changes.
@@ -90,6 +93,7 @@ impl Server {
             let _ = stream.write_all(&refusal).await;
             return stream;
         }
+        drop(self.door.lock().await);
         let login = self.logins.fetch_add(1, Ordering::SeqCst) + 1;
         let mut hello = BytesMut::new();
         hello.extend_from_slice(&frame(b'R', &[0; 4]));
