@@ -20,6 +20,7 @@ use super::holder::Holder;
 use super::plan::{Placeholders, Want};
 use crate::net::Glance;
 use crate::state::parameters::Parameters;
+use crate::state::settings::Settings;
 use crate::state::statements::Server;
 use crate::tls::MaybeTls;
 use crate::upstream::Opened;
@@ -55,8 +56,9 @@ pub(crate) struct Connection {
     pub(crate) reported: Parameters,
     /// As it was reported at the login.
     pub(crate) base: Parameters,
-    /// Fingerprint of the settings that its owner has changed; zero is none.
-    pub(crate) settings: u64,
+    /// What its owner had changed when it was given back; `None` while somebody uses it,
+    /// and after that where it was not noted: then it has to be cleaned.
+    pub(crate) settings: Option<Settings>,
     pub(crate) statements: Server,
     /// The client whose state may still be on it. Cleared by sessions.
     pub(crate) owner: Option<u64>,
@@ -115,7 +117,7 @@ impl Connection {
             key: Arc::new(ServerKey::new(opened.key)),
             base: reported.clone(),
             reported,
-            settings: 0,
+            settings: Some(Settings::default()),
             statements: Server::new(max_prepared_statements),
             owner: None,
             promised: None,

@@ -8,7 +8,8 @@
 //! Not exact to the last bit: the server itself shows a setting of type real with
 //! six digits, so that an adopted one may be off by a rounding.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock};
 
 use super::check::Findings;
 
@@ -29,13 +30,17 @@ const MEANINGLESS: &[&[u8]] = &[
     b"transaction_timeout",
 ];
 
-/// What one client has changed; empty ones cost a pointer.
+/// Of this process alone: nobody can look for settings that have one fingerprint.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// What one client has changed; empty ones cost a pointer. A copy costs next to nothing
+/// until one of the two is changed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    changed: Option<Box<Changed>>,
+    changed: Option<Arc<Changed>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Changed {
     /// One for each name, but for DateStyle; in the order in which they were changed
     /// first, in which EXPLAIN (SETTINGS) of a server from 16 on shows them.
@@ -56,9 +61,7 @@ struct Entry {
 
 impl Entry {
     fn new(name: Box<[u8]>, how: How) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (&name, &how).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = FINGERPRINTS.hash_one((&name, &how));
         Self { name, how, hash }
     }
 }
@@ -113,7 +116,7 @@ impl Settings {
     }
 
     fn put(&mut self, name: &[u8], how: How) -> bool {
-        let changed = self.changed.get_or_insert_default();
+        let changed = self.change();
         let entry = Entry::new(name.into(), how);
         let is_same = |old: &Entry| old.name.eq_ignore_ascii_case(name);
         if name != b"datestyle"
@@ -139,7 +142,7 @@ impl Settings {
     /// if it has named too many.
     #[must_use]
     pub(crate) fn create(&mut self, name: &[u8]) -> bool {
-        let changed = self.changed.get_or_insert_default();
+        let changed = self.change();
         let placeholders = &mut changed.placeholders;
         let known = placeholders
             .iter()
@@ -153,24 +156,25 @@ impl Settings {
 
     /// RESET, or SET to DEFAULT.
     pub(crate) fn reset(&mut self, name: &[u8]) {
-        if let Some(changed) = &mut self.changed {
-            changed.entries.retain(|entry| *entry.name != *name);
+        if self.changes(name) {
+            self.change().entries.retain(|entry| *entry.name != *name);
         }
         self.shrink();
     }
 
     /// RESET ALL, which leaves the role alone.
     pub(crate) fn reset_all(&mut self) {
-        if let Some(changed) = &mut self.changed {
-            changed.entries.retain(|entry| *entry.name == *b"role");
+        if !self.entries().is_empty() {
+            let entries = &mut self.change().entries;
+            entries.retain(|entry| *entry.name == *b"role");
         }
         self.shrink();
     }
 
     /// DISCARD ALL.
     pub(crate) fn discard_all(&mut self) {
-        if let Some(changed) = &mut self.changed {
-            changed.entries.clear();
+        if !self.entries().is_empty() {
+            self.change().entries.clear();
         }
         self.shrink();
     }
@@ -201,8 +205,13 @@ impl Settings {
             let place = known.iter().position(|known| known.name == entry.name);
             place.unwrap_or(known.len())
         });
-        self.changed = Some(Box::new(changed));
+        self.changed = Some(Arc::new(changed));
         self.shrink();
+    }
+
+    /// What it is that has changed, and nobody else's.
+    fn change(&mut self) -> &mut Changed {
+        Arc::make_mut(self.changed.get_or_insert_default())
     }
 
     fn shrink(&mut self) {
@@ -248,9 +257,7 @@ impl Settings {
             let mut hash = entry.hash;
             if *entry.name == *b"datestyle" {
                 parts += 1;
-                let mut hasher = DefaultHasher::new();
-                (hash, parts).hash(&mut hasher);
-                hash = hasher.finish();
+                hash = FINGERPRINTS.hash_one((hash, parts));
             }
             // The order of the others means nothing.
             sum = sum.wrapping_add(hash | 1);
@@ -258,18 +265,14 @@ impl Settings {
         sum
     }
 
-    /// Of everything that is replayed; 0 if that is nothing. Who has the same needs
-    /// no replay.
-    pub(crate) fn identity(&self) -> u64 {
-        let Some(changed) = &self.changed else {
-            return 0;
-        };
-        let mut hasher = DefaultHasher::new();
-        for entry in &changed.entries {
-            entry.hash.hash(&mut hasher);
+    /// Whether everything that is replayed is the same, down to its order: who has the
+    /// same needs no replay.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.changed, &other.changed) {
+            (None, None) => true,
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other) || own == other,
+            _ => false,
         }
-        changed.placeholders.hash(&mut hasher);
-        hasher.finish() | 1
     }
 
     /// SQL that makes a fresh connection (of the same startup parameters) have

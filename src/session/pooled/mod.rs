@@ -353,11 +353,14 @@ impl<'a> Session<'a> {
     fn introduce(&self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
         let id = self.guest.id;
         let connection = &mut **lease;
+        // What it has is the client's to change from here on.
+        let there = connection.settings.take();
         if !connection.give_to(id) {
             return 0;
         }
-        let settings = self.guest.trace.settings().identity();
-        let clean = connection.left == Left::Nothing && connection.settings == settings;
+        let settings = self.guest.trace.settings();
+        let same = there.is_some_and(|there| there.is_same(settings));
+        let clean = connection.left == Left::Nothing && same;
         let scrubs = match self.plan.scrub {
             Scrub::Auto => !clean,
             Scrub::Always => true,
@@ -379,14 +382,13 @@ impl<'a> Session<'a> {
             text.extend_from_slice(scrub::LIGHT.as_bytes());
         }
         let mut replay = Vec::new();
-        self.guest.trace.settings().replay(&mut replay);
+        settings.replay(&mut replay);
         if !text.is_empty() && !replay.is_empty() {
             text.extend_from_slice(b"; ");
         }
         text.extend_from_slice(&replay);
         out.extend_from_slice(&frontend::query(&text));
         connection.left = Left::Nothing;
-        connection.settings = settings;
         batches
     }
 

@@ -365,7 +365,7 @@ pub(super) fn note_left(connection: &mut Connection, guest: &Guest, left: Left) 
         connection.left = Left::Full;
     }
     let settings = guest.trace.settings();
-    connection.settings = settings.identity();
+    connection.settings = Some(settings.clone());
     let placeholders = settings.placeholders().map(Into::into);
     connection.placeholders.extend(placeholders);
 }

@@ -181,3 +181,35 @@ fn the_fingerprint_is_about_meaning_not_about_order() {
     assert!(one.record(b"search_path", b"SET search_path = x"));
     assert_eq!(one.fingerprint(), other.fingerprint());
 }
+
+#[test]
+fn settings_are_the_same_by_all_that_is_replayed_and_a_copy_goes_its_own_way() {
+    let of = |statements: &[(&str, &str)]| {
+        let mut settings = Settings::default();
+        for (name, statement) in statements {
+            assert!(settings.record(name.as_bytes(), statement.as_bytes()));
+        }
+        settings
+    };
+    let memory = ("work_mem", "set work_mem = '3MB'");
+    let path = ("search_path", "set search_path = a");
+    let one = of(&[memory, path]);
+    assert!(one.is_same(&one.clone()) && one.is_same(&of(&[memory, path])));
+    assert!(Settings::default().is_same(&Settings::default()));
+    let custom = ("a.b", "set a.b = 'c'");
+    for other in [
+        of(&[]),
+        of(&[memory]),
+        of(&[path, memory]),
+        of(&[memory, ("search_path", "set search_path = b")]),
+        of(&[memory, path, custom]),
+    ] {
+        assert!(!one.is_same(&other) && !other.is_same(&one), "{other:?}");
+    }
+    let mut copy = one.clone();
+    copy.reset(b"work_mem");
+    assert!(one.changes(b"work_mem") && !copy.changes(b"work_mem"));
+    let mut named = one.clone();
+    assert!(named.create(b"a.b"));
+    assert!(!named.is_same(&one), "it has a custom setting to empty");
+}
