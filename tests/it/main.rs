@@ -12,7 +12,6 @@ mod admin;
 mod architecture;
 mod availability;
 mod bad_input;
-mod behind_pgbouncer;
 mod cancel;
 mod caps;
 mod carrying;
@@ -20,7 +19,6 @@ mod census;
 mod client_tls;
 mod docs;
 mod drivers;
-mod endurance;
 mod held;
 mod hostile_server;
 mod lifecycle;
@@ -29,9 +27,16 @@ mod observed;
 mod passthrough;
 mod pooling;
 mod scripted;
+mod self_test;
 mod session_state;
 mod stuck;
 mod support;
 mod unproven;
 mod upstream_tls;
 mod versions;
+
+/// What tests about servers run against. `tests/versions` has the same tests, and others
+/// to run them against.
+async fn servers() -> Vec<&'static support::Postgres> {
+    vec![support::Postgres::shared().await]
+}

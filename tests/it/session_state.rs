@@ -3,8 +3,8 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::support::Postgres;
-use super::support::version::{postgres_15, postgres_18};
+use crate::servers;
+use crate::support::Postgres;
 
 const CHECK: &str = include_str!("../../src/state/check.sql");
 const LASTVAL: &str = include_str!("../../src/state/lastval.sql");
@@ -70,10 +70,6 @@ async fn held(client: &Client) -> Vec<String> {
     held
 }
 
-async fn servers() -> [&'static Postgres; 2] {
-    [postgres_15().await, postgres_18().await]
-}
-
 /// A database and a role without any rights of its own in it, but to set the role
 /// pg_monitor.
 async fn login(postgres: &Postgres) -> (Client, Client) {
@@ -85,7 +81,7 @@ async fn login(postgres: &Postgres) -> (Client, Client) {
     let mut config = tokio_postgres::Config::new();
     config.host_path(postgres.dir()).port(postgres.port());
     config.user(&role).password(password).dbname(&database);
-    (super::support::postgres::login(&config).await, admin)
+    (crate::support::postgres::login(&config).await, admin)
 }
 
 /// Leaves one of everything.
@@ -238,7 +234,7 @@ async fn scrubbing_goes_back_to_the_role_that_a_login_begins_with() {
             let mut config = tokio_postgres::Config::new();
             config.host_path(postgres.dir()).port(postgres.port());
             config.user(role).password("x").dbname(database);
-            let client = super::support::postgres::login(&config).await;
+            let client = crate::support::postgres::login(&config).await;
             let fresh = held(&client).await;
             assert_eq!(fresh, ["role pg_monitor login"]);
             client.batch_execute("set role none").await.unwrap();

@@ -1,16 +1,14 @@
 //! TLS to the server, end to end: each way to fail by the word that the client
 //! gets and by the plaintext that the server did not get.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
-use tokio::time::Instant;
 
 use super::support::certs::{self, Authority, Days, Leaf};
 use super::support::postgres::{DATABASE, Identity};
@@ -375,9 +373,7 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
         .proxy(port, "")
         .toml("upstreams.target.connect_timeout = \"400ms\"");
     let proxy = builder.start().await;
-    let began = Instant::now();
     let refused = refusal(&proxy).await;
-    assert!(began.elapsed() < Duration::from_secs(3));
     assert_says(&refused, &["no connection within 400ms"]);
     assert!(refused[&'H'].contains("connect_timeout"), "{refused:?}");
 }
@@ -581,58 +577,6 @@ async fn direct_tls_begins_without_a_request() {
         .wait_for_log(|line| line["message"] == "session failed" && line["reason"] == "timeout")
         .await;
     assert_eq!(server.plaintext_received(), b"");
-}
-
-#[tokio::test]
-async fn direct_tls_to_a_server_that_does_not_know_it_names_the_cure() {
-    let scene = Scene::new().await;
-    let server = Postgres::shared().await;
-    if !is_version(server, "15").await {
-        return;
-    }
-    let extra = "sslnegotiation = \"direct\"";
-    let proxy = scene.proxy(server.port(), extra).start().await;
-    let refused = refusal(&proxy).await;
-    assert_says(&refused, &["during the direct TLS handshake"]);
-    assert!(refused[&'H'].contains("Postgres 17"), "{refused:?}");
-}
-
-async fn is_version(server: &Postgres, major: &str) -> bool {
-    let client = server.superuser("postgres").await;
-    let row = client.query_one("show server_version", &[]).await.unwrap();
-    row.get::<_, String>(0).starts_with(major)
-}
-
-/// Where a newer server can be had: see `scripts/fetch-postgres`.
-async fn bin_dir(major: &str) -> Option<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-postgres");
-    let output = Command::new(script).arg(major).output().await.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(PathBuf::from(text.trim_end())).filter(|_| output.status.success())
-}
-
-#[tokio::test]
-async fn direct_tls_carries_sessions_to_a_real_server_that_knows_it() {
-    let scene = Scene::new().await;
-    let Some(bin_dir) = bin_dir("18").await else {
-        #[expect(clippy::print_stderr, reason = "says why nothing was tested")]
-        {
-            eprintln!("skipped: no Postgres 18 to be had here");
-        }
-        return;
-    };
-    let good = scene.ca.issue(&Leaf::named(&[NAME]));
-    let server = Postgres::builder()
-        .bin_dir(&bin_dir)
-        .identity(files(&scene.ca, &good));
-    let server = server.start().await;
-    let extra = "sslnegotiation = \"direct\"";
-    let proxy = scene.proxy(server.port(), extra).start().await;
-    let app = &server.app;
-    let mut client = proxy.raw().await;
-    client.login(app.user, &app.password, DATABASE).await;
-    let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-    assert_eq!(client.rows(sql).await, [[Some("t".to_owned())]]);
 }
 
 #[tokio::test]

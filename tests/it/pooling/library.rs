@@ -6,13 +6,14 @@ use super::isolation::{alone, differs, superuser, untouched, when_it_leaves, whi
 use super::*;
 
 /// State of a process: what it takes, what makes it, and a question that shows it.
-struct Case {
-    needs: &'static str,
-    objects: &'static str,
-    leaves: &'static str,
-    question: &'static str,
+pub(crate) struct Case {
+    pub(crate) needs: &'static str,
+    pub(crate) objects: &'static str,
+    pub(crate) leaves: &'static str,
+    pub(crate) question: &'static str,
 }
 
+/// Of libraries that the server comes with; `tests/languages` has more.
 const CASES: &[Case] = &[
     // C code that somebody declared by hand.
     Case {
@@ -58,38 +59,6 @@ const CASES: &[Case] = &[
         leaves: "do $$ begin perform isn_weak(true); end $$",
         question: "select isn_weak()",
     },
-    Case {
-        needs: "plperl",
-        objects: "create extension plperl;
-                  create function remember(text) returns text language plperl as '$_SHARED{a} = $_[0]';
-                  create function remembered() returns text language plperl as 'return $_SHARED{a}'",
-        leaves: "select remember('x')",
-        question: "select remembered()",
-    },
-    Case {
-        needs: "plperl",
-        objects: "create extension plperl;
-                  create function remembered() returns text language plperl as 'return $_SHARED{a}'",
-        leaves: "do language plperl $$ $_SHARED{a} = 'x' $$",
-        question: "select remembered()",
-    },
-    Case {
-        needs: "plpython3u",
-        objects: "create extension plpython3u;
-                  create function remember(a text) returns text language plpython3u as $$ GD['a'] = a $$;
-                  create function remembered() returns text language plpython3u as $$ return GD.get('a') $$",
-        leaves: "select remember('x')",
-        question: "select remembered()",
-    },
-    Case {
-        needs: "pltcl",
-        objects: "create extension pltcl;
-                  create function remember(text) returns text language pltcl as 'global a; set a $1';
-                  create function remembered() returns text language pltcl as
-                  'global a; if {[info exists a]} { return $a }; return_null'",
-        leaves: "select remember('x')",
-        question: "select remembered()",
-    },
 ];
 
 impl Case {
@@ -97,14 +66,10 @@ impl Case {
         (self.leaves, self.question, Pinned)
     }
 
-    /// Makes what it takes in the stage's database, if the server has it.
+    /// Makes what it takes in the stage's database. `false`: this server keeps nothing.
     async fn prepare(&self, stage: &Stage<'_>) -> bool {
+        stage.postgres.has_extensions(&[self.needs]).await;
         let client = stage.postgres.superuser(&stage.database).await;
-        let sql = "select 1 from pg_available_extensions where name = $1";
-        let there = client.query(sql, &[&self.needs]).await.unwrap();
-        if there.is_empty() {
-            return false;
-        }
         client.batch_execute(self.objects).await.unwrap();
         // It shows indeed.
         let mut fresh = stage.postgres.raw_tls().await;
@@ -128,7 +93,11 @@ impl Case {
 
 #[tokio::test]
 async fn what_code_keeps_in_the_process_is_not_seen_by_the_next_and_found_again() {
-    for case in CASES {
+    is_not_seen_and_found_again(CASES).await;
+}
+
+pub(crate) async fn is_not_seen_and_found_again(cases: &[Case]) {
+    for case in cases {
         // Nothing is known of the database at first, and then it is.
         let stage = alone(Auth::Held, "1500ms").await;
         if !case.prepare(&stage).await {
@@ -143,7 +112,11 @@ async fn what_code_keeps_in_the_process_is_not_seen_by_the_next_and_found_again(
 
 #[tokio::test]
 async fn what_code_keeps_in_the_process_goes_with_its_client_in_passthrough_too() {
-    for case in CASES {
+    goes_with_its_client(CASES).await;
+}
+
+pub(crate) async fn goes_with_its_client(cases: &[Case]) {
+    for case in cases {
         let stage = Stage::with(
             Auth::Passthrough,
             "default_pool_size = 2\nmax_pinned = 2\nscrub = 'always'",
@@ -175,7 +148,11 @@ async fn what_code_keeps_in_the_process_goes_with_its_client_in_passthrough_too(
 
 #[tokio::test]
 async fn a_pool_in_session_mode_does_not_give_on_a_connection_on_which_such_code_ran() {
-    for case in CASES {
+    is_not_given_on_in_session_mode(CASES).await;
+}
+
+pub(crate) async fn is_not_given_on_in_session_mode(cases: &[Case]) {
+    for case in cases {
         let postgres = Postgres::shared().await;
         let database = postgres.create_database().await;
         let pool = format!(
@@ -201,9 +178,9 @@ async fn statements_that_do_not_reach_such_code_pin_nobody() {
          create table notes (id serial, a citext, b isbn13, c hstore); create index on notes using gin ((a::text) gin_trgm_ops);
          create function adds() returns int language plpgsql as
          $$ begin execute format('insert into %I (a) values (''x'')', 'notes'); return 1; end $$";
-    if client.batch_execute(objects).await.is_err() {
-        return;
-    }
+    let needed = ["isn", "citext", "pg_trgm", "hstore", "refint"];
+    stage.postgres.has_extensions(&needed).await;
+    client.batch_execute(objects).await.unwrap();
     let mut first = superuser(&stage).await;
     let mut second = superuser(&stage).await;
     let statements = [

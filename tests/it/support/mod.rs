@@ -15,9 +15,7 @@ pub(crate) mod proxy;
 pub(crate) mod psql;
 pub(crate) mod raw_client;
 pub(crate) mod scripted;
-mod self_test;
 pub(crate) mod tls_servers;
-pub(crate) mod version;
 pub(crate) mod wait;
 
 pub(crate) use postgres::Postgres;

@@ -95,6 +95,20 @@ impl Postgres {
         (name, password)
     }
 
+    /// Fails without one of these extensions: what was not tried has not passed.
+    pub(crate) async fn has_extensions(&self, names: &[&str]) {
+        let client = self.superuser("postgres").await;
+        let sql = "select name from unnest($1::text[]) as name \
+                   where name not in (select name from pg_available_extensions)";
+        let missing = client.query(sql, &[&names]).await.unwrap();
+        let missing: Vec<String> = missing.iter().map(|row| row.get(0)).collect();
+        assert!(
+            missing.is_empty(),
+            "the server lacks the extensions {missing:?}: scripts/install-deps base languages \
+             installs those of the system's server"
+        );
+    }
+
     /// Runs SQL as the superuser in the database `postgres`.
     pub(crate) async fn execute(&self, sql: &str) {
         let client = self.superuser("postgres").await;

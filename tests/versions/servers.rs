@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-use super::Postgres;
+use crate::support::Postgres;
 
 static POSTGRES_15: OnceCell<Postgres> = OnceCell::const_new();
 static POSTGRES_18: OnceCell<Postgres> = OnceCell::const_new();

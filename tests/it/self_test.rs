@@ -13,11 +13,11 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::frontend;
-use super::postgres::{Authority, DATABASE, Stop, server_certificate, server_end_point};
-use super::raw_client::{self, Gs2, tags};
-use super::wait::{self, PATIENCE};
-use super::{Postgres, Proxy, RawClient};
+use crate::support::frontend;
+use crate::support::postgres::{Authority, DATABASE, Stop, server_certificate, server_end_point};
+use crate::support::raw_client::{self, Gs2, tags};
+use crate::support::wait::{self, PATIENCE};
+use crate::support::{Postgres, Proxy, RawClient};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -284,7 +284,7 @@ async fn a_server_is_gone_after_its_process_was_killed() {
             "--ignored",
             "--exact",
             "--nocapture",
-            "support::self_test::hold_a_server",
+            "self_test::hold_a_server",
         ])
         .env(HOLD, "1")
         .stdout(Stdio::piped())

@@ -7,11 +7,11 @@
 
 use tokio::net::TcpStream;
 
-use super::support::pgbouncer::PgBouncer;
-use super::support::postgres::{DATABASE, wait_until_active};
-use super::support::psql::psql;
-use super::support::raw_client::{ErrorFields, Gs2, Session, first_error, tags, texts};
-use super::support::{Postgres, Proxy, RawClient, frontend};
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::{DATABASE, wait_until_active};
+use crate::support::psql::psql;
+use crate::support::raw_client::{ErrorFields, Gs2, Session, first_error, tags, texts};
+use crate::support::{Postgres, Proxy, RawClient, frontend};
 
 /// A pooler and a proxy in front of it.
 struct Stack {

@@ -1,7 +1,6 @@
 //! Endurance: many clients and much data for long, in memory that does not grow.
 //!
-//! Run with `make endurance`, alone and in release; skipped without
-//! `PGSLUICE_ENDURANCE=1`. The figures go to stdout.
+//! The figures go to stdout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,24 +28,12 @@ fn report(line: &str) {
     println!("endurance: {line}");
 }
 
-/// Whether the long tests are asked for; says so if not.
-pub(crate) fn is_asked_for(test: &str) -> bool {
-    let asked = std::env::var_os("PGSLUICE_ENDURANCE").is_some_and(|value| value == "1");
-    if !asked {
-        report(&format!("{test} skipped: PGSLUICE_ENDURANCE=1 runs it"));
-    }
-    asked
-}
-
 /// Goal: 2,000 idle clients at once, each with its own upstream connection.
 /// Method: a scripted upstream, for which a connection costs next to nothing; all
 /// are asked something at the end, and all are answered.
 #[tokio::test]
-async fn endurance_2000_idle_clients_are_held_at_once() {
+async fn two_thousand_idle_clients_are_held_at_once() {
     const CLIENTS_HELD: u32 = 2000;
-    if !is_asked_for("2000 idle clients") {
-        return;
-    }
     raise_descriptor_limit();
     let upstream = Arc::new(Scripted::bind().await);
     let caps = format!(
@@ -160,10 +147,7 @@ impl Growth {
 }
 
 #[tokio::test]
-async fn endurance_64_mib_a_second_are_copied_in_without_growth() {
-    if !is_asked_for("COPY in") {
-        return;
-    }
+async fn sixty_four_mib_a_second_are_copied_in_without_growth() {
     let (proxy, mut client) = copying().await;
     // A trigger that keeps nothing: the disk is not what is tested.
     let make = "create unlogged table t (a text); \
@@ -193,10 +177,7 @@ async fn endurance_64_mib_a_second_are_copied_in_without_growth() {
 }
 
 #[tokio::test]
-async fn endurance_64_mib_a_second_are_copied_out_without_growth() {
-    if !is_asked_for("COPY out") {
-        return;
-    }
+async fn sixty_four_mib_a_second_are_copied_out_without_growth() {
     let (proxy, mut client) = copying().await;
     let rows = RATE * (SECONDS + 5) / 8192;
     let sql = format!(
