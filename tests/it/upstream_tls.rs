@@ -6,10 +6,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
+use super::observed::{ADMIN, Metrics};
 use super::support::certs::{self, Authority, Days, Leaf};
 use super::support::postgres::{DATABASE, Identity};
 use super::support::proxy::ProxyBuilder;
@@ -355,9 +356,10 @@ async fn a_web_server_is_no_postgres() {
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_named() {
     let scene = Scene::new().await;
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound, so that nobody else gets it.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
-    drop(socket);
     let proxy = scene.proxy(address.port(), "").start().await;
     let refused = refusal(&proxy).await;
     assert_says(&refused, &[&address.to_string(), "refused"]);
@@ -404,33 +406,13 @@ async fn a_host_that_cannot_be_resolved_is_named() {
     assert!(refused[&'H'].contains("`host`"), "{refused:?}");
 }
 
-/// Something free at this moment.
-async fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    socket.local_addr().unwrap().port()
-}
-
-/// The text at `/metrics`.
-async fn metrics(port: u16) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    socket.write_all(request).await.unwrap();
-    let mut text = String::new();
-    socket.read_to_string(&mut text).await.unwrap();
-    text
-}
-
 /// Starts a proxy with less than full verification to the shared server, under a
 /// name that is not the server's; logs in; checks the warning and the gauge.
 async fn lowered(upstream: &str, warning: &str, level: u8) {
     let postgres = Postgres::shared().await;
-    let http = free_port().await;
     let upstream = format!("{upstream}\nserver_name = \"another.internal\"");
     let builder = to_port(Proxy::new(postgres), postgres.port(), &upstream);
-    let proxy = builder
-        .toml(&format!("admin.http = \"127.0.0.1:{http}\""))
-        .start()
-        .await;
+    let proxy = builder.toml(ADMIN).start().await;
     proxy
         .wait_for_log(|line| {
             let text = line["message"].as_str().unwrap_or_default();
@@ -439,11 +421,11 @@ async fn lowered(upstream: &str, warning: &str, level: u8) {
         .await;
     let mut client = proxy.raw_session(DATABASE).await;
     assert_eq!(client.rows("select 1").await, [[Some("1".to_owned())]]);
-    let gauge = format!("pgsluice_upstream_tls_verification{{upstream=\"target\"}} {level}\n");
-    let text = metrics(http).await;
-    assert!(text.contains(&gauge), "{text}");
-    let gauge = "pgsluice_upstream_tls_verification{upstream=\"cluster\"} 3\n";
-    assert!(text.contains(gauge), "{text}");
+    let metrics = Metrics::of(&proxy);
+    for (upstream, level) in [("target", level), ("cluster", 3)] {
+        let gauge = format!("pgsluice_upstream_tls_verification{{upstream=\"{upstream}\"}}");
+        assert_eq!(metrics.get(&gauge).await, f64::from(level), "{upstream}");
+    }
 }
 
 #[tokio::test]
