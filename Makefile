@@ -13,7 +13,7 @@ build:
 # A Postgres with TLS and the proxy in front of it, until Ctrl-C.
 demo:
 	scripts/install-deps base
-	@echo "Building pgsluice for the demo: about DEMOTIME the first time."
+	@echo "Building pgsluice for the demo: three to four minutes on two cores, the first time."
 	$(CARGO) build --profile demo --locked
 	target/demo/pgsluice demo
 
