@@ -282,3 +282,27 @@ fn no_text_names_a_machine() {
         }
     }
 }
+
+/// `ps` and `down` are for when something is missing; and a mistake is not mended by
+/// a restart, nor a file by a directory of its name.
+#[test]
+fn the_compose_file_asks_for_nothing_before_its_containers_start() {
+    let file = read("docker-compose.yml");
+    for (at, _) in file.match_indices("${") {
+        let (before, rest) = (&file[..at], &file[at..]);
+        let expression = rest.split('}').next().unwrap();
+        // Two dollars are the shell's one, in the container.
+        assert!(
+            before.ends_with('$') || expression.contains(":-"),
+            "{expression}"
+        );
+    }
+    let lines = || file.lines().map(str::trim);
+    for line in lines().filter(|line| line.starts_with("restart:")) {
+        assert!(line.contains("on-failure:"), "{line}");
+    }
+    assert!(
+        !lines().any(|line| line.starts_with("- ./")),
+        "a short bind"
+    );
+}
