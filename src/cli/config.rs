@@ -36,19 +36,25 @@ pub(crate) fn check(
     Ok(DONE)
 }
 
-/// Prints the effective value of every key and where it came from.
+/// Prints the effective value of every key and where it came from; with problems,
+/// of every other key, and then the problems.
 pub(crate) fn show(
     sources: &Sources,
     json: bool,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<u8> {
-    match config::load(sources) {
-        Ok(loaded) if json => writeln!(out, "{:#}", loaded.to_json())?,
-        Ok(loaded) => write!(out, "{}", loaded.to_toml())?,
-        Err(problems) => return report(&problems, json, out, err),
+    let (settings, problems) = config::survey(sources);
+    if json {
+        writeln!(out, "{:#}", config::as_json(&settings))?;
+    } else {
+        write!(out, "{}", config::as_toml(&settings))?;
     }
-    Ok(DONE)
+    match problems.as_slice() {
+        [] => Ok(DONE),
+        // Stdout holds the settings already.
+        problems => report(problems, false, out, err),
+    }
 }
 
 /// Data on stdout when a machine reads it, words on stderr.

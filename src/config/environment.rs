@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::layer::{Layer, Place};
+use super::meant;
 use super::problem::{At, Bad, Origin, Problems};
-use super::schema::{Found, Repeat, Section, locate};
+use super::schema::{Found, Miss, Path, Repeat, Section, locate};
 
 const PREFIX: &str = "PGSLUICE_";
 
@@ -21,7 +22,7 @@ pub(super) fn variables(
             continue;
         };
         // The test suite's own switches reach the proxies that it starts.
-        if from_orchestrator(path) || path.starts_with("TEST_") {
+        if from_orchestrator(path, text) || path.starts_with("TEST_") {
             continue;
         }
         let lower = path.to_lowercase();
@@ -29,10 +30,14 @@ pub(super) fn variables(
         let origin = Origin::Env(variable.clone());
         match locate(&names, "__") {
             Ok(found) => put(&mut layer, respelled(found, file), text, origin),
-            Err(bad) => problems.add(
-                &at(lower.replace("__", "."), origin),
-                in_env_spelling(bad, &names),
-            ),
+            Err(miss) => {
+                let guess = || meant::in_environment(PREFIX, &names);
+                file_miss(
+                    problems,
+                    (miss, guess),
+                    &at(lower.replace("__", "."), origin),
+                );
+            }
         }
     }
     layer
@@ -46,17 +51,38 @@ pub(super) fn flags(flags: &BTreeMap<String, String>, problems: &mut Problems) -
         let origin = Origin::Flag(key.clone());
         match locate(&names, ".") {
             Ok(found) => put(&mut layer, found, text, origin),
-            Err(bad) => problems.add(&at(key.clone(), origin), in_dotted_spelling(bad, &names)),
+            Err(miss) => {
+                let guess = || meant::in_flag(&names);
+                file_miss(problems, (miss, guess), &at(key.clone(), origin));
+            }
         }
     }
     layer
 }
 
+/// What was meant counts as written, so that nothing is called missing for it.
+fn file_miss(
+    problems: &mut Problems,
+    (miss, guess): (Miss, impl FnOnce() -> (Bad, Option<Path>)),
+    at: &At,
+) {
+    let (bad, meant) = match miss {
+        Miss::Bad(bad) => (bad, None),
+        Miss::Unknown => guess(),
+    };
+    problems.add(at, bad);
+    if let Some(path) = meant {
+        problems.excuse(path.to_string());
+    }
+}
+
 /// Kubernetes and docker links describe a service called `pgsluice` to every pod
 /// in such variables (`PGSLUICE_SERVICE_HOST`, `PGSLUICE_PORT_5432_TCP_ADDR`);
 /// they are no mistake of the user.
-fn from_orchestrator(path: &str) -> bool {
-    path == "PORT" || path.starts_with("PORT_") || path.starts_with("SERVICE_")
+fn from_orchestrator(path: &str, text: &str) -> bool {
+    path == "PORT" && text.contains("://")
+        || path.starts_with("PORT_")
+        || path.starts_with("SERVICE_")
 }
 
 fn at(key: String, origin: Origin) -> At {
@@ -94,46 +120,4 @@ fn respelled(mut found: Found, file: &Layer) -> Found {
         }
     }
     found
-}
-
-/// The suggestion of `locate`, as a whole path; nothing if it suggests none.
-fn meant<'a>(bad: &'a Bad, names: &[&'a str], separator: &str) -> Option<Vec<&'a str>> {
-    let near = bad.fix.strip_prefix("write ")?;
-    if near.contains(' ') {
-        return None;
-    }
-    let (_, parents) = names.split_last()?;
-    let known_parent = parents
-        .first()
-        .is_some_and(|name| Section::named(name).is_some());
-    Some(match parents {
-        _ if near.contains(separator) => vec![near],
-        [] => vec![near],
-        parents if known_parent => parents.iter().copied().chain([near]).collect(),
-        // The section itself was misspelt.
-        _ => std::iter::once(near)
-            .chain(names.iter().skip(1).copied())
-            .collect(),
-    })
-}
-
-fn in_env_spelling(bad: Bad, names: &[&str]) -> Bad {
-    let Some(path) = meant(&bad, names, "__") else {
-        return bad;
-    };
-    let variable = format!("{PREFIX}{}", path.join("__").to_uppercase());
-    Bad::new(
-        format!("unknown variable; did you mean {variable}?"),
-        format!("write {variable}"),
-    )
-}
-
-fn in_dotted_spelling(bad: Bad, names: &[&str]) -> Bad {
-    let Some(path) = meant(&bad, names, ".").map(|path| path.join(".")) else {
-        return bad;
-    };
-    Bad::new(
-        format!("unknown key; did you mean {path}?"),
-        format!("write --set {path}=VALUE"),
-    )
 }

@@ -7,10 +7,11 @@ use figment::value::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::kinds::Shape;
+use super::kinds::{Shape, split_list};
 use super::layer::{Layer, Place};
+use super::meant;
 use super::problem::{At, Bad, Origin, Problems};
-use super::schema::{Key, Path, Repeat, Section, unknown};
+use super::schema::{Fallback, Key, Path, Repeat, Section};
 
 /// Reads the text of the file at `path` (a name for messages).
 pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer {
@@ -33,10 +34,7 @@ pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer 
         let said = error.message().lines().next().unwrap_or_default();
         reader.problems.add(
             &at,
-            Bad::new(
-                format!("not TOML: {said}"),
-                "correct the syntax of this line",
-            ),
+            Bad::new(format!("not TOML: {said}"), cure(said, text, line)),
         );
     }
     // What recovery made of a broken document would only add noise.
@@ -44,6 +42,24 @@ pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer 
         reader.root(document.get_ref());
     }
     reader.layer
+}
+
+/// What to do about an error of the syntax; the line is not repeated.
+fn cure(said: &str, text: &str, number: Option<usize>) -> &'static str {
+    let nth = number.unwrap_or_default().saturating_sub(1);
+    let line = text.lines().nth(nth).unwrap_or_default().trim_start();
+    let before_value = line.split(['=', '"']).next().unwrap_or_default();
+    if line.starts_with([';', '/']) {
+        "a comment starts with #"
+    } else if said.contains("duplicate key") {
+        "keep one of the two"
+    } else if !line.contains('=') && before_value.contains(':') {
+        "write KEY = VALUE, with = in place of the colon; text stands in quotes"
+    } else if line.contains('=') && !line.contains(['"', '\'']) {
+        "put text in quotes: host = \"db.example.com\""
+    } else {
+        "correct the syntax of this line"
+    }
 }
 
 fn line_starts(text: &str) -> Vec<usize> {
@@ -85,13 +101,30 @@ impl Reader<'_> {
             let (text, offset) = (name.get_ref().as_ref(), name.span().start);
             let path = Path::of([text]);
             let root = Section::named("");
-            if let Some(key) = root.and_then(|root| root.key(text)) {
-                self.leaf(path, key, (offset, value));
-            } else if let Some(section) = Section::named(text).filter(|s| !s.name.is_empty()) {
+            let key = root.and_then(|root| root.key(text));
+            if let Some(section) = Section::named(text).filter(|s| !s.name.is_empty()) {
                 self.section(section, offset, value);
-            } else {
-                self.problem(&path, offset, unknown(text, None));
+            } else if let Some(inner) = tables(value.get_ref()) {
+                let (bad, section) = meant::section_in_file(text, &inner);
+                self.problem(&path, offset, bad);
+                if let Some(section) = section {
+                    self.problems.excuse(section.name);
+                }
+            } else if let Some(key) = key {
+                self.leaf(path, key, (offset, value));
+            } else if let Some(root) = root {
+                self.unknown(&path, (root, None), offset);
             }
+        }
+    }
+
+    /// What was meant counts as written, so that nothing is called missing for it.
+    fn unknown(&mut self, path: &Path, here: (&'static Section, Option<&str>), offset: usize) {
+        let name = path.0.last().map_or("", String::as_str);
+        let (bad, meant) = meant::in_file(name, here);
+        self.problem(path, offset, bad);
+        if let Some(meant) = meant {
+            self.problems.excuse(meant.to_string());
         }
     }
 
@@ -142,7 +175,10 @@ impl Reader<'_> {
             let path = path.join(text);
             match section.key(text) {
                 Some(key) => self.leaf(path, key, (offset, value)),
-                None => self.problem(&path, offset, unknown(text, Some(section))),
+                None => {
+                    let entry = path.0.get(1).filter(|_| path.0.len() > 2).cloned();
+                    self.unknown(&path, (section, entry.as_deref()), offset);
+                }
             }
         }
     }
@@ -155,6 +191,28 @@ impl Reader<'_> {
             }
             Err(bad) => self.problem(&path, offset, bad),
         }
+    }
+}
+
+/// The names of the tables in a table, or in the tables of a list; nothing if
+/// `value` is neither.
+fn tables<'a>(value: &'a DeValue<'_>) -> Option<Vec<&'a str>> {
+    match value {
+        DeValue::Table(table) => Some(
+            table
+                .iter()
+                .filter(|(_, value)| matches!(value.get_ref(), DeValue::Table(_)))
+                .map(|(name, _)| name.get_ref().as_ref())
+                .collect(),
+        ),
+        DeValue::Array(items)
+            if items
+                .iter()
+                .any(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
+        {
+            Some(Vec::new())
+        }
+        _ => None,
     }
 }
 
@@ -192,6 +250,19 @@ fn written(key: &Key, value: &DeValue<'_>) -> Result<Value, Bad> {
             "a duration is text with a unit, not a number",
             format!("write {} = \"{number}s\" for {number} seconds", key.name),
         )),
+        // Right but for its quotes. A secret is not repeated.
+        (Shape::Integer | Shape::Boolean, DeValue::String(text))
+            if text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok() =>
+        {
+            let fix = format!("write {} = {}", key.name, text.trim());
+            Err(Bad::new(wrong_type(key, "string").message, fix))
+        }
+        (Shape::Text, DeValue::Integer(number))
+            if !key.info.secret && key.info.words.is_empty() =>
+        {
+            let fix = format!("write {} = \"{number}\"", key.name);
+            Err(Bad::new(wrong_type(key, "integer").message, fix))
+        }
         (_, other) => Err(wrong_type(key, other.type_str())),
     }
 }
@@ -203,8 +274,15 @@ fn wrong_type(key: &Key, found: &str) -> Bad {
         Shape::Boolean => "true or false without quotes",
         Shape::List => "a list of texts",
     };
+    let example = match (key.info.shape, key.fallback) {
+        (Shape::List, Fallback::Text(text)) if !text.is_empty() => {
+            let items: Vec<String> = split_list(text).map(|item| format!("{item:?}")).collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => key.info.example.to_owned(),
+    };
     Bad::new(
         format!("must be {wanted}, not {found}"),
-        format!("write for example {} = {}", key.name, key.info.example),
+        format!("write for example {} = {example}", key.name),
     )
 }

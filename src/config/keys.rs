@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::kinds::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, TlsMode};
 use super::layer::{Set, Table};
+use super::log_filter::LogFilter;
 use super::problem::{At, Problems};
 use super::schema::{Fallback, Key, Repeat, Section};
 use super::values::{
@@ -359,7 +360,7 @@ section! {
     Once LogKeys "log" {
         /// Shape of a line.
         format: LogFormat = "text";
-        /// A filter such as `info` or `pgsluice=debug`.
-        level: Text = "info";
+        /// `off`, `error`, `warn`, `info`, `debug` or `trace`, for all or for a target, as in `info,pgsluice::pool=debug`.
+        level: LogFilter = "info";
     }
 }

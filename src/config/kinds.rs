@@ -315,6 +315,32 @@ fn may_end_in_plaintext(text: &str) -> Result<(), Bad> {
     }
 }
 
+/// Words that ask for verification are not taken for the weaker ones they resemble.
+fn verifies(text: &str) -> Result<(), Bad> {
+    match text {
+        "verify" | "full" | "strict" | "on" | "true" | "yes" | "enable" | "enabled" => {
+            Err(Bad::new(
+                format!("there is no sslmode {text:?}"),
+                "write \"verify-full\" and give sslrootcert",
+            ))
+        }
+        _ => may_end_in_plaintext(text),
+    }
+}
+
+/// pgbouncer's `auth_type` says how clients prove themselves, here each user does.
+fn not_a_method(text: &str) -> Result<(), Bad> {
+    match text {
+        "md5" | "scram-sha-256" | "scram" | "trust" | "plain" | "password" | "cert" | "peer"
+        | "hba" | "pam" | "any" => Err(Bad::new(
+            format!("{text:?} is a way for a client to prove itself, and not who checks it"),
+            "write \"held\", and auth under each of [[users]]; or \"passthrough\", and the upstream \
+             checks clients as it does now",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn outdated_tls(text: &str) -> Result<(), Bad> {
     match text {
         "TLSv1" | "TLSv1.0" | "TLSv1.1" | "SSLv3" => Err(Bad::new(
@@ -327,13 +353,13 @@ fn outdated_tls(text: &str) -> Result<(), Bad> {
 
 choice!(SslMode {
     "verify-full" => VerifyFull, "verify-ca" => VerifyCa, "require" => Require, "disable" => Disable
-} unless may_end_in_plaintext);
+} unless verifies);
 choice!(TlsVersion { "TLSv1.2" => Tls12, "TLSv1.3" => Tls13 } unless outdated_tls);
 choice!(TlsMode { "disable" => Disable, "allow" => Allow, "require" => Require });
 choice!(SaslPlus { "strip" => Strip, "keep" => Keep });
 choice!(Negotiation { "postgres" => Postgres, "direct" => Direct });
 choice!(ChannelBinding { "prefer" => Prefer, "disable" => Disable, "require" => Require });
-choice!(AuthMode { "passthrough" => Passthrough, "held" => Held });
+choice!(AuthMode { "passthrough" => Passthrough, "held" => Held } unless not_a_method);
 choice!(AuthMethod {
     "scram-sha-256" => ScramSha256, "md5" => Md5, "password" => Password,
     "trust" => Trust, "peer" => Peer, "cert" => Cert

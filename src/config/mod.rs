@@ -5,11 +5,15 @@
 //! Precedence: defaults < `proxy.toml` < the plan's `DB_*` variables <
 //! `PGSLUICE_*` < flags. This is the only room that names figment and toml.
 
+pub(crate) mod encoding;
 mod environment;
 mod file;
+mod foreign;
 mod keys;
 mod kinds;
 mod layer;
+mod log_filter;
+mod meant;
 mod plan;
 mod pools_file;
 mod problem;
@@ -29,7 +33,7 @@ use layer::{Layer, Merged};
 use problem::{At, Bad, Origin, Problems};
 
 pub(crate) use problem::Problem;
-pub(crate) use show::Setting;
+pub(crate) use show::{Setting, as_json, as_toml};
 pub(crate) use values::Config;
 
 /// The file that is read without `-c`, if it exists.
@@ -68,31 +72,37 @@ pub(crate) struct Loaded {
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Loaded {
-    /// The effective values as TOML, each with its origin in a comment.
-    pub(crate) fn to_toml(&self) -> String {
-        show::as_toml(&self.settings)
-    }
-
-    pub(crate) fn to_json(&self) -> serde_json::Value {
-        show::as_json(&self.settings)
-    }
-}
-
 /// Reads all sources; either everything is right or every problem is reported.
 ///
 /// Blocks on the file system and, for listen addresses that are names, on name
 /// resolution.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
-    let default = || Path::new(DEFAULT_FILE);
-    let file = match &sources.file {
-        Some(file) => Some(file.as_path()),
-        None => Some(default()).filter(|file| file.exists()),
-    };
-    load_file(file, sources)
+    load_file(file_of(sources), sources)
+}
+
+/// What can be said of the settings even where some are wrong or missing, and
+/// every problem. A key with a problem is left out: its value may be anything.
+pub(crate) fn survey(sources: &Sources) -> (Vec<Setting>, Vec<Problem>) {
+    match examine(file_of(sources), sources) {
+        (Some(loaded), problems) => (loaded.settings, problems),
+        (None, problems) => (Vec::new(), problems),
+    }
+}
+
+fn file_of(sources: &Sources) -> Option<&Path> {
+    let default = || Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists());
+    sources.file.as_deref().or_else(default)
 }
 
 fn load_file(path: Option<&Path>, sources: &Sources) -> Result<Loaded, Vec<Problem>> {
+    match examine(path, sources) {
+        (Some(loaded), problems) if problems.is_empty() => Ok(loaded),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// With a problem, what is loaded holds stand-ins.
+fn examine(path: Option<&Path>, sources: &Sources) -> (Option<Loaded>, Vec<Problem>) {
     let mut problems = Problems::default();
     let file = match path {
         Some(path) => read_file(path, &mut problems),
@@ -100,7 +110,7 @@ fn load_file(path: Option<&Path>, sources: &Sources) -> Result<Loaded, Vec<Probl
     };
     // A file that cannot be read would make everything else look wrong too.
     if !problems.is_empty() && !file.has_any() {
-        return Err(problems.into_sorted());
+        return (None, problems.into_sorted());
     }
     let environment = environment::variables(&sources.env, &file, &mut problems);
     let flags = environment::flags(&sources.flags, &mut problems);
@@ -111,15 +121,14 @@ fn load_file(path: Option<&Path>, sources: &Sources) -> Result<Loaded, Vec<Probl
     let plan = plan::variables(&sources.env, &around, &mut problems);
     let merged = with_pools_file(&[file, plan, environment, flags], &mut problems);
     let config = resolve::resolve(&merged, &sources.env, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.into_sorted());
-    }
-    let settings = show::settings(&merged, &config);
-    Ok(Loaded {
+    let mut settings = show::settings(&merged, &config);
+    settings.retain(|setting| !problems.excuses(&setting.key));
+    let loaded = Loaded {
         config,
         settings,
         file: path.map(Path::to_owned),
-    })
+    };
+    (Some(loaded), problems.into_sorted())
 }
 
 fn read_file(path: &Path, problems: &mut Problems) -> Layer {
@@ -127,15 +136,40 @@ fn read_file(path: &Path, problems: &mut Problems) -> Layer {
         Ok(text) => file::read(path, &text, problems),
         Err(error) => {
             let at = At::source(Origin::File(path.to_owned()));
-            problems.add(
-                &at,
-                Bad::new(
-                    format!("cannot be read: {error}"),
-                    "give a readable file with -c",
-                ),
-            );
+            problems.add(&at, unreadable(path, &error));
             Layer::new("file")
         }
+    }
+}
+
+/// Why the file itself cannot be read; it is named in front.
+fn unreadable(path: &Path, error: &std::io::Error) -> Bad {
+    use std::io::ErrorKind;
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match error.kind() {
+        ErrorKind::NotFound => Bad::new(
+            format!("there is no such file ({})", whole.display()),
+            "give the path of the configuration file with -c; without -c it is ./proxy.toml, \
+             if there is one",
+        ),
+        ErrorKind::PermissionDenied => Bad::new(
+            format!("this user may not read it ({})", whole.display()),
+            "let the user that runs pgsluice read it (chown, chmod), and enter the directories \
+             above it",
+        ),
+        ErrorKind::IsADirectory => Bad::new(
+            format!("is a directory ({})", whole.display()),
+            "give the file; docker makes a directory of a mounted file that is not there: remove \
+             the directory, and put the file in its place",
+        ),
+        ErrorKind::InvalidData => Bad::new(
+            "is not text in UTF-8",
+            "save it as UTF-8; it is TOML, as in the example proxy.toml",
+        ),
+        _ => Bad::new(
+            format!("cannot be read: {error}"),
+            "give a readable file with -c",
+        ),
     }
 }
 
@@ -145,20 +179,16 @@ fn with_pools_file(layers: &[Layer; 4], problems: &mut Problems) -> Merged {
     let Some(pools_file) = resolve::pools_file(&merged, problems) else {
         return merged;
     };
-    let text = match std::fs::read_to_string(&pools_file.value) {
+    let text = match std::fs::read_to_string(&pools_file.path) {
         Ok(text) => text,
         Err(error) => {
-            let message = format!("{} cannot be read: {error}", pools_file.value.display());
-            problems.add(
-                &pools_file.at,
-                Bad::new(message, "give the path of a readable JSON file"),
-            );
+            problems.add(&pools_file.at, pools_file.unreadable(&error));
             return merged;
         }
     };
     let [file, plan, environment, flags] = layers;
     let first = pools_file::first_free(&[file, plan, environment, flags]);
-    let pools = pools_file::read(&pools_file.value, &text, first, problems);
+    let pools = pools_file::read(&pools_file.path, &text, first, problems);
     let all = [file, &pools, plan, environment, flags];
     Merged::new(&all.map(Clone::clone))
 }

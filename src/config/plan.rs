@@ -45,6 +45,62 @@ pub(super) fn name_of(variable: &str, section: &str, key: &str) -> Option<&'stat
     pair.map(|(variable, _)| *variable)
 }
 
+/// What other frameworks call the plan's variables.
+const OTHER_NAMES: &[(&str, &[&str])] = &[
+    (
+        "DB_HOST",
+        &[
+            "DB_HOSTNAME",
+            "DB_SERVER",
+            "DB_ADDRESS",
+            "POSTGRES_HOST",
+            "PGHOST",
+        ],
+    ),
+    ("DB_PORT", &["POSTGRES_PORT"]),
+    ("DB_USER", &["DB_USERNAME"]),
+    ("DB_PASSWORD", &["DB_PASS", "DB_PASSWD"]),
+    ("DB_NAME", &["DB_DATABASE", "DB_DBNAME"]),
+    (
+        "DB_SSL_CERT",
+        &[
+            "DB_SSLROOTCERT",
+            "DB_SSL_ROOT_CERT",
+            "DB_SSLCERT",
+            "DB_SSL_CA",
+            "DB_CA_CERT",
+            "DB_CA",
+            "CA_CERT",
+            "DATABASE_CA_CERT",
+            "PGSSLROOTCERT",
+        ],
+    ),
+    ("DB_SSL_MODE", &["DB_SSLMODE"]),
+    (
+        "DATABASE_URL",
+        &["DATABASE_URI", "DB_URL", "DB_URI", "POSTGRES_URL", "PG_URL"],
+    ),
+];
+
+/// A variable of the environment that was probably meant to be `name`.
+pub(super) fn meant_to_be<'e>(env: &'e BTreeMap<String, String>, name: &str) -> Option<&'e str> {
+    let others = OTHER_NAMES.iter().find(|(known, _)| *known == name)?.1;
+    let written = |other: &&str| {
+        env.get_key_value(*other)
+            .filter(|(_, text)| !text.is_empty())
+    };
+    others
+        .iter()
+        .find_map(written)
+        .map(|(other, _)| other.as_str())
+}
+
+/// Whether the plan has a variable of this name.
+pub(super) fn is_variable(name: &str) -> bool {
+    let names = UPSTREAM_VARIABLES.iter().chain(POOL_VARIABLES);
+    ["DATABASE_URL", "DB_POOL_URL"].contains(&name) || names.map(|pair| pair.0).any(|n| n == name)
+}
+
 /// Query parameters of `DATABASE_URL` that mean the same here.
 const PARAMETERS: &[&str] = &[
     "host",
@@ -91,9 +147,11 @@ pub(super) fn variables(
             plan.upstream(variable, key, text);
         }
     }
-    plan.refuse_inline_certificate();
     plan.settle_sslmode(around);
     plan.pool(get, around.file);
+    if plan.layer.has_any() {
+        plan.warn_of_other_names(env);
+    }
     plan.layer
 }
 
@@ -133,6 +191,18 @@ impl Plan<'_> {
         }
     }
 
+    /// In an environment that uses the plan's names, others are slips of these.
+    fn warn_of_other_names(&mut self, env: &BTreeMap<String, String>) {
+        for (variable, key) in UPSTREAM_VARIABLES {
+            let given = self.layer.has(&upstream_path(key));
+            let own = |other: &&str| other.starts_with("DB_");
+            if let Some(other) = meant_to_be(env, variable).filter(own).filter(|_| !given) {
+                self.problems
+                    .warn(format!("{other} is not used; did you mean {variable}?"));
+            }
+        }
+    }
+
     fn upstream(&mut self, variable: &str, key: &str, text: &str) {
         self.put(variable, "upstreams", (UPSTREAM, key), text);
     }
@@ -142,7 +212,13 @@ impl Plan<'_> {
         let parsed = match text.map(url::parse) {
             None => return,
             Some(Ok(parsed)) => parsed,
-            Some(Err(bad)) => return self.problem(NAME, &Path::of(["upstreams", UPSTREAM]), bad),
+            Some(Err(bad)) => {
+                // What it was to give is not missing too.
+                for key in PARAMETERS {
+                    self.problems.excuse(upstream_path(key).to_string());
+                }
+                return self.problem(NAME, &Path::of(["upstreams", UPSTREAM]), bad);
+            }
         };
         let ConnectionUrl {
             user,
@@ -180,21 +256,6 @@ impl Plan<'_> {
                     "DATABASE_URL: the parameter {shown} is the application's business and is not used"
                 ));
             }
-        }
-    }
-
-    fn refuse_inline_certificate(&mut self) {
-        let path = upstream_path("sslrootcert");
-        let text = self.layer.text(&path).unwrap_or_default().trim_start();
-        // The second is the first in base64.
-        if text.starts_with("-----BEGIN") || text.starts_with("LS0tLS1CRUdJTi") {
-            let fix = "write the certificate to a file, and give the file's path";
-            self.problem(
-                "DB_SSL_CERT",
-                &path,
-                Bad::new("is a certificate; a path is needed", fix),
-            );
-            self.upstream("DB_SSL_CERT", "sslrootcert", "system");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where a value came from, and what is wrong with it: every problem of a
 //! configuration is collected here before any is shown.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -116,6 +117,8 @@ impl Bad {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     found: Vec<Problem>,
+    /// Keys that were written in a way that counts for nothing.
+    excused: BTreeSet<String>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -128,8 +131,35 @@ impl Problems {
             message: bad.message,
             fix: bad.fix,
         };
+        self.excused.insert(at.key.clone());
         if !self.found.contains(&problem) {
             self.found.push(problem);
+        }
+    }
+
+    /// The key, or section, was written, but not so that it could be used.
+    pub(crate) fn excuse(&mut self, key: impl Into<String>) {
+        self.excused.insert(key.into());
+    }
+
+    /// Whether something is wrong with this very key already. What would follow
+    /// from its absence, or from its default in its place, is then not said.
+    pub(crate) fn excuses(&self, key: &str) -> bool {
+        self.excused.contains(key)
+    }
+
+    /// The same, for anything in a section.
+    pub(crate) fn excuses_in(&self, section: &str) -> bool {
+        let below = format!("{section}.");
+        self.excused
+            .iter()
+            .any(|key| key == section || key.starts_with(&below))
+    }
+
+    /// Files that a key is missing, unless it was written and is wrong.
+    pub(crate) fn add_missing(&mut self, at: &At, bad: Bad) {
+        if !self.excuses(&at.key) {
+            self.add(at, bad);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Questions about the table of keys: what is known under a path, what an
-//! unknown name was meant to be, and what the environment calls it.
+//! Questions about the table of keys: what is known under a path, and what the
+//! environment calls it.
 
 use std::fmt;
 
@@ -130,11 +130,19 @@ pub(crate) struct Found {
     pub(crate) key: &'static Key,
 }
 
+/// Why a path leads to no key.
+#[derive(Debug)]
+pub(crate) enum Miss {
+    Unknown,
+    /// It is known what is wrong with it.
+    Bad(Bad),
+}
+
 /// Looks up a path that was split at its separators (`.` or `__`); an entry's
 /// name may contain the separator.
-pub(crate) fn locate(names: &[&str], separator: &str) -> Result<Found, Bad> {
+pub(crate) fn locate(names: &[&str], separator: &str) -> Result<Found, Miss> {
     let (section, entry, name) = match names {
-        [] | [""] => return Err(unknown("", None)),
+        [] | [""] => return Err(Miss::Unknown),
         [name] => (Section::named(""), None, *name),
         [section, .., name] => {
             let found = Section::named(section).filter(|section| !section.name.is_empty());
@@ -142,62 +150,27 @@ pub(crate) fn locate(names: &[&str], separator: &str) -> Result<Found, Bad> {
             (found, Some(entry).filter(|entry| !entry.is_empty()), *name)
         }
     };
-    let Some(section) = section else {
-        return Err(unknown(names[0], None));
-    };
+    let section = section.ok_or(Miss::Unknown)?;
     if (section.repeat == Repeat::Once) != entry.is_none() {
-        return Err(unknown(name, Some(section)));
+        return Err(Miss::Unknown);
     }
+    let key = section.key(name).ok_or(Miss::Unknown)?;
     if section.repeat == Repeat::Listed && entry.as_ref().is_some_and(|n| n.parse::<u16>().is_err())
     {
-        return Err(Bad::new(
-            format!("the entries of {} are numbered from 0", section.name),
-            format!("write {0}{1}0{1}{name}", section.name, separator),
-        ));
-    }
-    match section.key(name) {
-        Some(key) => Ok(Found {
-            path: section.path(entry.as_deref()).join(name),
-            key,
-        }),
-        None => Err(unknown(name, Some(section))),
-    }
-}
-
-/// What to say about a name that is not known (in `section`, if that is known).
-pub(crate) fn unknown(name: &str, section: Option<&Section>) -> Bad {
-    let here: Vec<&str> = match section {
-        Some(section) => section.keys.iter().map(|key| key.name).collect(),
-        None => SECTIONS.iter().map(|section| section.name).collect(),
-    };
-    let roots = section.is_none_or(|section| section.name.is_empty());
-    let top = SECTIONS.iter().map(|section| section.name);
-    let root = Section::named("").into_iter().flat_map(|root| root.keys);
-    let above = top.chain(root.map(|key| key.name)).filter(|_| roots);
-    if let Some(near) = nearest(name, here.iter().copied().chain(above)) {
-        return Bad::new(
-            format!("unknown key; did you mean {near}?"),
-            format!("write {near}"),
-        );
-    }
-    let elsewhere = SECTIONS.iter().find(|other| other.key(name).is_some());
-    if let Some(other) = elsewhere {
-        let home = header(other, "NAME");
-        let place = if home.is_empty() {
-            "above the first section".to_owned()
-        } else {
-            format!("in {home}")
+        let path = [section.name, "0", name].join(separator);
+        let (path, example) = match separator {
+            "__" => (format!("PGSLUICE_{}", path.to_uppercase()), ""),
+            _ => (format!("--set {path}"), "=VALUE"),
         };
-        return Bad::new(
-            format!("unknown key here; {name} belongs {place}"),
-            "move it there",
-        );
+        return Err(Miss::Bad(Bad::new(
+            format!("the entries of {} are numbered from 0", section.name),
+            format!("write {path}{example}"),
+        )));
     }
-    let known: Vec<&str> = here.into_iter().filter(|name| !name.is_empty()).collect();
-    Bad::new(
-        "unknown key",
-        format!("take it out; known are {}", known.join(", ")),
-    )
+    Ok(Found {
+        path: section.path(entry.as_deref()).join(name),
+        key,
+    })
 }
 
 /// `[listen]`, `[upstreams.NAME]`, `[[users]]`, or nothing for the root.
@@ -251,6 +224,15 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    nearest_above(0.6, name, candidates)
+}
+
+/// The candidate that is most like `name`, if it is so by `least` of 1.
+pub(crate) fn nearest_above<'a>(
+    least: f64,
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     // A distance over a hostile name would cost its length times the table's.
     if name.len() > 64 {
         return None;
@@ -264,7 +246,11 @@ pub(crate) fn nearest<'a>(
                 candidate,
             )
         })
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness >= least)
+        // The first of equals, in the order of the table.
+        .fold(None, |best: Option<(f64, &str)>, next| match best {
+            Some(best) if best.0 >= next.0 => Some(best),
+            _ => Some(next),
+        })
         .map(|(_, candidate)| candidate)
 }

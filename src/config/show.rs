@@ -64,6 +64,7 @@ pub(super) fn settings(merged: &Merged, config: &Config) -> Vec<Setting> {
 fn derived(merged: &Merged, config: &Config, section: &Path, key: &Key) -> Option<String> {
     let names: Vec<&str> = section.0.iter().map(String::as_str).collect();
     let text = match (names.as_slice(), key.name) {
+        ([], "upstream") if config.upstream.is_empty() => return None,
         ([], "upstream") => config.upstream.clone(),
         (["listen"], "unix_socket_port") => {
             return Some(config.listen.unix_socket_port.to_string());

@@ -161,6 +161,8 @@ pub(crate) enum Verify {
 pub(crate) enum Roots {
     /// A PEM file: the only anchors, the system's are not consulted.
     File(PathBuf),
+    /// The certificates themselves, written where a path could be.
+    Inline(String),
     /// `sslrootcert = "system"`, asked for by name.
     System,
     /// None needed, with [`Verify::Nothing`].

@@ -229,7 +229,7 @@ async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
     let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
     let tls = ending.over().map(|leg| leg.tls);
     if ending.is_failure() {
-        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session failed");
+        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, fix = ending.cure(), seconds, "session failed");
     } else {
         tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
     }
@@ -296,7 +296,8 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
     front.metrics.refused(reason);
     match (failure.told(), stream) {
         (Some(fault), Some(stream)) => {
-            tracing::warn!(client = %peer, reason, error = %failure, "client refused");
+            let fix = fault.hint.as_deref();
+            tracing::warn!(client = %peer, reason, error = %failure, fix, "client refused");
             refuse(stream, &fault.fatal()).await;
         }
         // A probe, a scan, or somebody who changed their mind.

@@ -1,5 +1,6 @@
 //! A connection in the hands of one client.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,10 @@ use super::closing::UpstreamState;
 use super::connection::{Connection, Left, Stale};
 use super::holder::Holder;
 use super::pools::Pool;
+use crate::config::values::PoolMode;
 use crate::fault::{ClientFacing, Fault};
+use crate::wire::backend::error_field;
+use crate::wire::frame::HEADER;
 use crate::wire::sqlstate::SqlState;
 
 /// Why a client gets no connection.
@@ -25,7 +29,12 @@ pub(crate) enum LeaseError {
     #[error("{}", .0.message)]
     Failed(Fault),
     #[error("no connection became free in {waited:?} ({} in use, {} others waiting)", tally.lent, tally.waiting)]
-    TimedOut { waited: Duration, tally: Tally },
+    TimedOut {
+        waited: Duration,
+        tally: Tally,
+        /// Of the pool.
+        size: u32,
+    },
     /// There is no connection, and only a client's own login can make one.
     #[error("the pool has no connection left, and the proxy cannot log in itself")]
     NoWay,
@@ -45,7 +54,7 @@ impl ClientFacing for LeaseError {
                 self.to_string(),
             ),
             Self::Failed(fault) => fault.clone(),
-            Self::TimedOut { tally, .. } => Fault::new(
+            Self::TimedOut { tally, size, .. } => Fault::new(
                 SqlState::TOO_MANY_CONNECTIONS,
                 "query_wait_timeout",
                 "no upstream connection became free within query_wait_timeout",
@@ -54,10 +63,7 @@ impl ClientFacing for LeaseError {
                 "{} of the pool's connections in use, {} other clients waiting.",
                 tally.lent, tally.waiting
             ))
-            .hint(
-                "Transactions are long, or the pool is small: raise its size, or look for \
-                 sessions that are idle in transaction.",
-            ),
+            .hint(relief(*tally, *size, PoolMode::Transaction)),
             Self::NoWay => Fault::new(
                 SqlState::CONNECTION_FAILURE,
                 "pool_no_way",
@@ -71,6 +77,49 @@ impl ClientFacing for LeaseError {
                 .detail("It was waiting for a connection, and has not begun."),
             Self::Closed => Fault::new(SqlState::ADMIN_SHUTDOWN, "draining", self.to_string())
                 .hint("Connect again: another instance, or this one after its restart."),
+        }
+    }
+}
+
+impl LeaseError {
+    /// What the client is told to do about it, for the log.
+    pub(super) fn cure(&self) -> Option<String> {
+        match self {
+            Self::Refused { response, .. } => {
+                error_field(response.get(HEADER..).unwrap_or_default(), b'H')
+            }
+            other => other.fault().hint.map(Cow::into_owned),
+        }
+    }
+
+    /// What a client of a pool in this mode is told.
+    pub(crate) fn fault_in(&self, mode: PoolMode) -> Fault {
+        match self {
+            Self::TimedOut { tally, size, .. } => self.fault().hint(relief(*tally, *size, mode)),
+            _ => self.fault(),
+        }
+    }
+}
+
+/// What stands in the way, as far as it is known here, and what helps.
+const fn relief(tally: Tally, size: u32, mode: PoolMode) -> &'static str {
+    if tally.lent < size {
+        return "The pool may have more connections, and others have taken all that \
+                limits.max_upstream_conn, max_user_connections or max_db_connections allow: \
+                close idle sessions, or make other pools smaller.";
+    }
+    match mode {
+        PoolMode::Session => {
+            "A client of a session pool keeps its connection until it leaves, idle or not: \
+             close idle clients, use mode \"transaction\", or raise the pool's size."
+        }
+        PoolMode::Transaction => {
+            "Transactions are long, clients keep connections for their session state (the log \
+             says `client keeps its connection`), or the pool is small: look for sessions that \
+             are idle in transaction, or raise its size."
+        }
+        PoolMode::Statement => {
+            "Statements are long, or the pool is small: look for slow ones, or raise its size."
         }
     }
 }
@@ -272,5 +321,31 @@ impl DerefMut for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.end(UpstreamState::Torn, Reason::Client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_is_about_what_keeps_the_connections() {
+        let hint = |lent, mode| {
+            let tally = Tally {
+                lent,
+                ..Tally::default()
+            };
+            let (waited, size) = (Duration::ZERO, 2);
+            let error = LeaseError::TimedOut {
+                waited,
+                tally,
+                size,
+            };
+            error.fault_in(mode).hint.unwrap().into_owned()
+        };
+        assert!(hint(2, PoolMode::Session).contains("until it leaves, idle or not"));
+        assert!(hint(2, PoolMode::Transaction).contains("idle in transaction"));
+        assert!(!hint(2, PoolMode::Statement).contains("ransaction"));
+        assert!(hint(1, PoolMode::Session).contains("max_upstream_conn"));
     }
 }

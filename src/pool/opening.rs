@@ -14,7 +14,7 @@ use super::pools::{Counted, Pool, Pools};
 use crate::fault::ClientFacing as _;
 use crate::tls::MaybeTls;
 use crate::upstream::{
-    Credentials, LoginError, NotOpened, OpenError, Opened, blame, explain, open,
+    Asked, Credentials, LoginError, NotOpened, OpenError, Opened, blame, explain, open,
 };
 use crate::wire::backend;
 use crate::wire::frame::HEADER;
@@ -169,9 +169,10 @@ impl Opening {
     fn fail(&mut self, error: &OpenError, plan: &OpenerPlan) -> Instant {
         self.stage = Stage::Over;
         let pool = self.pool.label();
-        tracing::warn!(pool, %error, "no connection for the pool");
+        let told = told(error, plan, &self.pool);
+        tracing::warn!(pool, %error, fix = told.cure(), "no connection for the pool");
         // Before the waiters are told, who look for it.
-        *self.pool.last_error.lock() = Some(told(error, plan));
+        *self.pool.last_error.lock() = Some(told);
         let (number, may_pass) = (self.pool.number, error.may_pass());
         let retry_at = self.pool.pools().act(|room, out| {
             room.books
@@ -208,15 +209,22 @@ async fn log_in(pools: &Pools, plan: &OpenerPlan) -> Result<Opened, NotOpened> {
 }
 
 /// What clients that wait are told.
-fn told(error: &OpenError, plan: &OpenerPlan) -> LeaseError {
+fn told(error: &OpenError, plan: &OpenerPlan, pool: &Pool) -> LeaseError {
     match error.refusal() {
         Some(response) => {
             let body = response.get(HEADER..).unwrap_or_default();
             if let Some(fault) = blame(body, &plan.user, &plan.password_key) {
                 return LeaseError::Failed(fault);
             }
-            let response = match explain(body) {
-                Some(hint) => backend::with_hint(body, hint),
+            let key = pool.key();
+            let asked = Asked {
+                user: &key.user,
+                database: &key.database,
+                sent: &key.database,
+                dbname: pool.pools().inner().upstream.config().dbname.as_deref(),
+            };
+            let response = match explain(body, asked) {
+                Some(hint) => backend::with_hint(body, &hint),
                 None => response.clone(),
             };
             LeaseError::Refused {

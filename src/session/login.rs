@@ -21,8 +21,9 @@ use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME
 use crate::pool::{Probation, Silence};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, explain_late_alert};
-use crate::upstream::{Credentials, LoginError, Reported, Upstream, blame, explain, log_in};
+use crate::upstream::{Asked, Credentials, LoginError, Reported, Upstream, blame, explain, log_in};
 use crate::wire::backend::{self, AuthRequest};
+use crate::wire::frame::HEADER;
 use crate::wire::frontend;
 use crate::wire::scram::SCRAM_SHA_256_PLUS;
 use crate::wire::startup::{CancelKey, StartupMessage, Version};
@@ -56,6 +57,8 @@ struct Login<'a> {
     target: &'a Arc<Upstream>,
     entry: &'a mut Entry,
     probation: Option<&'a Probation>,
+    /// The database that the upstream is asked for, where the client's name is another.
+    sent_dbname: Option<&'a Name>,
     taken: Option<&'a mut Taken>,
     /// Whose credentials are the proxy's.
     held: Option<Arc<User>>,
@@ -110,6 +113,7 @@ pub(super) async fn log_client_in(
         target: plan.upstream,
         entry,
         probation: plan.probation,
+        sent_dbname: plan.dbname,
         taken: plan.taken,
         held: match &client.identity {
             Identity::Relayed => None,
@@ -363,14 +367,23 @@ impl Login<'_> {
         {
             return Err(LoginFailure::HeldRefused(fault));
         }
-        let bytes = match explain(body) {
-            Some(hint) => backend::with_hint(body, hint),
+        let handle = self.entry.handle();
+        let asked = Asked {
+            user: &handle.user,
+            database: &handle.database,
+            sent: self.sent_dbname.unwrap_or(&handle.database),
+            dbname: self.target.config().dbname.as_deref(),
+        };
+        let bytes = match explain(body, asked) {
+            Some(hint) => backend::with_hint(body, &hint),
             None => frame.bytes.clone(),
         };
         self.tell_client(&bytes).await?;
-        Err(LoginFailure::Refused(
-            backend::error_field(body, b'M').unwrap_or_default(),
-        ))
+        let told = bytes.get(HEADER..).unwrap_or_default();
+        Err(LoginFailure::Refused {
+            text: backend::error_field(body, b'M').unwrap_or_default(),
+            hint: backend::error_field(told, b'H'),
+        })
     }
 
     async fn tell_client(&mut self, bytes: &[u8]) -> Result<(), LoginFailure> {

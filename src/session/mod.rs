@@ -13,6 +13,7 @@ mod pooled;
 mod registry;
 mod relay;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
 use crate::startup::{Admitted, Identity};
 use crate::tls::MaybeTls;
 use crate::upstream::{LoginPolicy, Upstream};
+use crate::wire::backend::error_field;
+use crate::wire::frame::HEADER;
 
 pub(crate) use handle::Order;
 pub(crate) use parting::Parting;
@@ -76,6 +79,7 @@ pub(crate) enum Ending {
     LoginFailed {
         label: &'static str,
         text: String,
+        cure: Option<String>,
     },
     Carried {
         reason: &'static str,
@@ -120,6 +124,16 @@ impl Ending {
             Self::LeftWhileWaiting => Some("client left while waiting for a connection".to_owned()),
             Self::LoginFailed { text, .. } => Some(text.clone()),
             Self::Carried { detail, .. } => detail.clone(),
+        }
+    }
+
+    /// What the client was told to do about it.
+    pub(crate) fn cure(&self) -> Option<String> {
+        match self {
+            Self::NoRoom(error) => error.fault().hint.map(Cow::into_owned),
+            Self::NotServed(fault) => fault.hint.clone().map(Cow::into_owned),
+            Self::LoginFailed { cure, .. } => cure.clone(),
+            Self::LeftWhileWaiting | Self::Carried { .. } => None,
         }
     }
 
@@ -210,9 +224,13 @@ impl Unopened {
             }
             Self::Refused { response, text } => {
                 let mut parting = Parting::of(stream, None);
+                let ending = Ending::LoginFailed {
+                    label: "upstream_refused",
+                    text,
+                    cure: error_field(response.get(HEADER..).unwrap_or_default(), b'H'),
+                };
                 parting.words = Some(response);
-                let label = "upstream_refused";
-                (Ending::LoginFailed { label, text }, parting)
+                (ending, parting)
             }
             Self::Login {
                 failure,
@@ -224,6 +242,7 @@ impl Unopened {
                 let ending = Ending::LoginFailed {
                     label: failure.label(),
                     text: failure.to_string(),
+                    cure: failure.cure(),
                 };
                 (ending, parting)
             }

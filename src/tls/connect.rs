@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -172,6 +173,18 @@ fn trust(settings: &TlsClient) -> Result<Trust, SetupError> {
                 anchors,
                 certificates,
                 place: path.display().to_string(),
+                crl,
+            })
+        }
+        Roots::Inline(text) => {
+            let certificates = files::inline_certificates("sslrootcert", text)?;
+            // Errors name a path; this one is where the text stands.
+            let place = Path::new("the value of sslrootcert");
+            let anchors = files::anchors("sslrootcert", place, &certificates)?;
+            Ok(Trust {
+                anchors,
+                certificates,
+                place: place.display().to_string(),
                 crl,
             })
         }

@@ -10,6 +10,8 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::{Error, RootCertStore};
 
+use crate::config::encoding::Encoded;
+
 /// Why a side of TLS cannot be set up from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SetupError {
@@ -86,8 +88,35 @@ pub(super) fn certificates(
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    of_encoded(key, path, &read(key, path)?)
+}
+
+/// All certificates of a text that stands where a path could.
+pub(super) fn inline_certificates(
+    key: &'static str,
+    text: &str,
+) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let place = Path::new("its value");
+    of_encoded(key, place, &Encoded::of_value(text))
+}
+
+fn of_encoded(
+    key: &'static str,
+    path: &Path,
+    encoded: &Encoded,
+) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let found = match encoded {
+        Encoded::Pem(pem) => CertificateDer::pem_slice_iter(pem).collect(),
+        Encoded::Der(der) => Ok(vec![CertificateDer::from(der.clone())]),
+    };
     at_least_one(key, path, "certificate", found)
+}
+
+/// A file in whichever form it is.
+fn read(key: &'static str, path: &Path) -> Result<Encoded, SetupError> {
+    std::fs::read(path)
+        .map(Encoded::of)
+        .map_err(|error| pem_error(key, path, "", pem::Error::Io(error)))
 }
 
 /// All revocation lists of a PEM file; at least one.
@@ -95,8 +124,10 @@ pub(super) fn revocation_lists(
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, SetupError> {
-    let found: Result<Vec<_>, _> =
-        CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found = match &read(key, path)? {
+        Encoded::Pem(pem) => CertificateRevocationListDer::pem_slice_iter(pem).collect(),
+        Encoded::Der(der) => Ok(vec![CertificateRevocationListDer::from(der.clone())]),
+    };
     at_least_one(key, path, "revocation list", found)
 }
 
@@ -105,7 +136,15 @@ pub(super) fn private_key(
     key: &'static str,
     path: &Path,
 ) -> Result<PrivateKeyDer<'static>, SetupError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| pem_error(key, path, "private key", error))
+    match read(key, path)? {
+        Encoded::Pem(pem) => PrivateKeyDer::from_pem_slice(&pem)
+            .map_err(|error| pem_error(key, path, "private key", error)),
+        Encoded::Der(der) => PrivateKeyDer::try_from(der).map_err(|reason| SetupError::BadFile {
+            key,
+            path: path.display().to_string(),
+            reason: reason.to_owned(),
+        }),
+    }
 }
 
 /// Trust anchors. One that cannot be used fails the whole file: who added it

@@ -1,6 +1,9 @@
 //! Hints for errors of the upstream that a user of the proxy can do something about.
 
+use std::borrow::Cow;
+
 use crate::fault::Fault;
+use crate::name::Name;
 use crate::wire::backend::error_field;
 use crate::wire::sqlstate::SqlState;
 
@@ -25,8 +28,53 @@ pub(crate) fn blame(body: &[u8], role: &str, password_key: &str) -> Option<Fault
     Some(Fault::new(SqlState::INVALID_AUTHORIZATION, "upstream_login", message).hint(hint))
 }
 
+/// Which login was refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) user: &'a Name,
+    pub(crate) database: &'a Name,
+    /// The database that the server was asked for.
+    pub(crate) sent: &'a Name,
+    /// `upstreams.NAME.dbname`.
+    pub(crate) dbname: Option<&'a str>,
+}
+
 /// What to do about an upstream's own FATAL at login; `None` when its text says it all.
-pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
+pub(crate) fn explain(body: &[u8], asked: Asked<'_>) -> Option<Cow<'static, str>> {
+    if error_field(body, b'C').as_deref() == Some("3D000") {
+        return Some(Cow::Owned(no_database(asked)));
+    }
+    by_text(body).map(Cow::Borrowed)
+}
+
+/// libpq and many drivers ask for the database of the user's name where their
+/// user named none; the proxy cannot tell, and asks for nothing else.
+fn no_database(asked: Asked<'_>) -> String {
+    let Asked { database, sent, .. } = asked;
+    if sent != database {
+        return format!(
+            "{database:?} stands for {sent:?} here ([databases.{database:?}], a pool's database, or \
+             the upstream's dbname): correct that, or create the database on the server."
+        );
+    }
+    let why = match database == asked.user {
+        true => "A client that names no database asks for the one of its user's name. ",
+        false => "",
+    };
+    match asked.dbname {
+        Some(dbname) => format!(
+            "{why}The upstream's dbname is {dbname:?}: name it in the client (dbname=, PGDATABASE), or \
+             let the name stand for it: [databases.{database:?}] dbname = {dbname:?} in the proxy's \
+             configuration."
+        ),
+        None => format!(
+            "{why}Name a database of the server in the client (dbname=, PGDATABASE), or let the name \
+             stand for one: [databases.{database:?}] dbname = \"...\" in the proxy's configuration."
+        ),
+    }
+}
+
+fn by_text(body: &[u8]) -> Option<&'static str> {
     let code = error_field(body, b'C').unwrap_or_default();
     let text = error_field(body, b'M').unwrap_or_default();
     let starts = |prefix: &str| text.starts_with(prefix);
@@ -65,5 +113,31 @@ pub(crate) fn explain(body: &[u8]) -> Option<&'static str> {
             "A TLS session ends at the proxy, so the client cannot bind to the server: set channel_binding=disable in the client, or let the proxy hold the credentials (`[auth] mode = \"held\"`).",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_database_is_told_with_what_is_configured() {
+        let refusal = b"SFATAL\0C3D000\0Mdatabase \"app\" does not exist\0\0";
+        let [app, other, gone] = ["app", "other", "gone"].map(Name::from);
+        let mut asked = Asked {
+            user: &app,
+            database: &app,
+            sent: &app,
+            dbname: Some("defaultdb"),
+        };
+        let hint = |asked| explain(refusal, asked).unwrap().into_owned();
+        assert!(hint(asked).starts_with("A client that names no database"));
+        assert!(hint(asked).contains("[databases.\"app\"] dbname = \"defaultdb\""));
+        asked.user = &other;
+        assert!(hint(asked).starts_with("The upstream's dbname is \"defaultdb\""));
+        asked.dbname = None;
+        assert!(hint(asked).starts_with("Name a database of the server"));
+        asked.sent = &gone;
+        assert!(hint(asked).starts_with("\"app\" stands for \"gone\" here"));
     }
 }

@@ -12,7 +12,6 @@ mod open;
 
 pub(crate) use authenticate::{Credentials, LoginError, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
-pub(crate) use explain::{blame, explain};
+pub(crate) use explain::{Asked, blame, explain};
 pub(crate) use health::{Alive, LoginPolicy};
-
 pub(crate) use open::{NotOpened, OpenError, Opened, Reported, open, probe};

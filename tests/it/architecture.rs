@@ -22,7 +22,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["config", "net", "wire"]),
     (
         "upstream",
-        &["config", "fault", "metrics", "net", "secret", "tls", "wire"],
+        &[
+            "config", "fault", "metrics", "name", "net", "secret", "tls", "wire",
+        ],
     ),
     (
         "pool",

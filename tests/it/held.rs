@@ -283,6 +283,16 @@ async fn a_client_without_a_database_asks_for_the_one_of_its_own_name() {
         .unwrap_err();
     assert_eq!(error[&'C'], "3D000");
     assert_eq!(error[&'M'], "database \"sep\" does not exist");
+    let hint = &error[&'H'];
+    assert!(
+        hint.starts_with("A client that names no database"),
+        "{hint}"
+    );
+    assert!(hint.contains("[databases.\"sep\"] dbname"), "{hint}");
+    let failed = proxy
+        .wait_for_log(|line| line["reason"] == "upstream_refused")
+        .await;
+    assert_eq!(failed["fix"], **hint);
 }
 
 #[tokio::test]

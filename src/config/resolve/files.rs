@@ -2,19 +2,24 @@
 //! and who else can read them.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Desk;
+use crate::config::encoding::{Encoded, Wanted};
 use crate::config::kinds::{FilePath, Text};
 use crate::config::layer::Set;
 use crate::config::problem::{At, Bad, Origin};
+use crate::config::values::Roots;
 use crate::secret::Secret;
 
 /// More than any certificate bundle; a device or a log given by mistake must not
 /// fill the memory.
 const LARGEST: u64 = 4 << 20;
+
+/// Of a file, as Linux has it.
+const LONGEST_NAME: usize = 255;
 
 /// A path in a file is relative to that file's directory, any other to the
 /// working directory.
@@ -26,41 +31,50 @@ pub(super) fn rooted(set: &Set<FilePath>) -> PathBuf {
     }
 }
 
-/// A PEM file that must hold at least one block with this label.
-pub(super) fn pem(desk: &mut Desk<'_>, set: &Set<FilePath>, label: &str) -> PathBuf {
+/// A certificate, key or list; what is in the file is checked as far as can be
+/// without the TLS library.
+pub(super) fn tls_file(desk: &mut Desk<'_>, set: &Set<FilePath>, wanted: Wanted) -> PathBuf {
     let path = rooted(set);
-    let begin = format!("-----BEGIN {label}");
-    let end = match label {
-        // RSA PRIVATE KEY, EC PRIVATE KEY, PRIVATE KEY
-        "" => "PRIVATE KEY-----",
-        _ => "-----",
-    };
-    let holds_block = |text: &str| {
-        text.lines()
-            .any(|line| line.starts_with(&begin) && line.contains(end))
-    };
-    let wanted = if label.is_empty() {
-        "private key"
-    } else {
-        label
-    };
-    match read(&path) {
-        Ok(text) if holds_block(&text) => {}
-        Ok(_) => desk.problems.add(
-            &set.at,
-            Bad::new(
-                format!("{} holds no PEM {}", path.display(), wanted.to_lowercase()),
-                "give a PEM file (it has a line starting with -----BEGIN)",
-            ),
-        ),
-        Err(error) => desk.problems.add(&set.at, unreadable(&path, &error)),
+    if Encoded::is_value(&set.value.0) {
+        // Not repeated: it may be a key.
+        let bad = Bad::new(
+            "is the text of a certificate or key, and has to be a path",
+            "write the text to a file, and give the file's path",
+        );
+        desk.problems.add(&set.at, bad);
+        return path;
     }
+    let checked = match read(&path) {
+        Ok(bytes) => Encoded::of(bytes)
+            .check(wanted)
+            .map_err(|bad| of_file(&path, bad)),
+        Err(error) => Err(unreadable(set, &path, &error)),
+    };
+    desk.problems.keep(&set.at, checked);
     path
 }
 
-/// A PEM private key; others should not be able to read it.
+/// The server's CA: a file, or the certificates themselves.
+pub(super) fn authority(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Roots {
+    if !Encoded::is_value(&set.value.0) {
+        return Roots::File(tls_file(desk, set, Wanted::Authority));
+    }
+    let encoded = Encoded::of_value(&set.value.0);
+    let checked = match encoded.check(Wanted::Authority) {
+        // It would be shown as what it is.
+        Ok(()) if encoded.has_key() => Err(Bad::new(
+            "holds a private key beside the certificate",
+            "give the certificate alone, and take the key for known to others",
+        )),
+        checked => checked,
+    };
+    desk.problems.keep(&set.at, checked);
+    Roots::Inline(set.value.0.clone())
+}
+
+/// A private key; others should not be able to read it.
 pub(super) fn private_key(desk: &mut Desk<'_>, set: &Set<FilePath>) -> PathBuf {
-    let path = pem(desk, set, "");
+    let path = tls_file(desk, set, Wanted::PrivateKey);
     warn_if_shared(desk, &set.at, &path);
     path
 }
@@ -116,15 +130,18 @@ pub(super) fn secret(desk: &mut Desk<'_>, keys: &SecretKeys<'_>) -> Option<Secre
 
 fn secret_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Option<Secret> {
     let path = rooted(set);
-    let text = match read(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            desk.problems.add(&set.at, unreadable(&path, &error));
-            return None;
-        }
-    };
+    let text = read(&path)
+        .map_err(|error| unreadable(set, &path, &error))
+        .and_then(|bytes| {
+            let fix = "write the password into it as plain text in UTF-8";
+            String::from_utf8(bytes)
+                .map_err(|_| of_file(&path, Bad::new("holds no text in UTF-8", fix)))
+        });
+    let text = desk.problems.keep(&set.at, text)?;
+    // A byte order mark is an editor's, and no part of the password.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     warn_if_shared(desk, &set.at, &path);
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.contains('\0') {
         let message = format!("{} is empty or holds a NUL byte", path.display());
@@ -157,17 +174,72 @@ fn secret_variable(desk: &mut Desk<'_>, set: &Set<Text>) -> Option<Secret> {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
-    Ok(text)
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Bad {
-    Bad::new(
-        format!("{} cannot be read: {error}", path.display()),
-        "give the path of a readable file",
-    )
+/// Where the file was looked for, whatever the working directory is.
+fn shown(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    absolute
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}
+
+fn of_file(path: &Path, bad: Bad) -> Bad {
+    Bad::new(format!("{} {}", shown(path), bad.message), bad.fix)
+}
+
+/// Why a file that the configuration names cannot be read.
+pub(in crate::config) fn unreadable(
+    set: &Set<FilePath>,
+    path: &Path,
+    error: &std::io::Error,
+) -> Bad {
+    let written = set.value.0.as_str();
+    // It may be anything, and is not repeated.
+    if written.contains('\n') || written.split('/').any(|name| name.len() > LONGEST_NAME) {
+        return Bad::new(
+            "is no path",
+            "write the text to a file, and give the file's path",
+        );
+    }
+    let start = match (&set.at.origin, Path::new(written).is_absolute()) {
+        (_, true) => "in a container, mount it there",
+        (Origin::File(_), false) => "a relative path starts at the directory of the file it is in",
+        (_, false) => "a relative path in a variable or flag starts at the working directory",
+    };
+    let (message, fix) = match error.kind() {
+        _ if written.starts_with(['~', '$']) => (
+            "does not exist".to_owned(),
+            "write the whole path: ~ and variables are the shell's, and mean nothing here"
+                .to_owned(),
+        ),
+        ErrorKind::NotFound | ErrorKind::NotADirectory => (
+            "does not exist".to_owned(),
+            format!("put the file there, or correct the path; {start}"),
+        ),
+        ErrorKind::PermissionDenied => (
+            "may not be read by this user".to_owned(),
+            "let the user that runs pgsluice read it (chown, chmod), and enter the directories \
+             above it"
+                .to_owned(),
+        ),
+        ErrorKind::IsADirectory => (
+            "is a directory".to_owned(),
+            "give the file; docker makes a directory of a mounted file that is not there: remove \
+             the directory, and put the file in its place"
+                .to_owned(),
+        ),
+        _ => (
+            format!("cannot be read: {error}"),
+            "give the path of a readable file".to_owned(),
+        ),
+    };
+    of_file(path, Bad::new(message, fix))
 }
 
 fn warn_if_shared(desk: &mut Desk<'_>, at: &At, path: &Path) {

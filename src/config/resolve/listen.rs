@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Desk, KeepaliveKeys, at_least_one, files, keepalive};
+use crate::config::encoding::Wanted;
 use crate::config::keys::ListenKeys;
 use crate::config::kinds::{FilePath, TlsMode};
 use crate::config::layer::Set;
@@ -174,12 +175,12 @@ fn tls(desk: &mut Desk<'_>, keys: &ListenKeys) -> ListenTls {
         return ListenTls::Disable;
     };
     let identity = ServerIdentity {
-        cert_file: files::pem(desk, cert, "CERTIFICATE"),
+        cert_file: files::tls_file(desk, cert, Wanted::Certificate),
         key_file: files::private_key(desk, key),
         ca_file: keys
             .tls_ca_file
             .as_ref()
-            .map(|set| files::pem(desk, set, "CERTIFICATE")),
+            .map(|set| files::tls_file(desk, set, Wanted::Authority)),
     };
     match mode {
         TlsMode::Require => ListenTls::Require(identity),
@@ -209,6 +210,12 @@ fn guard_open_addresses(
         return;
     };
     if matches!(by.tls, ListenTls::Require(_)) || authenticated {
+        return;
+    }
+    // What was to protect it is wrong, and said to be.
+    let protection = ["auth.mode", "listen.allow_insecure_listen"];
+    let unread = keys.tls_mode.value != TlsMode::Allow && desk.problems.excuses("listen.tls_mode");
+    if unread || protection.iter().any(|key| desk.problems.excuses(key)) {
         return;
     }
     if keys.allow_insecure_listen.value {

@@ -15,10 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
+use super::kinds::FilePath;
 use super::layer::{Merged, Set};
-use super::problem::{Bad, Problems};
+use super::plan;
+use super::problem::{At, Bad, Problems};
 use super::schema::{Section, nearest};
-use super::values::{Admin, Auth, Config, Limits, Listen, Log, Upstream, UpstreamAddress};
+use super::values::{
+    Admin, Auth, AuthMode, Config, Limits, Listen, Log, Upstream, UpstreamAddress,
+};
 
 /// What every part of `resolve` works with.
 struct Desk<'a> {
@@ -50,6 +54,9 @@ pub(super) fn resolve(
         mode: auth_keys.mode.value,
     };
     let users = users::resolve_all(desk, &auth_keys, upstreams.get(&upstream));
+    if auth.mode == AuthMode::Passthrough {
+        users::warn_of_unused_credentials(desk);
+    }
     let listen = listen::resolve(desk, auth, &users);
     refuse_loops(desk, &listen, &upstreams);
     let limits = limits(desk);
@@ -93,12 +100,25 @@ fn workers(asked: u32) -> usize {
     }
 }
 
-/// The path of the pools file, needed before the merge is complete.
-pub(super) fn pools_file(merged: &Merged, problems: &mut Problems) -> Option<Set<PathBuf>> {
+/// The pools file, needed before the merge is complete.
+pub(super) struct PoolsFile {
+    pub(super) path: PathBuf,
+    pub(super) at: At,
+    written: Set<FilePath>,
+}
+
+impl PoolsFile {
+    pub(super) fn unreadable(&self, error: &std::io::Error) -> Bad {
+        files::unreadable(&self.written, &self.path, error)
+    }
+}
+
+pub(super) fn pools_file(merged: &Merged, problems: &mut Problems) -> Option<PoolsFile> {
     let root = Root::read(&merged.table(&Root::SECTION, None), problems);
-    root.pools_file.map(|path| Set {
-        value: files::rooted(&path),
-        at: path.at,
+    root.pools_file.map(|written| PoolsFile {
+        path: files::rooted(&written),
+        at: written.at.clone(),
+        written,
     })
 }
 
@@ -107,8 +127,21 @@ const FIRST_UPSTREAM: &str = "write\n    [upstreams.cluster]\n    host = \"db.ex
 fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
     let names = upstream::names(desk);
     match (&root.upstream, names.as_slice()) {
+        // It was written, and what is wrong with it is said.
+        (_, []) if desk.problems.excuses_in("upstreams") => String::new(),
         (_, []) => {
-            let bad = Bad::new("no upstream is configured", FIRST_UPSTREAM);
+            let known = ["DB_HOST", "DATABASE_URL"];
+            let slip = known
+                .iter()
+                .find_map(|name| Some((plan::meant_to_be(desk.env, name)?, name)));
+            let fix = match slip {
+                Some((other, name)) => format!(
+                    "set {name} in place of {other}, which is not read here, and DB_SSL_CERT, \
+                     or {FIRST_UPSTREAM}"
+                ),
+                None => format!("set DB_HOST and DB_SSL_CERT, or {FIRST_UPSTREAM}"),
+            };
+            let bad = Bad::new("no upstream is configured", fix);
             desk.problems.add(&root.section, bad);
             String::new()
         }
@@ -123,6 +156,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
         }
         (Some(set), _) => set.value.clone(),
         (None, [only]) => only.clone(),
+        (None, _) if desk.problems.excuses("upstream") => String::new(),
         (None, names) => {
             let message = format!("there are {} upstreams, and none is chosen", names.len());
             let mut at = root.section.clone();
@@ -140,6 +174,12 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
 /// the proxy connect to itself until every descriptor is gone.
 fn refuse_loops(desk: &mut Desk<'_>, listen: &Listen, upstreams: &BTreeMap<String, Arc<Upstream>>) {
     for (name, upstream) in upstreams {
+        // The default in place of a bad value is nobody's wish.
+        let section = UpstreamKeys::SECTION.path(Some(name));
+        let is_bad = |key: &str| desk.problems.excuses(&section.join(key).to_string());
+        if is_bad("port") || is_bad("host") || desk.problems.excuses("listen.addresses") {
+            continue;
+        }
         let listens_there = match &upstream.address {
             UpstreamAddress::Tcp { host, port } => {
                 let is_own = |own: &SocketAddr| own.port() == *port && reaches(host, own.ip());
@@ -154,8 +194,7 @@ fn refuse_loops(desk: &mut Desk<'_>, listen: &Listen, upstreams: &BTreeMap<Strin
             }
         };
         if listens_there {
-            let path = UpstreamKeys::SECTION.path(Some(name)).join("host");
-            let Some((_, at)) = desk.merged.get(&path) else {
+            let Some((_, at)) = desk.merged.get(&section.join("host")) else {
                 continue;
             };
             desk.problems.add(
@@ -312,7 +351,7 @@ fn log(desk: &mut Desk<'_>) -> Log {
     let keys = LogKeys::read(&desk.merged.table(&LogKeys::SECTION, None), desk.problems);
     Log {
         format: keys.format.value,
-        level: keys.level.value,
+        level: keys.level.value.0,
     }
 }
 

@@ -59,6 +59,9 @@ struct Sum {
 
 impl Sum {
     fn add(&mut self, desk: &mut Desk<'_>, size: &Set<u32>, reserve: u32) {
+        if desk.problems.excuses("limits.max_upstream_conn") {
+            return;
+        }
         let before = self.sizes + self.reserves;
         self.sizes += u64::from(at_least_one(desk, size));
         self.reserves += u64::from(reserve);
@@ -155,7 +158,7 @@ fn needed<'k, T>(
             _ => "write name = \"app-pool\"",
         };
         let (at, bad) = missing(&keys.section, (&PoolKeys::SECTION, entry), name, fix);
-        desk.problems.add(&at, bad);
+        desk.problems.add_missing(&at, bad);
     }
     set
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::files::{self, SecretKeys};
 use super::{Desk, KeepaliveKeys, keepalive, some_time};
+use crate::config::encoding::Wanted;
 use crate::config::keys::UpstreamKeys;
-use crate::config::kinds::{FilePath, SslMode};
+use crate::config::kinds::SslMode;
 use crate::config::layer::Set;
 use crate::config::problem::{At, Bad};
 use crate::config::schema::missing;
@@ -54,7 +55,7 @@ fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstr
     let Some(host) = &keys.host else {
         let fix = "write host = \"db.example.com\"";
         let (at, bad) = missing(&keys.section, (&UpstreamKeys::SECTION, name), "host", fix);
-        desk.problems.add(&at, bad);
+        desk.problems.add_missing(&at, bad);
         return None;
     };
     let address = address(desk, host, &keys.port)?;
@@ -159,7 +160,7 @@ fn tls(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> Upst
         crl: keys
             .sslcrl
             .as_ref()
-            .map(|set| files::pem(desk, set, "X509 CRL")),
+            .map(|set| files::tls_file(desk, set, Wanted::RevocationList)),
         min_version: keys.ssl_min_protocol_version.value,
         negotiation: keys.sslnegotiation.value,
     })
@@ -213,7 +214,7 @@ fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots
             } else {
                 Verify::Ca
             },
-            Roots::File(root_file(desk, set)),
+            files::authority(desk, set),
         ),
         (None, SslMode::Require | SslMode::Disable) => (Verify::Nothing, Roots::Unneeded),
         (None, SslMode::VerifyCa | SslMode::VerifyFull) => {
@@ -239,10 +240,6 @@ fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots
     (verify, roots)
 }
 
-fn root_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> std::path::PathBuf {
-    files::pem(desk, set, "CERTIFICATE")
-}
-
 const ROOTS: &str = "write sslrootcert = \"ca-certificate.crt\" (the provider's CA), \
                      or \"system\" for a publicly trusted certificate";
 
@@ -251,7 +248,10 @@ fn missing_roots(desk: &mut Desk<'_>, section: &At, name: &str) {
     let (at, mut bad) = missing(section, entry, "sslrootcert", ROOTS);
     bad.message
         .push_str(": without it the server cannot be verified");
-    desk.problems.add(&at, bad);
+    let mode = UpstreamKeys::SECTION.path(Some(name)).join("sslmode");
+    if !desk.problems.excuses(&mode.to_string()) {
+        desk.problems.add_missing(&at, bad);
+    }
 }
 
 fn identity(
@@ -260,7 +260,7 @@ fn identity(
 ) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
     match (&keys.sslcert, &keys.sslkey) {
         (Some(cert), Some(key)) => Some((
-            files::pem(desk, cert, "CERTIFICATE"),
+            files::tls_file(desk, cert, Wanted::Certificate),
             files::private_key(desk, key),
         )),
         (Some(one), None) => {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::Desk;
 use super::files::{self, SecretKeys};
-use crate::config::keys::{AuthKeys, UserKeys};
+use crate::config::keys::{AuthKeys, UpstreamKeys, UserKeys};
 use crate::config::kinds::{AuthMethod, Text};
-use crate::config::layer::Set;
+use crate::config::layer::{Set, secret_spellings};
 use crate::config::problem::{At, Bad};
 use crate::config::values::{AuthMode, ClientAuth, Upstream, User};
 
@@ -21,7 +21,8 @@ pub(super) fn resolve_all(
     for (position, entry) in entries.iter().enumerate() {
         let table = desk.merged.table(&UserKeys::SECTION, Some(entry));
         let keys = UserKeys::read(&table, desk.problems);
-        if position == 0 && auth.mode.value == AuthMode::Passthrough {
+        let chosen = !desk.problems.excuses("auth.mode");
+        if position == 0 && chosen && auth.mode.value == AuthMode::Passthrough {
             desk.problems.add(
                 &keys.section,
                 Bad::new(
@@ -40,7 +41,8 @@ pub(super) fn resolve_all(
         }
         users.insert(user.name.clone(), Arc::new(user));
     }
-    if entries.is_empty() && auth.mode.value == AuthMode::Held {
+    let written = desk.problems.excuses_in("users");
+    if entries.is_empty() && !written && auth.mode.value == AuthMode::Held {
         desk.problems.add(
             &auth.mode.at,
             Bad::new(
@@ -50,6 +52,30 @@ pub(super) fn resolve_all(
         );
     }
     users
+}
+
+/// An environment made for the application often names its user and password.
+pub(super) fn warn_of_unused_credentials(desk: &mut Desk<'_>) {
+    const KEYS: [&str; 4] = ["user", "password", "password_file", "password_env"];
+    for name in super::entries(desk, &UpstreamKeys::SECTION) {
+        let section = UpstreamKeys::SECTION.path(Some(&name));
+        let written: Vec<String> = KEYS
+            .iter()
+            .filter_map(|key| desk.merged.get(&section.join(key)))
+            .map(|(_, at)| format!("{} ({})", at.key, at.origin_text()))
+            .collect();
+        let verb = match written.len() {
+            0 => continue,
+            1 => "is",
+            _ => "are",
+        };
+        desk.problems.warn(format!(
+            "{} {verb} not used: with auth.mode = \"passthrough\" every client logs in with its own \
+             name and password; take it out, or write mode = \"held\" under [auth] and [[users]] \
+             for clients that the proxy checks, and logs in itself",
+            written.join(" and ")
+        ));
+    }
 }
 
 fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>>) -> Option<User> {
@@ -68,10 +94,10 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
     };
     let own_upstream_password = files::secret(desk, &own_keys);
     let Some(name) = keys.name.as_ref().map(|set| set.value.clone()) else {
-        desk.problems.add(
-            &keys.section,
-            Bad::new("a user needs a name", "write name = \"app\""),
-        );
+        let bad = Bad::new("a user needs a name", "write name = \"app\"");
+        if !desk.problems.excuses(&format!("{}.name", keys.section.key)) {
+            desk.problems.add(&keys.section, bad);
+        }
         return None;
     };
     check_password(desk, keys);
@@ -125,6 +151,13 @@ fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
         keys.password_env.as_ref().map(|set| &set.at),
     ];
     let given: Option<&At> = places.into_iter().flatten().next();
+    let is_bad = |name: String| {
+        desk.problems
+            .excuses(&format!("{}.{name}", keys.section.key))
+    };
+    if secret_spellings("password").into_iter().any(is_bad) || is_bad("auth".to_owned()) {
+        return;
+    }
     match given {
         None if asks => desk.problems.add(
             &keys.section,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::keys::SECTIONS;
 use super::super::load;
 use super::{CANARY, MINIMAL, Room};
+use crate::cli::config::show;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
@@ -40,7 +41,10 @@ proptest! {
         let text = format!("{MINIMAL}{key} = \"{CANARY}{tail}\n");
         let room = Room::new(&text).env("DATABASE_URL", &format!("postgres://u:{lead}{CANARY}{tail}@h/d?sslmode=disable"));
         let (_, out, err) = room.check();
-        let seen = format!("{out}{err}{:?}", load(&room.sources));
+        let (mut shown, mut words) = (Vec::new(), Vec::new());
+        show(&room.sources, false, &mut shown, &mut words).unwrap();
+        let shown = room.clean(shown) + &room.clean(words);
+        let seen = format!("{out}{err}{shown}{:?}", load(&room.sources));
         prop_assert!(!seen.contains(CANARY), "{}", seen);
     }
 }

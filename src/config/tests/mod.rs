@@ -253,7 +253,26 @@ fn a_file_given_by_name_must_exist() {
     assert!(
         problems[0]
             .to_string()
-            .starts_with("/does/not/exist.toml: cannot be read")
+            .starts_with("/does/not/exist.toml: there is no such file")
+    );
+}
+
+/// What is right is shown beside what is wrong or missing.
+#[test]
+fn show_goes_on_without_an_upstream() {
+    let room = Room::new("[limits]\nmax_client_conn = 7\nmax_upstream_conn = 0\n");
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert_eq!(show(&room.sources, false, &mut out, &mut err).unwrap(), 2);
+    let (out, err) = (room.clean(out), room.clean(err));
+    assert!(
+        out.contains("max_client_conn = 7  # proxy.toml:2\n"),
+        "{out}"
+    );
+    assert!(!out.contains("max_upstream_conn"), "{out}");
+    assert!(err.contains("no upstream is configured"), "{err}");
+    assert!(
+        err.contains("limits.max_upstream_conn: must be at least 1"),
+        "{err}"
     );
 }
 
@@ -292,13 +311,16 @@ fn show_is_a_configuration() {
                 .map(|setting| (setting.key.clone(), setting.toml.clone()))
                 .collect()
         };
-        write_secret(&room.dir.path().join("proxy.toml"), &first.to_toml());
+        write_secret(
+            &room.dir.path().join("proxy.toml"),
+            &as_toml(&first.settings),
+        );
         let second = load(&Sources {
             env: BTreeMap::new(),
             ..room.sources.clone()
         });
         // The pools of a pools file are shown in full, so they would come twice.
-        if !first.to_toml().contains("pools_file") {
+        if !as_toml(&first.settings).contains("pools_file") {
             assert_eq!(
                 values(&second.unwrap()),
                 values(&first),

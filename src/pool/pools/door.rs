@@ -290,6 +290,7 @@ impl Waiting<'_> {
         let failed = self.pool.last_error.lock().clone();
         Err(failed.unwrap_or_else(|| LeaseError::TimedOut {
             waited: began.elapsed(),
+            size: self.pool.plan.size,
             tally: self
                 .pool
                 .pools

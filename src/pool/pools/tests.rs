@@ -421,12 +421,12 @@ async fn what_the_server_said_meanwhile_is_heard() {
 async fn a_refused_login_is_told_in_the_servers_words() {
     let stand = Stand::new(2);
     let pool = stand.pool("d", 2);
-    *stand.server.refusal.lock() = Some(error("3D000"));
+    *stand.server.refusal.lock() = Some(error("55000"));
     let refused = lease(&pool, 1).await.unwrap_err();
     let LeaseError::Refused { response, text } = refused else {
         panic!("{refused:?}");
     };
-    assert_eq!((response, &text[..]), (error("3D000"), "no"));
+    assert_eq!((response, &text[..]), (error("55000"), "no"));
     *stand.server.refusal.lock() = None;
     lease(&pool, 1).await.unwrap().check_in();
 }

@@ -1,5 +1,6 @@
 //! Why a login came to nothing, in words for the client and for the log.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ pub(in super::super) enum LoginFailure {
     #[error("client broke the protocol during login: {0}")]
     Client(&'static str),
     /// The client has been told, in the upstream's own words.
-    #[error("the upstream refused the login: {0}")]
-    Refused(String),
+    #[error("the upstream refused the login: {text}")]
+    Refused { text: String, hint: Option<String> },
     #[error(transparent)]
     Held(#[from] LoginError),
     /// The upstream does not want the credentials that the proxy holds.
@@ -52,7 +53,7 @@ impl LoginFailure {
         match self {
             Self::ClientLeft | Self::ClientLost(_) => "client_left",
             Self::Client(_) => "protocol",
-            Self::Refused(_) => "upstream_refused",
+            Self::Refused { .. } => "upstream_refused",
             Self::Held(_) | Self::HeldRefused(_) => "upstream_login",
             Self::UpstreamTls(fault) => fault.label(),
             Self::Upstream(_) | Self::UpstreamProtocol => "upstream_lost",
@@ -64,10 +65,18 @@ impl LoginFailure {
         }
     }
 
+    /// What to do about it, for the log.
+    pub(in super::super) fn cure(&self) -> Option<String> {
+        match self {
+            Self::Refused { hint, .. } => hint.clone(),
+            _ => self.told()?.hint.map(Cow::into_owned),
+        }
+    }
+
     /// What the client is still to be told.
     pub(in super::super) fn told(&self) -> Option<Fault> {
         let (sqlstate, hint) = match self {
-            Self::ClientLeft | Self::ClientLost(_) | Self::Refused(_) => return None,
+            Self::ClientLeft | Self::ClientLost(_) | Self::Refused { .. } => return None,
             Self::Held(error) => return Some(error.fault()),
             Self::HeldRefused(fault) => return Some(fault.clone()),
             Self::UpstreamTls(fault) => (SqlState::CANNOT_CONNECT_NOW, Some(fault.cure())),

@@ -17,7 +17,6 @@ use super::super::registry::{CancelTarget, Entry, Seat};
 use super::super::{Ahead, Route, Unopened, while_client_stays};
 use super::guest::Home;
 use crate::config::values::{PoolPlan, User};
-use crate::fault::ClientFacing as _;
 use crate::pool::{self, Closing, Holder, Key, LeaseError, OpenerPlan, Pool, PoolId, Want};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
@@ -172,7 +171,7 @@ pub(in super::super) async fn welcome(
     };
     let introduction = introduced.map_err(|error| match error {
         LeaseError::Refused { response, text } => Unopened::Refused { response, text },
-        error => Unopened::Fault(error.fault()),
+        error => Unopened::Fault(error.fault_in(wish.plan.mode)),
     })?;
 
     let newest = client.startup.version() >= Version::NEWEST;

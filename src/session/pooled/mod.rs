@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
                 Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
                 Err(LeaseError::Closed) => Some(Departure::Ordered),
                 Err(error) => {
-                    let fault = error.fault();
+                    let fault = error.fault_in(self.plan.mode);
                     if !matches!(error, LeaseError::CalledOff) {
                         self.service.metrics.refused(fault.label);
                     }

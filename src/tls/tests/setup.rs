@@ -48,6 +48,47 @@ fn every_file_problem_names_the_key_and_the_file() {
     ));
 }
 
+/// A file that an editor, a shell or a platform has wrapped is read all the same.
+#[test]
+fn every_form_of_a_certificate_is_read() {
+    use base64::Engine as _;
+    let mut scene = Scene::new();
+    let pem = scene.ca.pem();
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(&body)
+        .unwrap();
+    let utf16 = "\u{feff}"
+        .encode_utf16()
+        .chain(pem.encode_utf16())
+        .flat_map(u16::to_le_bytes);
+    let forms: [(&str, Vec<u8>); 5] = [
+        ("bom", [b"\xef\xbb\xbf", pem.as_bytes()].concat()),
+        ("utf16", utf16.collect()),
+        ("pem in base64", base64(pem.as_bytes()).into_bytes()),
+        ("der in base64", body.into_bytes()),
+        ("der", der),
+    ];
+    for (name, bytes) in forms {
+        let path = scene.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        scene.settings.roots = Roots::File(path);
+        assert!(Connector::new(&scene.settings).is_ok(), "{name}");
+    }
+    let values = [
+        pem.clone(),
+        pem.replace('\n', "\\n"),
+        pem.replace('\n', " "),
+        pem.replace('\n', ""),
+        base64(pem.as_bytes()),
+    ];
+    for value in values {
+        scene.settings.roots = Roots::Inline(value.clone());
+        assert!(Connector::new(&scene.settings).is_ok(), "{value}");
+    }
+}
+
 #[test]
 fn one_unusable_anchor_fails_the_file() {
     let mut scene = Scene::new();
