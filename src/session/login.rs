@@ -283,12 +283,12 @@ impl Login<'_> {
                 .set_cancel_key(key, CancelTarget::Direct(Arc::clone(self.target)));
             return frame.bytes.clone();
         };
-        let own = key.disguised(rand::random);
+        let target = CancelTarget::Pooled(Arc::clone(&taken.seat));
+        let disguised = || key.disguised(rand::random);
+        let own = self.entry.issue_cancel_key(target, disguised);
         taken.key = Some(key);
         let mut message = Vec::new();
         backend::put_key_data(&mut message, &own);
-        self.entry
-            .set_cancel_key(own, CancelTarget::Pooled(Arc::clone(&taken.seat)));
         message.into()
     }
 

@@ -224,8 +224,8 @@ pub(crate) struct Registry {
     next_id: AtomicU64,
     draining: AtomicBool,
     sessions: Mutex<Sessions>,
-    /// By the key that its client was given.
-    keys: Mutex<HashMap<CancelKey, CancelTarget>>,
+    /// By the key that its client was given; with the number of the session.
+    keys: Mutex<HashMap<CancelKey, (u64, CancelTarget)>>,
     limited: Watch,
 }
 
@@ -288,7 +288,8 @@ impl Registry {
 
     /// Where a cancel request with this key must go.
     pub(crate) fn cancel_target(&self, key: &CancelKey) -> Option<CancelTarget> {
-        self.keys.lock().get(key).cloned()
+        let keys = self.keys.lock();
+        keys.get(key).map(|(_, target)| target.clone())
     }
 
     /// Gives every session an order; from now on nobody enters.
@@ -337,14 +338,35 @@ impl Entry {
     /// Makes the session cancellable with the key that its client is given.
     pub(crate) fn set_cancel_key(&mut self, key: CancelKey, target: CancelTarget) {
         self.clear_cancel_key();
-        self.registry.keys.lock().insert(key.clone(), target);
+        let entry = (self.handle.id, target);
+        self.registry.keys.lock().insert(key.clone(), entry);
         self.key = Some(key);
+    }
+
+    /// The same with a key of the proxy's own: `propose` makes them, until there is one
+    /// that nobody else was given.
+    pub(crate) fn issue_cancel_key(
+        &mut self,
+        target: CancelTarget,
+        propose: impl FnMut() -> CancelKey,
+    ) -> CancelKey {
+        self.clear_cancel_key();
+        let mut keys = self.registry.keys.lock();
+        let key = vacant(&keys, propose);
+        keys.insert(key.clone(), (self.handle.id, target));
+        drop(keys);
+        self.key = Some(key.clone());
+        key
     }
 
     /// From here on a cancel for this session is for nobody.
     pub(crate) fn clear_cancel_key(&mut self) -> Option<CancelKey> {
         let key = self.key.take()?;
-        self.registry.keys.lock().remove(&key);
+        let mut keys = self.registry.keys.lock();
+        // Servers do not know of each other: another may have given the same one since.
+        if keys.get(&key).is_some_and(|(id, _)| *id == self.handle.id) {
+            keys.remove(&key);
+        }
         Some(key)
     }
 }
@@ -376,5 +398,29 @@ fn leave(counts: &mut HashMap<Name, u32>, name: &Name) {
         if *count == 0 {
             counts.remove(name);
         }
+    }
+}
+
+/// A key that nobody else was given.
+fn vacant<T>(keys: &HashMap<CancelKey, T>, mut propose: impl FnMut() -> CancelKey) -> CancelKey {
+    loop {
+        let key = propose();
+        if !keys.contains_key(&key) {
+            return key;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_clients_are_given_one_cancel_key() {
+        let key = |secret: u8| CancelKey::with_secret(1, [secret; 4][..].into());
+        let taken = HashMap::from_iter([(key(1), ()), (key(2), ())]);
+        let mut secrets = [1, 2, 1, 3].into_iter();
+        let given = vacant(&taken, || key(secrets.next().unwrap()));
+        assert_eq!(given, key(3));
     }
 }

@@ -175,18 +175,18 @@ pub(in super::super) async fn welcome(
     })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
-    let secret = (0..if newest { SECRET.1 } else { SECRET.0 })
-        .map(|_| rand::random())
-        .collect();
-    let key = CancelKey::with_secret(introduction.pid, secret);
+    let length = if newest { SECRET.1 } else { SECRET.0 };
+    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
+    let seat = Arc::new(seat);
+    let key = entry.issue_cancel_key(CancelTarget::Pooled(Arc::clone(&seat)), || {
+        let secret = (0..length).map(|_| rand::random()).collect();
+        CancelKey::with_secret(introduction.pid, secret)
+    });
     let mut greeting = Vec::with_capacity(GREETING);
     greeting.extend_from_slice(&backend::AUTHENTICATION_OK);
     greeting.extend_from_slice(&introduction.messages);
     backend::put_key_data(&mut greeting, &key);
     greeting.extend_from_slice(&backend::READY_IDLE);
-    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
-    let seat = Arc::new(seat);
-    entry.set_cancel_key(key, CancelTarget::Pooled(Arc::clone(&seat)));
     client
         .stream
         .send(&greeting)
