@@ -39,6 +39,8 @@ pub(super) enum Departure {
     },
     /// The client's bytes are no messages.
     BadClient(BadLength),
+    /// The client's message is of a type that no server knows, and it has been told so.
+    BadMessage(u8),
     /// The upstream's bytes are no messages.
     BadUpstream(BadLength),
     /// It was told to, from outside.
@@ -59,7 +61,7 @@ impl Departure {
             Self::ClientLost(_) => "client_lost",
             Self::UpstreamEnded => "upstream_ended",
             Self::UpstreamLost { .. } => "upstream_lost",
-            Self::BadClient(_) => "client_protocol",
+            Self::BadClient(_) | Self::BadMessage(_) => "client_protocol",
             Self::BadUpstream(_) => "upstream_protocol",
             Self::Ordered => "shutdown",
             Self::TimedOut(limit) => limit.name(),
@@ -75,6 +77,7 @@ impl Departure {
                 error: Some(error), ..
             } => Some(error.to_string()),
             Self::BadClient(error) | Self::BadUpstream(error) => Some(error.to_string()),
+            Self::BadMessage(tag) => Some(format!("message of unknown type 0x{tag:02x}")),
             _ => None,
         }
     }
@@ -82,7 +85,9 @@ impl Departure {
     /// What the client is told; `None` when it has left or been told already.
     pub(super) fn told(&self) -> Option<Fault> {
         let (state, text) = match self {
-            Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded => return None,
+            Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded | Self::BadMessage(_) => {
+                return None;
+            }
             Self::TimedOut(limit) => return Some(limit.fault()),
             Self::Stranded(fault) | Self::Dismissed(fault) => return Some(fault.clone()),
             Self::UpstreamLost {
@@ -184,7 +189,9 @@ impl Account {
             if !std::mem::replace(&mut self.puzzled, true) {
                 tracing::warn!(error = %unexpected, "the upstream's answer fits no question");
             }
-            self.ledger = Ledger::new(self.ledger.status());
+            if backend::is_known(frame.tag) {
+                self.ledger = Ledger::new(self.ledger.status());
+            }
         }
         match frame.tag {
             backend::READY_FOR_QUERY if self.ledger.owes_nothing() => self.commit.settled(),

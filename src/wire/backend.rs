@@ -12,11 +12,15 @@ pub(crate) const BACKEND_KEY_DATA: u8 = b'K';
 pub(crate) const BIND_COMPLETE: u8 = b'2';
 pub(crate) const CLOSE_COMPLETE: u8 = b'3';
 pub(crate) const COMMAND_COMPLETE: u8 = b'C';
+pub(crate) const COPY_BOTH_RESPONSE: u8 = b'W';
 pub(crate) const COPY_DATA: u8 = b'd';
+pub(crate) const COPY_DONE: u8 = b'c';
 pub(crate) const COPY_IN_RESPONSE: u8 = b'G';
+pub(crate) const COPY_OUT_RESPONSE: u8 = b'H';
 pub(crate) const DATA_ROW: u8 = b'D';
 pub(crate) const EMPTY_QUERY_RESPONSE: u8 = b'I';
 pub(crate) const ERROR_RESPONSE: u8 = b'E';
+pub(crate) const FUNCTION_CALL_RESPONSE: u8 = b'V';
 pub(crate) const NEGOTIATE_PROTOCOL_VERSION: u8 = b'v';
 pub(crate) const NO_DATA: u8 = b'n';
 pub(crate) const PARAMETER_DESCRIPTION: u8 = b't';
@@ -211,6 +215,33 @@ pub(crate) fn is_fatal(body: &[u8]) -> bool {
     error_field(body, b'V')
         .or_else(|| error_field(body, b'S'))
         .is_some_and(|severity| severity == "FATAL" || severity == "PANIC")
+}
+
+/// Whether a server says such things after the login.
+pub(crate) const fn is_known(tag: u8) -> bool {
+    matches!(
+        tag,
+        b'1' | b'2'
+            | b'3'
+            | b'A'
+            | b'C'
+            | b'D'
+            | b'E'
+            | b'G'
+            | b'H'
+            | b'I'
+            | b'N'
+            | b'S'
+            | b'T'
+            | b'V'
+            | b'W'
+            | b'Z'
+            | b'c'
+            | b'd'
+            | b'n'
+            | b's'
+            | b't'
+    )
 }
 
 /// One message: `tag`, the length, what `write` puts into the body.

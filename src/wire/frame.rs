@@ -64,7 +64,7 @@ impl Walker {
     ///
     /// `capacity` says for a tag up to which size a frame is waited for until it is
     /// whole: meanwhile it must stay in front of the next bytes, so that a peer which
-    /// dies in it leaves no torn frame behind.
+    /// dies in it leaves no torn frame behind. Zero: it is announced by its header.
     ///
     /// # Errors
     /// A length below four or above `i32::MAX`.
@@ -91,7 +91,8 @@ impl Walker {
             let here = HEADER + len;
             return Ok(Piece::Frame { frame, here });
         }
-        if HEADER + len <= capacity(tag) || here.len() < PREVIEW.min(len) {
+        let capacity = capacity(tag);
+        if capacity > 0 && (HEADER + len <= capacity || here.len() < PREVIEW.min(len)) {
             return Ok(Piece::Partial);
         }
         self.streaming = len - here.len();

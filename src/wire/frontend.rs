@@ -18,6 +18,26 @@ pub(crate) const QUERY: u8 = b'Q';
 pub(crate) const SYNC: u8 = b'S';
 pub(crate) const TERMINATE: u8 = b'X';
 
+/// Whether a server that has logged a client in knows what that is; any other type
+/// makes it end the session.
+pub(crate) const fn is_known(tag: u8) -> bool {
+    matches!(
+        tag,
+        BIND | CLOSE
+            | COPY_DATA
+            | COPY_DONE
+            | COPY_FAIL
+            | DESCRIBE
+            | EXECUTE
+            | FLUSH
+            | FUNCTION_CALL
+            | PARSE
+            | QUERY
+            | SYNC
+            | TERMINATE
+    )
+}
+
 /// The whole Terminate message.
 pub(crate) const TERMINATE_MESSAGE: [u8; 5] = [TERMINATE, 0, 0, 0, 4];
 

@@ -5,13 +5,16 @@
 //! with the start of a COPY is swallowed. The queue holds each request until its
 //! reply has been seen, so that "nothing is owed" is knowledge, not a guess. Requests
 //! of the proxy's own stand in the same queue, so that their replies are told apart
-//! from the client's.
+//! from the client's. Every message has its place here, well-formed or not; what the
+//! queue cannot tell is [`Doubt`].
+
+mod owed;
 
 use std::collections::VecDeque;
 
 use super::backend;
 use super::frame::Frame;
-use super::frontend;
+use owed::Owed;
 
 /// Transaction status that ReadyForQuery reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,29 +22,6 @@ pub(crate) enum TransactionStatus {
     Idle,
     InTransaction,
     Failed,
-}
-
-/// A request whose reply has not come yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    /// Simple Query: everything up to ReadyForQuery.
-    Query,
-    /// FunctionCall: a response and ReadyForQuery.
-    Function,
-    Parse,
-    Bind,
-    /// Of a statement.
-    Describe,
-    DescribePortal,
-    Execute,
-    /// Of a statement.
-    Close,
-    ClosePortal,
-    /// Sync: ReadyForQuery.
-    Sync,
-    /// CopyDone or CopyFail: no reply, but it ends the part of the stream in
-    /// which Sync means nothing.
-    CopyEnd,
 }
 
 /// The extended-query messages since the last Sync.
@@ -52,6 +32,17 @@ enum Batch {
     Open,
     /// An error was seen and no Sync is queued: the server discards what comes.
     Failed,
+}
+
+/// Whether the queue says all that the server will say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Doubt {
+    None,
+    /// Syncs were swallowed by a COPY that failed, or were not: a ReadyForQuery each
+    /// may still come. A [`Marker`](Ledger::mark) finds out.
+    Syncs,
+    /// It may say anything.
+    Lasting,
 }
 
 /// Who asked, and so whom a reply is for.
@@ -122,7 +113,15 @@ pub(crate) struct Ledger {
     batch: Batch,
     /// The server reads COPY data: Sync and Flush mean nothing until it ends.
     copying_in: bool,
+    /// What is in doubt should this COPY fail: which of them it has swallowed.
+    swallowed: Doubt,
+    doubt: Doubt,
+    /// The server will read no more.
+    ending: bool,
 }
+
+/// The longest body of a message that is not for data; a server refuses more.
+const MAX_SMALL: usize = 10_000 - 4;
 
 impl Ledger {
     /// Of a connection that has just said ReadyForQuery.
@@ -132,6 +131,9 @@ impl Ledger {
             status,
             batch: Batch::Closed,
             copying_in: false,
+            swallowed: Doubt::None,
+            doubt: Doubt::None,
+            ending: false,
         }
     }
 
@@ -164,40 +166,57 @@ impl Ledger {
         self.status
     }
 
+    pub(crate) const fn doubt(&self) -> Doubt {
+        self.doubt
+    }
+
+    /// Whether the server ends the session, and reads nothing more.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     /// Notes a client's message on its way to the upstream.
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
-        let of_portal = frame.body.first() == Some(&b'P');
-        match owed(frame.tag) {
-            Some(Owed::Close) if of_portal => self.note(Owed::ClosePortal, Origin::Client),
-            Some(Owed::Describe) if of_portal => self.note(Owed::DescribePortal, Origin::Client),
-            Some(owed) => self.note(owed, Origin::Client),
-            None => {}
+        if let Some(owed) = Owed::by(frame) {
+            if matches!(owed, Owed::CopyEnds(_)) && frame.len > MAX_SMALL {
+                self.doubt = Doubt::Lasting;
+            }
+            self.note(owed, Origin::Client);
         }
     }
 
     /// Notes a message of the proxy's own of this type.
     pub(crate) fn on_own(&mut self, tag: u8) {
-        if let Some(owed) = owed(tag) {
+        let frame = Frame {
+            tag,
+            len: 0,
+            body: &[],
+        };
+        if let Some(owed) = Owed::by(frame) {
             self.note(owed, Origin::Proxy);
         }
     }
 
+    /// Notes an empty Query of the proxy's own, whose reply ends [`Doubt::Syncs`].
+    pub(crate) fn mark(&mut self) {
+        self.owed.push_back(Request {
+            owed: Owed::Marker { seen: false },
+            origin: Origin::Proxy,
+        });
+    }
+
     fn note(&mut self, owed: Owed, origin: Origin) {
         match owed {
-            Owed::CopyEnd if self.copying_in => {
-                self.copying_in = false;
-                return;
-            }
-            // One is enough: a server outside of COPY drops them without a word, so
-            // a client could add to the queue without end.
-            Owed::CopyEnd => {
-                if self.owed.back().is_some_and(|last| last.owed != owed) {
-                    self.owed.push_back(Request { owed, origin });
-                }
-                return;
-            }
-            Owed::Sync if self.copying_in => return,
+            Owed::CopyEnds(_) => return self.note_copy_end(origin),
+            Owed::Sync | Owed::Flush if self.copying_in => return self.swallow(owed),
             Owed::Sync => self.batch = Batch::Closed,
+            // Whatever the server is in the middle of, and whatever it discards.
+            Owed::End => {
+                self.ending = true;
+                self.owed.push_back(Request { owed, origin });
+                return;
+            }
+            _ if self.doubt == Doubt::Syncs => self.doubt = Doubt::Lasting,
             _ => {}
         }
         if self.batch == Batch::Failed {
@@ -211,14 +230,48 @@ impl Ledger {
         self.owed.push_back(Request { owed, origin });
     }
 
+    /// The COPY does, unless it has failed before.
+    fn swallow(&mut self, owed: Owed) {
+        let doubt = match owed {
+            Owed::Sync => Doubt::Syncs,
+            _ => Doubt::Lasting,
+        };
+        self.swallowed = self.swallowed.max(doubt);
+    }
+
+    fn note_copy_end(&mut self, origin: Origin) {
+        if self.copying_in {
+            self.copying_in = false;
+            return;
+        }
+        match self.owed.back_mut() {
+            // A server outside of COPY drops it without a word.
+            None => {}
+            // A client could add to the queue without end.
+            Some(Request {
+                owed: Owed::CopyEnds(count),
+                ..
+            }) => *count = count.saturating_add(1),
+            Some(_) => self.owed.push_back(Request {
+                owed: Owed::CopyEnds(1),
+                origin,
+            }),
+        }
+    }
+
     /// Settles what a message from the upstream answers.
     ///
     /// # Errors
     /// When it answers nothing that was asked.
     pub(crate) fn on_backend(&mut self, frame: Frame<'_>) -> Result<Reply, Unexpected> {
-        let origin = self
-            .front()
-            .map_or(Origin::Client, |request| request.origin);
+        let origin = match self.front() {
+            // What comes ahead of the marker's own reply was owed to the client.
+            Some(Request {
+                owed: Owed::Marker { seen: false },
+                ..
+            }) if frame.tag != backend::EMPTY_QUERY_RESPONSE => Origin::Client,
+            front => front.map_or(Origin::Client, |request| request.origin),
+        };
         let settled = match frame.tag {
             backend::PARSE_COMPLETE => {
                 self.settle(frame.tag, Owed::Parse)?;
@@ -232,7 +285,7 @@ impl Ledger {
                 self.settle(frame.tag, Owed::Close)?;
                 Settled::Close
             }
-            backend::ERROR_RESPONSE => return Ok(self.fail(origin)),
+            backend::ERROR_RESPONSE => return self.fail(frame, origin),
             backend::READY_FOR_QUERY => match self.ready(frame)? {
                 Owed::Query => Settled::Query,
                 _ => Settled::Ready,
@@ -247,23 +300,50 @@ impl Ledger {
 
     /// A message that ends no batch and prepares nothing.
     fn part(&mut self, tag: u8) -> Result<(), Unexpected> {
-        let in_query = self.front_owed() == Some(Owed::Query);
-        match tag {
-            backend::BIND_COMPLETE => self.settle(tag, Owed::Bind),
-            backend::PORTAL_SUSPENDED => self.settle(tag, Owed::Execute),
-            backend::NO_DATA => self.described(tag),
-            backend::ROW_DESCRIPTION if !in_query => self.described(tag),
-            backend::COMMAND_COMPLETE | backend::EMPTY_QUERY_RESPONSE if !in_query => {
-                self.settle(tag, Owed::Execute)
+        let front = self.front_owed();
+        let in_query = front == Some(Owed::Query);
+        let fits = match tag {
+            backend::DATA_ROW
+            | backend::COPY_DATA
+            | backend::COPY_DONE
+            | backend::COPY_OUT_RESPONSE
+            | backend::COPY_BOTH_RESPONSE => in_query || front == Some(Owed::Execute),
+            backend::ROW_DESCRIPTION
+            | backend::COMMAND_COMPLETE
+            | backend::EMPTY_QUERY_RESPONSE
+                if in_query =>
+            {
+                true
             }
-            backend::COPY_IN_RESPONSE => self.begin_copy_in(tag),
-            _ => Ok(()),
-        }
+            backend::EMPTY_QUERY_RESPONSE if front == Some(Owed::Marker { seen: false }) => {
+                if let Some(marker) = self.owed.front_mut() {
+                    marker.owed = Owed::Marker { seen: true };
+                }
+                true
+            }
+            backend::BIND_COMPLETE => return self.settle(tag, Owed::Bind),
+            backend::PORTAL_SUSPENDED
+            | backend::COMMAND_COMPLETE
+            | backend::EMPTY_QUERY_RESPONSE => {
+                self.settle(tag, Owed::Execute)?;
+                self.swallowed = Doubt::None;
+                true
+            }
+            backend::NO_DATA | backend::ROW_DESCRIPTION => return self.described(tag),
+            backend::COPY_IN_RESPONSE => return self.begin_copy_in(tag),
+            backend::PARAMETER_DESCRIPTION => front == Some(Owed::Describe),
+            backend::FUNCTION_CALL_RESPONSE => front == Some(Owed::Function),
+            backend::NOTICE_RESPONSE
+            | backend::PARAMETER_STATUS
+            | backend::NOTIFICATION_RESPONSE => true,
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err(Unexpected(tag)) }
     }
 
     fn front(&mut self) -> Option<Request> {
         while let Some(request) = self.owed.front() {
-            if request.owed != Owed::CopyEnd {
+            if !matches!(request.owed, Owed::CopyEnds(_)) {
                 return Some(*request);
             }
             self.owed.pop_front();
@@ -297,11 +377,17 @@ impl Ledger {
         if !matches!(self.front_owed(), Some(Owed::Query | Owed::Execute)) {
             return Err(Unexpected(tag));
         }
-        while let Some(&next) = self.owed.get(1) {
-            match next.owed {
-                Owed::Sync => drop(self.owed.remove(1)),
-                Owed::CopyEnd => {
+        while let Some(next) = self.owed.get_mut(1) {
+            match &mut next.owed {
+                &mut owed @ (Owed::Sync | Owed::Flush) => {
                     self.owed.remove(1);
+                    self.swallow(owed);
+                }
+                Owed::CopyEnds(count) => {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.owed.remove(1);
+                    }
                     return Ok(());
                 }
                 // The server will refuse it with an error, which settles the rest.
@@ -312,7 +398,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn fail(&mut self, origin: Origin) -> Reply {
+    fn fail(&mut self, frame: Frame<'_>, origin: Origin) -> Result<Reply, Unexpected> {
         self.copying_in = false;
         let mut skipped = Skipped {
             count: 0,
@@ -320,15 +406,23 @@ impl Ledger {
             describes: 0,
         };
         let front = self.front_owed();
-        if matches!(
+        self.doubt_swallowed();
+        if front.is_none() && !backend::is_fatal(frame.body) {
+            return Err(Unexpected(frame.tag));
+        }
+        let stays = matches!(
             front,
-            None | Some(Owed::Query | Owed::Function | Owed::Sync)
-        ) {
+            None | Some(
+                Owed::Query | Owed::Function | Owed::Sync | Owed::End | Owed::Marker { .. }
+            )
+        );
+        if stays {
             let settled = Settled::Failed(skipped);
-            return Reply { origin, settled };
+            return Ok(Reply { origin, settled });
         }
         skipped.begun = matches!(front, Some(Owed::Parse | Owed::Close));
-        while let Some(request) = self.front().filter(|next| next.owed != Owed::Sync) {
+        let lasts = |next: &Request| matches!(next.owed, Owed::Sync | Owed::End);
+        while let Some(request) = self.front().filter(|next| !lasts(next)) {
             let counts = matches!(request.owed, Owed::Parse | Owed::Close | Owed::Query);
             skipped.count += usize::from(counts);
             let describes = request.owed == Owed::Describe && request.origin == Origin::Client;
@@ -341,7 +435,21 @@ impl Ledger {
         // What the proxy put into a client's batch fails in the client's name.
         let origin = self.front().map_or(Origin::Client, |sync| sync.origin);
         let settled = Settled::Failed(skipped);
-        Reply { origin, settled }
+        Ok(Reply { origin, settled })
+    }
+
+    /// If it was a COPY that failed, it is not known what it has swallowed.
+    fn doubt_swallowed(&mut self) {
+        let swallowed = std::mem::replace(&mut self.swallowed, Doubt::None);
+        if swallowed == Doubt::None {
+            return;
+        }
+        let countable = |request: &Request| matches!(request.owed, Owed::Sync | Owed::CopyEnds(_));
+        let doubt = match self.owed.iter().skip(1).all(countable) {
+            true => swallowed,
+            false => Doubt::Lasting,
+        };
+        self.doubt = self.doubt.max(doubt);
     }
 
     fn ready(&mut self, frame: Frame<'_>) -> Result<Owed, Unexpected> {
@@ -355,28 +463,25 @@ impl Ledger {
             Some(owed @ (Owed::Query | Owed::Function | Owed::Sync)) => {
                 self.owed.pop_front();
                 self.copying_in = false;
+                self.swallowed = Doubt::None;
                 self.front();
                 Ok(owed)
+            }
+            Some(owed @ Owed::Marker { seen: true }) => {
+                self.owed.pop_front();
+                if self.doubt == Doubt::Syncs {
+                    self.doubt = Doubt::None;
+                }
+                Ok(owed)
+            }
+            // Of one of the Syncs in doubt: the server discards nothing any more.
+            None | Some(Owed::Marker { seen: false }) if self.doubt == Doubt::Syncs => {
+                self.batch = Batch::Closed;
+                Ok(Owed::Sync)
             }
             _ => Err(Unexpected(frame.tag)),
         }
     }
-}
-
-/// What a message of this type asks for.
-const fn owed(tag: u8) -> Option<Owed> {
-    Some(match tag {
-        frontend::COPY_DONE | frontend::COPY_FAIL => Owed::CopyEnd,
-        frontend::SYNC => Owed::Sync,
-        frontend::QUERY => Owed::Query,
-        frontend::FUNCTION_CALL => Owed::Function,
-        frontend::PARSE => Owed::Parse,
-        frontend::BIND => Owed::Bind,
-        frontend::DESCRIBE => Owed::Describe,
-        frontend::EXECUTE => Owed::Execute,
-        frontend::CLOSE => Owed::Close,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

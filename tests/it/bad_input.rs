@@ -505,6 +505,80 @@ async fn no_bytes_of_a_client_that_is_logged_in_do_harm() {
     assert_unharmed(&proxy).await;
 }
 
+/// Messages in a row as no proper client would send them: any type, any body.
+fn babble() -> impl Strategy<Value = Vec<u8>> {
+    let proper = vec![
+        frontend::query("begin"),
+        frontend::query("select 1"),
+        frontend::query("copy (select 1) to stdout"),
+        frontend::query("copy babble from stdin"),
+        frontend::parse("", "copy babble from stdin"),
+        frontend::parse("a", "select $1::int"),
+        frontend::bind("", "", &[]),
+        frontend::bind("", "a", &[Some("1")]),
+        frontend::describe_portal(""),
+        frontend::execute("", 0),
+        frontend::close_statement("a"),
+        frontend::flush(),
+        frontend::sync(),
+        frontend::function_call(870, &[b"A"]),
+        frontend::copy_data(b"1\n"),
+        frontend::copy_done(),
+        frontend::copy_fail("enough"),
+    ];
+    let tags = prop::sample::select(b"QPBDECHSFdcfpz\0".to_vec());
+    let improper = (tags, prop::collection::vec(any::<u8>(), 0..20))
+        .prop_map(|(tag, body)| frontend::message(tag, &body));
+    let one = prop_oneof![3 => prop::sample::select(proper), 1 => improper];
+    prop::collection::vec(one, 1..12).prop_map(|messages| messages.concat())
+}
+
+/// Goal: no bytes of one client of a pool reach another.
+/// Method: a second client wants the same two connections all the while, and looks at
+/// each answer that it gets.
+#[tokio::test]
+async fn no_bytes_of_a_client_of_a_pool_harm_the_next_one() {
+    let postgres = Postgres::shared().await;
+    let database = postgres.create_database().await;
+    let (user, password) = (postgres.app.user, &postgres.app.password);
+    let builder = Proxy::new(postgres).toml(&format!(
+        "auth.mode = 'held'\n\
+         [pooling]\npool_mode = 'transaction'\ndefault_pool_size = 2\n\
+         [[users]]\nname = '{user}'\nauth = 'scram-sha-256'\npassword = '{password}'\n"
+    ));
+    let proxy = builder.start().await;
+    let mut second = proxy.raw_session(&database).await;
+    second.rows("create table babble (n int)").await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let questions = async {
+        let mut number = 0_u64;
+        while stopped.try_recv().is_err() {
+            number += 1;
+            let answer = second.query(&format!("select {number}")).await;
+            assert_eq!(tags(&answer), "TDCZ", "{number}");
+            let row = super::support::raw_client::data_row(&answer[1].1);
+            assert_eq!(row, [Some(number.to_string())]);
+        }
+    };
+    let babblers = async {
+        let mut runner = TestRunner::new(Config::default());
+        for _ in 0..8 {
+            let clients = (0..8).map(|number| {
+                let bytes = match number % 2 {
+                    0 => babble().new_tree(&mut runner).unwrap().current(),
+                    _ => mutated().new_tree(&mut runner).unwrap().current(),
+                };
+                let client = proxy.raw_session(&database);
+                async move { assert_ends(client.await.into_inner(), &bytes).await }
+            });
+            futures_util::future::join_all(clients.collect::<Vec<_>>()).await;
+        }
+        let _ = stop.send(());
+    };
+    tokio::join!(questions, babblers);
+    assert_unharmed(&proxy).await;
+}
+
 /// Sends `bytes` and no more; the other side must close as well.
 async fn assert_ends(mut socket: TcpStream, bytes: &[u8]) {
     drop(socket.write_all(bytes).await);

@@ -106,9 +106,7 @@ impl Talk<'_> {
 
     /// Whether another connection would do for what comes next.
     fn can_let_go(&self) -> bool {
-        self.ledger.is_quiescent()
-            && self.guest.trace.hold() == Hold::Free
-            && !self.guest.must_stay()
+        self.is_quiescent() && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
     }
 
     /// The same, once the connection is this client's.

@@ -10,9 +10,10 @@ use super::super::handle::{Handle, Order};
 use super::super::relay::Departure;
 use super::relay::Line;
 use crate::pool::Holder;
-use crate::wire::backend;
+use crate::wire::backend::{self, ErrorFields};
 use crate::wire::frame::{BadLength, Frame};
 use crate::wire::frontend;
+use crate::wire::sqlstate::SqlState;
 
 /// Why an idle client is idle no longer.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Stir {
     Left,
     Lost(io::Error),
     BadClient(BadLength),
+    /// It has sent what no server knows.
+    BadMessage(u8),
     /// It was told to go.
     Ordered(Order),
     /// The server has ended the connection that it used last, with these words.
@@ -42,8 +45,13 @@ pub(super) enum Refusal {
 
 impl Refusal {
     fn on_frontend(&mut self, frame: Frame<'_>, replies: &mut Vec<u8>) -> Step {
-        if frame.tag == frontend::TERMINATE {
-            return Step::Stop;
+        match frame.tag {
+            // Outside of COPY a server takes no notice: a client whose COPY has failed
+            // goes on sending. Nor has a Flush anything to do.
+            frontend::COPY_DATA | frontend::COPY_DONE | frontend::COPY_FAIL => return Step::Drop,
+            frontend::FLUSH if frame.len == 0 => return Step::Drop,
+            tag if tag == frontend::TERMINATE || !frontend::is_known(tag) => return Step::Stop,
+            _ => {}
         }
         let alone = matches!(frame.tag, frontend::QUERY | frontend::FUNCTION_CALL);
         match std::mem::take(self) {
@@ -91,6 +99,9 @@ impl Line {
             match self.to_upstream.upcoming() {
                 Err(error) => return Poll::Ready(Stir::BadClient(error)),
                 Ok(Some(frontend::TERMINATE)) => return Poll::Ready(Stir::Left),
+                Ok(Some(tag)) if !frontend::is_known(tag) => {
+                    return Poll::Ready(Stir::BadMessage(tag));
+                }
                 Ok(Some(_)) => return Poll::Ready(Stir::Wants),
                 Ok(None) => {}
             }
@@ -106,6 +117,20 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// What a server says to a message that it does not know, whatever it is doing. No
+    /// connection is sacrificed to hear it.
+    pub(super) fn unknown(&mut self, tag: u8) -> Departure {
+        self.to_client
+            .append(&backend::error_response(&ErrorFields {
+                severity: "FATAL",
+                sqlstate: SqlState::PROTOCOL_VIOLATION,
+                message: &format!("invalid frontend message type {tag}"),
+                detail: None,
+                hint: None,
+            }));
+        Departure::BadMessage(tag)
     }
 
     /// Without its connection a client could go on here, if others of its pool have

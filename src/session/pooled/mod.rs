@@ -203,6 +203,7 @@ impl<'a> Session<'a> {
                 Stir::Left => return Departure::ClientLeft,
                 Stir::Lost(error) => return Departure::ClientLost(error),
                 Stir::BadClient(error) => return Departure::BadClient(error),
+                Stir::BadMessage(tag) => return self.line.unknown(tag),
                 Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
                 Stir::Ordered(_) => return Departure::Ordered,
                 Stir::Bereft(last_words) => return self.line.bereft(last_words),
@@ -244,7 +245,7 @@ impl<'a> Session<'a> {
             let mut aboard = self.board(lease);
             let leave = aboard.run().await;
             let relay = &mut aboard.relay;
-            let end = (relay.talk.health, relay.upstream_state());
+            let end = (relay.talk.health(), relay.upstream_state());
             let dismissal = relay.talk.dismissal.take();
             (leave, aboard.relay.lease, end, dismissal)
         };

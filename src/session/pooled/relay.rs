@@ -52,9 +52,11 @@ pub(super) struct Line {
     pub(super) to_client: Flow,
 }
 
-/// How long a statement whose client is gone may go on before it is cancelled
-/// (again), the first time and at most.
-const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+/// How long a statement whose client is gone may go on before it is cancelled; then
+/// twice as long each time.
+const STATEMENT_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is cancelled before its connection is closed.
+const MOST_CANCELS: u32 = 2;
 
 /// A text is waited for until it is whole up to this many bytes; a longer one
 /// cannot be read.
@@ -65,7 +67,9 @@ impl Line {
     pub(super) fn new(client: MaybeTls, ahead: &[u8]) -> Self {
         let whole = |tag| match tag {
             frontend::QUERY | frontend::PARSE => MAX_TEXT,
-            _ => BUFFER,
+            tag if frontend::is_known(tag) => BUFFER,
+            // The server refuses it before it has read it.
+            _ => 0,
         };
         Self {
             client,
@@ -105,8 +109,9 @@ pub(super) struct Relay<'a> {
     /// The reason for keeping the connection that was logged last.
     pub(super) told: Option<Reason>,
     pub(super) grace: Option<Pin<Box<Sleep>>>,
-    /// Until a statement without a client is cancelled, and how long that was.
-    outlasting: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// How often a statement without a client was cancelled, and the time until it is
+    /// again.
+    outlasting: Option<(u32, Pin<Box<Sleep>>)>,
     pub(super) unwritable: bool,
     /// Transactions after which the client has kept the connection without need.
     pub(super) lingered: u16,
@@ -238,13 +243,21 @@ impl<'a> Relay<'a> {
 
     /// Nothing is asked, nothing half-said, in no transaction.
     fn is_at_rest(&self) -> bool {
-        self.talk.ledger.is_quiescent()
-            && self.line.to_upstream.is_clear()
-            && self.line.to_client.is_between_frames()
+        self.talk.is_quiescent() && self.is_between_messages()
+    }
+
+    fn is_between_messages(&self) -> bool {
+        self.line.to_upstream.is_clear() && self.line.to_client.is_between_frames()
     }
 
     fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
         self.busy();
+        // All that is said to be owed has come, and it is not certain that this is all.
+        let idle = matches!(self.talk.errand, Errand::None) && self.talk.ledger.is_quiescent();
+        if idle && self.is_between_messages() {
+            self.mark();
+            return Next::Again;
+        }
         if self.talk.client != ClientSide::Gone {
             return Next::Wait;
         }
@@ -254,10 +267,7 @@ impl<'a> Relay<'a> {
             return over;
         }
         let talk = &mut self.talk;
-        if !matches!(talk.errand, Errand::None) {
-            return Next::Wait;
-        }
-        if !self.line.to_upstream.is_clear() {
+        if !matches!(talk.errand, Errand::None) || !self.line.to_upstream.is_clear() {
             return self.outlast(cx);
         }
         match talk.ledger.awaits() {
@@ -279,18 +289,25 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The client is gone in the middle of something.
+    /// The client is gone in the middle of something: what runs is cancelled, a few
+    /// times. The connection is not kept if that does not help. What the proxy asked
+    /// itself has as long, and is not cancelled: without an answer it has to be closed.
     fn outlast(&mut self, cx: &mut Context<'_>) -> Next {
-        let (first, longest) = STATEMENT_PATIENCE;
-        let (patience, timer) = self
+        let (cancels, timer) = self
             .outlasting
-            .get_or_insert_with(|| (first, Box::pin(sleep(first))));
+            .get_or_insert_with(|| (0, Box::pin(sleep(STATEMENT_PATIENCE))));
         if timer.as_mut().poll(cx).is_pending() {
             return Next::Wait;
         }
-        *patience = (*patience * 2).min(longest);
-        timer.set(sleep(*patience));
-        Next::Leave(Leave::Stuck)
+        if *cancels == MOST_CANCELS {
+            return Next::Leave(Leave::Over(Departure::ClientLeft));
+        }
+        *cancels += 1;
+        timer.set(sleep(STATEMENT_PATIENCE * 2_u32.pow(*cancels)));
+        match self.talk.errand {
+            Errand::None => Next::Leave(Leave::Stuck),
+            _ => Next::Again,
+        }
     }
 
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {

@@ -25,8 +25,11 @@ impl Talk<'_> {
             return Step::Drop;
         }
         let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
-            tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
-            self.health = self.health.max(Health::Doubtful);
+            // One is enough for the log, and for the connection.
+            if self.health == Health::Good {
+                tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
+                self.health = Health::Doubtful;
+            }
             Reply {
                 origin: Origin::Client,
                 settled: Settled::Nothing,
@@ -195,7 +198,7 @@ impl Talk<'_> {
                 }
                 _ => {}
             },
-            Errand::Rollback => {}
+            Errand::Rollback | Errand::Marker => {}
             Errand::None => {
                 if let Some(found) = self.descriptions.on_backend(frame) {
                     self.guest.statements.verified(&found);

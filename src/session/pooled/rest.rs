@@ -295,6 +295,7 @@ impl Relay<'_> {
         }
         match errand {
             Errand::None | Errand::Rollback => return None,
+            Errand::Marker => {}
             Errand::Scrub(scrubbed) => {
                 self.undone(scrubbed);
                 return Some(Next::Leave(Leave::ClientLeft));
@@ -320,6 +321,15 @@ impl Relay<'_> {
         }
         self.line.to_upstream.resume();
         Some(Next::Again)
+    }
+
+    /// Asks for an answer that cannot be mistaken: what comes ahead of it was owed.
+    pub(super) fn mark(&mut self) {
+        self.lease.key.set_own(true);
+        self.line.to_upstream.append(&frontend::query(b""));
+        self.lease.statements.unnamed_destroyed();
+        self.talk.ledger.mark();
+        self.talk.errand = Errand::Marker;
     }
 
     /// Sends a text of the proxy's own; the client's messages wait until it is done.

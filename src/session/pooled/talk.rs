@@ -20,7 +20,7 @@ use crate::state::statements::{Injected, Parse, Server};
 use crate::state::trace::{Alignment, Digest, Via};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
-use crate::wire::ledger::{Ledger, TransactionStatus};
+use crate::wire::ledger::{Doubt, Ledger, TransactionStatus};
 use crate::wire::sql::Dialect;
 
 /// What a Parse of more than this does is not found out again after a wait.
@@ -107,6 +107,19 @@ impl<'a> Talk<'a> {
         self.ledger.on_own(frontend::QUERY);
     }
 
+    /// Whether the server owes nothing, in no transaction, and that is certain.
+    pub(super) fn is_quiescent(&self) -> bool {
+        self.ledger.is_quiescent() && self.ledger.doubt() != Doubt::Syncs
+    }
+
+    /// Whether the connection can go on.
+    pub(super) fn health(&self) -> Health {
+        match self.ledger.doubt() {
+            Doubt::None => self.health,
+            Doubt::Syncs | Doubt::Lasting => self.health.max(Health::Doubtful),
+        }
+    }
+
     /// A client's message on its way to the server.
     pub(super) fn on_frontend(
         &mut self,
@@ -116,8 +129,9 @@ impl<'a> Talk<'a> {
     ) -> Step {
         match frame.tag {
             _ if !matches!(self.errand, Errand::None) => return Step::Stop,
-            // What comes behind a Terminate is for nobody.
-            _ if self.client == ClientSide::Gone => return Step::Drop,
+            // What comes behind a Terminate is for nobody, and so is what comes behind
+            // a message that ends the session.
+            _ if self.client == ClientSide::Gone || self.ledger.is_ending() => return Step::Drop,
             frontend::COPY_DATA => return Step::Pass,
             frontend::TERMINATE => {
                 self.client = ClientSide::Gone;
@@ -255,10 +269,9 @@ impl<'a> Talk<'a> {
         frame: Frame<'_>,
         before: &mut Vec<u8>,
     ) -> Result<Vec<Injected>, Hitch> {
-        let Some((name, rest)) = split_cstr(frame.body) else {
-            return Ok(Vec::new());
-        };
-        let whole = frame.body.len() == frame.len;
+        let named = split_cstr(frame.body);
+        let whole = named.is_some() && frame.body.len() == frame.len;
+        let (name, rest) = named.unwrap_or_default();
         let text = split_cstr(rest).filter(|_| whole).map(|(text, _)| text);
         let noted = self.read(text);
         if let Err(hitch) = self.ask_for_parse(name, &noted.digest) {
@@ -396,10 +409,12 @@ fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
         .flatten()
 }
 
-/// The statement that a Describe or Close names; `None` when it names a portal.
+/// The statement that a Describe or Close names; `None` when it names a portal. One that
+/// is malformed fails; until then it counts as one of the unnamed statement.
 fn statement_named(body: &[u8]) -> Option<&[u8]> {
-    let (b'S', rest) = body.split_first()? else {
-        return None;
-    };
-    Some(split_cstr(rest)?.0)
+    match body.split_first() {
+        Some((b'P', _)) => None,
+        Some((b'S', rest)) => Some(split_cstr(rest).unwrap_or_default().0),
+        _ => Some(b""),
+    }
 }

@@ -25,6 +25,8 @@ pub(super) enum Errand {
     Census(Question, proof::Reader),
     /// Ending the transaction of a client that has left.
     Rollback,
+    /// Finding out what the server still owes.
+    Marker,
     /// Undoing what a client that has left may have left.
     Scrub(Scrubbed),
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Plays a script: upper-level words are client messages, `<` marks the
-/// server's. `Z` is `ZI`; `ZT` and `ZE` give other states.
+/// server's. `Z` is `ZI`; `ZT` and `ZE` give other states. `h` is a Flush with a body.
 fn play(script: &str) -> Ledger {
     let mut ledger = Ledger::new(TransactionStatus::Idle);
     for word in script.split_whitespace() {
@@ -24,11 +24,12 @@ fn play(script: &str) -> Ledger {
                 .unwrap_or_else(|e| panic!("{script}: at {word}: {e}"));
         } else {
             for &tag in word.as_bytes() {
-                ledger.on_frontend(Frame {
-                    tag,
-                    len: 0,
-                    body: &[],
-                });
+                let (tag, body) = match tag {
+                    b'h' => (b'H', &b"x"[..]),
+                    tag => (tag, &b""[..]),
+                };
+                let len = body.len();
+                ledger.on_frontend(Frame { tag, len, body });
             }
         }
     }
@@ -146,6 +147,83 @@ fn replies_that_nobody_asked_for_are_refused() {
 }
 
 #[test]
+fn a_flush_with_a_body_fails_like_any_message_of_a_batch() {
+    owing("h");
+    quiescent("h <E S <Z");
+    quiescent("hF <E S <Z");
+    quiescent("PhQS <1 <E <Z");
+    quiescent("P <E hh S <Z");
+    quiescent("Q <G hdc <C <Z");
+    quiescent("PBEhS <1 <2 <G dcS <C <Z");
+}
+
+#[test]
+fn what_no_server_knows_is_owed_for_ever() {
+    for script in ["z", "Qz <C <Z", "P <E z S", "PzS <E", "Q <G z <E"] {
+        owing(script);
+        assert!(play(script).is_ending(), "{script}");
+    }
+}
+
+#[test]
+fn an_error_without_a_question_is_refused() {
+    for script in ["", "Q <C <Z", "PB <1 <2", "P <E"] {
+        let mut ledger = play(script);
+        let error = Frame {
+            tag: b'E',
+            len: 0,
+            body: &[],
+        };
+        assert_eq!(ledger.on_backend(error), Err(Unexpected(b'E')), "{script}");
+    }
+}
+
+#[test]
+fn each_copy_of_a_query_has_an_end_of_its_own() {
+    quiescent("QdcdcS <G <G <C <C <Z <Z");
+    owing("QdcdcS <G <G <C <C <Z");
+    quiescent("QcScS <G <G <C <C <Z <Z");
+}
+
+#[test]
+fn which_syncs_a_failed_copy_has_swallowed_is_in_doubt() {
+    for (script, doubt) in [
+        ("PBES <1 <2 <G dc <E", Doubt::Syncs),
+        ("PBE <1 <2 <G dSdc <E", Doubt::Syncs),
+        ("Q <G dSdc <E <Z", Doubt::Syncs),
+        ("PBES <1 <2 <G dcSQ <E", Doubt::Lasting),
+        ("PBES <1 <2 <G d <E P", Doubt::Lasting),
+        ("Q <G hd <E <Z", Doubt::Lasting),
+        ("PBE <1 <2 <G dc <E S <Z", Doubt::None),
+        ("PBES <1 <2 <G dcS <C <Z", Doubt::None),
+        ("Q <G d <E <Z dc", Doubt::None),
+    ] {
+        assert_eq!(play(script).doubt(), doubt, "{script}");
+    }
+}
+
+/// A COPY to a view fails before the server reads on: both Syncs are answered.
+#[test]
+fn a_marker_finds_out() {
+    for rest in ["<Z <I <Z", "<Z <Z <I <Z"] {
+        let mut ledger = play("PBES <1 <2 <G dcS <E");
+        let mut marked = false;
+        for word in rest.split(' ') {
+            if ledger.is_quiescent() && !marked {
+                ledger.mark();
+                marked = true;
+            }
+            let body = if word == "<Z" { &b"I"[..] } else { b"" };
+            let (tag, len) = (word.as_bytes()[1], body.len());
+            let reply = ledger.on_backend(Frame { tag, len, body }).unwrap();
+            assert_eq!(reply.settled == Settled::Nothing, tag == b'I', "{rest}");
+        }
+        assert!(ledger.is_quiescent(), "{rest}");
+        assert_eq!(ledger.doubt(), Doubt::None, "{rest}");
+    }
+}
+
+#[test]
 fn asynchronous_messages_settle_nothing() {
     quiescent("<N <S <A");
     owing("Q <N <S <A");
@@ -162,7 +240,8 @@ proptest::proptest! {
         for (client, tag) in bytes {
             if client {
                 asked += 1;
-                ledger.on_frontend(Frame { tag, len: 0, body: &[] });
+                let body = if tag < 128 { &b""[..] } else { b"x" };
+                ledger.on_frontend(Frame { tag: tag & 127, len: body.len(), body });
             } else {
                 let _ = ledger.on_backend(Frame { tag, len: 1, body: b"I" });
             }

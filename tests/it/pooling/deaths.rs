@@ -1,8 +1,11 @@
 //! Clients that die: whatever they were in the middle of, the next one gets a
 //! connection that shows nothing of it.
 
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
 use super::*;
-use crate::scripted::reset;
+use crate::scripted::{Scripted, read_message, reset};
 
 /// What a client is in the middle of.
 struct Scene {
@@ -148,5 +151,31 @@ async fn drained_idle_clients_are_told_at_once_and_busy_ones_after_their_transac
         assert_eq!(first_error(&last)[&'C'], "57P01");
         assert!(stage.proxy.wait().await.success());
         stage.settles_at(0).await;
+    }
+}
+
+/// Goal: a connection whose client has left does not wait for ever for what it owes.
+/// Method: a server that takes cancels, and does nothing about them.
+#[tokio::test]
+async fn a_connection_that_does_not_heed_cancels_is_closed() {
+    let scripted = Scripted::bind().await;
+    let builder = scripted.proxy().await;
+    let proxy = builder
+        .toml("pooling.pool_mode = 'transaction'")
+        .start()
+        .await;
+    let (mut client, mut server) = scripted.session(&proxy).await;
+    client.send(frontend::query("select 'for ever'")).await;
+    assert_eq!(read_message(&mut server).await.0, b'Q');
+    drop(client);
+    let cancels = tokio::spawn(take_and_close(scripted.into_listener()));
+    let ended = timeout(2 * PATIENCE, read_message(&mut server)).await;
+    assert_eq!(ended.expect("it is not kept").0, b'X');
+    cancels.abort();
+}
+
+async fn take_and_close(listener: TcpListener) {
+    loop {
+        drop(listener.accept().await.unwrap());
     }
 }

@@ -15,6 +15,7 @@ mod deaths;
 mod isolation;
 pub(crate) mod library;
 mod lingering;
+mod messages;
 mod modes;
 mod names;
 mod outages;

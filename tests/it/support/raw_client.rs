@@ -109,6 +109,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         }
     }
 
+    /// Sends to somebody who may have seen enough.
+    pub(crate) async fn send_what_is_taken(&mut self, bytes: &[u8]) {
+        drop(timeout(PATIENCE, self.stream.write_all(bytes)).await);
+    }
+
     pub(crate) async fn startup(&mut self, parameters: &[(&str, &str)]) {
         let user = parameters.iter().find(|(name, _)| *name == "user");
         self.user = user.map_or_else(String::new, |(_, user)| (*user).to_owned());
@@ -305,7 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
     }
 
     /// The next message, or `None` at a clean end of the stream.
-    async fn next_message(&mut self) -> Option<Message> {
+    pub(crate) async fn next_message(&mut self) -> Option<Message> {
         loop {
             if let Some((tag, body)) = take_message(&mut self.received) {
                 self.seen.push(show(tag, &body));
