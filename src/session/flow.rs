@@ -140,9 +140,7 @@ impl Flow {
     pub(super) fn with_ahead(mut self, ahead: &[u8]) -> Self {
         if !ahead.is_empty() {
             let mut buffer = buffers::take();
-            if buffer.len() < ahead.len() {
-                buffer.resize(ahead.len(), 0);
-            }
+            buffers::grow(&mut buffer, ahead.len());
             if let Some(to) = buffer.get_mut(..ahead.len()) {
                 to.copy_from_slice(ahead);
             }
@@ -231,9 +229,7 @@ impl Flow {
         let unseen = self.ready + gap..self.end;
         self.end += more;
         if more > 0 {
-            if buffer.len() < self.end {
-                buffer.resize(self.end, 0);
-            }
+            buffers::grow(buffer, self.end);
             buffer.copy_within(unseen.clone(), unseen.start + more);
         }
         let ready = self.ready + messages.len();
@@ -395,7 +391,7 @@ impl Flow {
         }
         // Of a frame that is waited for beyond the usual size.
         if self.end == buffer.len() {
-            buffer.resize(2 * buffer.len(), 0);
+            buffers::grow(buffer, 2 * self.end);
         }
         let mut into = ReadBuf::new(buffer.get_mut(self.end..).unwrap_or_default());
         match Pin::new(&mut *source).poll_read(cx, &mut into)? {

@@ -588,6 +588,33 @@ async fn assert_ends(mut socket: TcpStream, bytes: &[u8]) {
     assert!(ended.is_ok(), "still open after {}", bytes.escape_ascii());
 }
 
+/// Goal: what is waited for is bounded for all clients together.
+/// Method: many clients that send nearly the whole of a long Query, 122 MiB in all.
+#[tokio::test]
+async fn texts_that_never_end_take_little_room() {
+    const LENGTH: u32 = 4_000_000;
+    let postgres = Postgres::shared().await;
+    let builder = Proxy::new(postgres).toml("pooling.pool_mode = 'transaction'");
+    let proxy = builder.start().await;
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        clients.push(proxy.raw_session(DATABASE).await);
+    }
+    let before = resident_kib(&proxy);
+    let header = [&b"Q"[..], &LENGTH.to_be_bytes()].concat();
+    let text = [header, vec![b' '; LENGTH as usize - 100]].concat();
+    let sending = clients.iter_mut().map(|client| {
+        // One that is not waited for goes on as far as there is a connection for it.
+        let sending = client.stream().write_all(&text);
+        timeout(Duration::from_secs(3), sending)
+    });
+    futures_util::future::join_all(sending).await;
+    let grown = resident_kib(&proxy).saturating_sub(before);
+    assert!(grown < 100 * 1024, "{grown} KiB more");
+    drop(clients);
+    assert_unharmed(&proxy).await;
+}
+
 /// Memory of the proxy that is in use.
 fn resident_kib(proxy: &Proxy) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();

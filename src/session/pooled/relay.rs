@@ -16,7 +16,7 @@ use super::super::handle::{Activity, Handle, Order};
 use super::super::relay::Departure;
 use super::rest::Next;
 use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
-use crate::buffers::BUFFER;
+use crate::buffers::{self, BUFFER};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::pool::{Connection, Holder, Lease, Pools, UpstreamState, Vacancy};
@@ -58,15 +58,15 @@ const STATEMENT_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is cancelled before its connection is closed.
 const MOST_CANCELS: u32 = 2;
 
-/// A text is waited for until it is whole up to this many bytes; a longer one
-/// cannot be read.
+/// A text is waited for until it is whole up to this many bytes, if not too much is
+/// waited for already; a longer one cannot be read.
 const MAX_TEXT: usize = 4 << 20;
 
 impl Line {
     /// Of a client that is logged in; `ahead` is what was read beyond that.
     pub(super) fn new(client: MaybeTls, ahead: &[u8]) -> Self {
         let whole = |tag| match tag {
-            frontend::QUERY | frontend::PARSE => MAX_TEXT,
+            frontend::QUERY | frontend::PARSE if !buffers::are_scarce() => MAX_TEXT,
             tag if frontend::is_known(tag) => BUFFER,
             // The server refuses it before it has read it.
             _ => 0,
