@@ -4,6 +4,7 @@
 mod close;
 mod commit;
 mod direct;
+mod ending;
 mod flow;
 mod handle;
 mod limits;
@@ -13,7 +14,6 @@ mod pooled;
 mod registry;
 mod relay;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::upstream::{LoginPolicy, Upstream};
 use crate::wire::backend::error_field;
 use crate::wire::frame::HEADER;
 
+pub(crate) use ending::{Ending, Leg};
 pub(crate) use handle::Order;
 pub(crate) use parting::Parting;
 pub(crate) use pooled::Library;
@@ -68,86 +69,6 @@ pub(crate) struct Service {
     pub(crate) query_wait_timeout: Duration,
     pub(crate) sasl_plus: SaslPlus,
     pub(crate) metrics: Metrics,
-}
-
-/// How a session ended, for the one place that logs and counts it.
-#[derive(Debug)]
-pub(crate) enum Ending {
-    NoRoom(NoRoom),
-    NotServed(Fault),
-    LeftWhileWaiting,
-    LoginFailed {
-        label: &'static str,
-        text: String,
-        cure: Option<String>,
-    },
-    Carried {
-        reason: &'static str,
-        detail: Option<String>,
-        over: Leg,
-    },
-}
-
-/// The upstream's side of a session, for the log.
-#[derive(Debug, Clone)]
-pub(crate) struct Leg {
-    pub(crate) upstream: Arc<Upstream>,
-    /// Version of TLS, or `none`.
-    pub(crate) tls: &'static str,
-}
-
-impl Ending {
-    /// Over what the session was carried, if it came to that.
-    pub(crate) const fn over(&self) -> Option<&Leg> {
-        match self {
-            Self::Carried { over, .. } => Some(over),
-            _ => None,
-        }
-    }
-
-    /// Label of the metric and reason in the log.
-    pub(crate) fn label(&self) -> &'static str {
-        match self {
-            Self::NoRoom(error) => error.fault().label,
-            Self::NotServed(fault) => fault.label,
-            Self::LeftWhileWaiting => "client_left",
-            Self::LoginFailed { label, .. } => label,
-            Self::Carried { reason, .. } => reason,
-        }
-    }
-
-    /// The story behind the label, if there is one.
-    pub(crate) fn detail(&self) -> Option<String> {
-        match self {
-            Self::NoRoom(error) => Some(error.to_string()),
-            Self::NotServed(fault) => Some(fault.message.clone().into_owned()),
-            Self::LeftWhileWaiting => Some("client left while waiting for a connection".to_owned()),
-            Self::LoginFailed { text, .. } => Some(text.clone()),
-            Self::Carried { detail, .. } => detail.clone(),
-        }
-    }
-
-    /// What the client was told to do about it.
-    pub(crate) fn cure(&self) -> Option<String> {
-        match self {
-            Self::NoRoom(error) => error.fault().hint.map(Cow::into_owned),
-            Self::NotServed(fault) => fault.hint.clone().map(Cow::into_owned),
-            Self::LoginFailed { cure, .. } => cure.clone(),
-            Self::LeftWhileWaiting | Self::Carried { .. } => None,
-        }
-    }
-
-    /// Whether the proxy or the upstream failed the client.
-    pub(crate) fn is_failure(&self) -> bool {
-        match self {
-            Self::LeftWhileWaiting => false,
-            Self::Carried { reason, .. } => {
-                !matches!(*reason, "client_left" | "client_lost" | "shutdown")
-            }
-            Self::LoginFailed { label, .. } => *label != "client_left",
-            Self::NoRoom(_) | Self::NotServed(_) => true,
-        }
-    }
 }
 
 /// Serves one client from admission up to the farewells, which are the caller's
