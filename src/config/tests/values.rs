@@ -260,3 +260,32 @@ fn an_equal_sslmode_in_the_file_keeps_its_place() {
     let line = "sslmode = \"verify-full\"  # proxy.toml:4\n";
     assert!(room.show(false).contains(line), "{}", room.show(false));
 }
+
+/// As platforms hand it over, and as editors and browsers leave it.
+#[test]
+fn a_certificate_may_be_text_in_a_variable_or_wrapped_in_its_file() {
+    let room = Room::new("[upstreams.cluster]\nhost = \"db.example.com\"\n");
+    let pem = fs::read_to_string(room.dir.path().join("ca.crt")).unwrap();
+    let room = room.env("DB_SSL_CERT", &pem);
+    let roots = |room: &Room| match &room.config().upstreams["cluster"].tls {
+        UpstreamTls::Enable(tls) => tls.roots.clone(),
+        UpstreamTls::Disable => panic!("plaintext"),
+    };
+    assert_eq!(roots(&room), Roots::Inline(pem.clone()));
+
+    let room = Room::new(MINIMAL);
+    let path = room.dir.path().join("ca.crt");
+    let issued = rcgen::generate_simple_self_signed(["db.example.com".to_owned()]).unwrap();
+    for bytes in [
+        format!("\u{feff}{pem}").into_bytes(),
+        issued.cert.der().to_vec(),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(roots(&room), Roots::File(path.clone()));
+    }
+    // PKCS#12, by its beginning.
+    fs::write(&path, b"\x30\x82\x01\x00\x02\x01\x03").unwrap();
+    let (code, _, err) = room.check();
+    assert_eq!(code, 2);
+    assert!(err.contains("`openssl pkcs12 -in FILE -nokeys"), "{err}");
+}
