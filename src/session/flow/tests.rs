@@ -22,19 +22,22 @@ fn leg() -> (TcpStream, MaybeTls) {
     (peer, MaybeTls::Plain(Socket::Tcp(socket)))
 }
 
-/// Sends what fits of one message without an end.
-fn talk_on(talker: &mut TcpStream, begun: &mut bool) {
-    let mut piece = vec![0; BUFFER];
+/// Sends what fits of messages of 64 MiB without an end, from where it stopped.
+fn talk_on(talker: &mut TcpStream, sent: &mut usize) {
+    const BODY: u32 = 64 << 20;
+    let mut message = b"d".to_vec();
+    message.extend(BODY.to_be_bytes());
+    message.resize(BUFFER, 0);
     loop {
-        if !*begun {
-            piece[..5].copy_from_slice(b"d\x7f\xff\xff\xff");
-        }
-        match talker.write(&piece) {
-            Ok(n) => assert!(std::mem::replace(begun, true) || n >= 5),
+        let at = *sent % (1 + BODY as usize);
+        let left = 1 + BODY as usize - at;
+        let from = at.min(5);
+        let piece = &message[from..(from + left).min(BUFFER)];
+        match talker.write(piece) {
+            Ok(n) => *sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) => panic!("{error}"),
         }
-        piece.fill(0);
     }
 }
 
@@ -43,11 +46,11 @@ fn talk_on(talker: &mut TcpStream, begun: &mut bool) {
 async fn a_long_direction_lets_the_other_hear_of_its_socket() {
     let ((mut talker, mut client), (mut server, mut upstream)) = (leg(), leg());
     let (mut up, mut down) = (Flow::default(), Flow::default());
-    let (mut begun, mut said) = (false, false);
+    let (mut sent, mut said) = (0, false);
     // A task of its own, as a session is: nothing but it makes the event loop look.
     let task = tokio::spawn(poll_fn(move |cx| {
         let before = up.carried;
-        talk_on(&mut talker, &mut begun);
+        talk_on(&mut talker, &mut sent);
         let turn = up.turn(cx, &mut client, &mut upstream, |_, _| Step::Drop);
         assert_eq!(turn.unwrap(), Turn::Empty);
         let mut heard = false;
