@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 from . import client, host
 from .host import HOST, ROOT
@@ -63,7 +64,7 @@ def floor(bench, name, port, upstream):
     return bench.host.start_listening(name, command, port)
 
 
-def pgsluice(bench, name, port, upstream, extra=""):
+def pgsluice(bench, name, port, upstream, extra="", require_auth=""):
     conf = bench.host.write(f"{name}.toml", f"""\
 [listen]
 addresses = ["{HOST}:{port}"]
@@ -73,7 +74,7 @@ server_name = "localhost"
 port = {upstream}
 sslmode = "verify-full"
 sslrootcert = "{bench.server.ca}"
-[limits]
+{require_auth}[limits]
 max_client_conn = 12000
 max_upstream_conn = 1150
 # Neither writes a line for each login and each end.
@@ -81,6 +82,16 @@ max_upstream_conn = 1150
 level = "warn"
 {extra}""")
     return bench.host.start_listening(name, [pgsluice_program(), "-c", conf], port)
+
+
+def lets_ask_nothing():
+    """The server trusts the role; a program of before this key takes that for granted, and would refuse the key."""
+    key = 'require_auth = "none,scram-sha-256"\n'
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as conf:
+        conf.write(f'[upstreams.bench]\nhost = "localhost"\nsslrootcert = "system"\nport = 1\n{key}')
+        conf.flush()
+        checked = subprocess.run([pgsluice_program(), "config", "check", "-c", conf.name], capture_output=True)
+    return key if checked.returncode == 0 else ""
 
 
 def pgsluice_program():
@@ -107,7 +118,7 @@ mode = "held"
 name = "bench_scram"
 auth = "scram-sha-256"
 password = "{bench.server.password}"
-""")
+""", require_auth=lets_ask_nothing())
 
 
 def pgsluice_transaction(bench, name, port, upstream, **more):

@@ -12,6 +12,7 @@ use super::kinds::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, Tl
 use super::layer::{Set, Table};
 use super::log_filter::LogFilter;
 use super::problem::{At, Problems};
+use super::require_auth::RequireAuth;
 use super::schema::{Fallback, Key, Repeat, Section};
 use super::values::{
     AuthMode, ChannelBinding, LogFormat, Negotiation, OnSessionState, PoolMode, Priority, SaslPlus,
@@ -112,17 +113,17 @@ section! {
         unix_socket_mode: FileMode = "0777";
         /// Group of the socket, as a name or a number.
         unix_socket_group: Text;
-        /// Whether clients may, or must, use TLS to reach the proxy.
+        /// Whether clients may, or must, use TLS to reach the proxy; `verify-ca` demands a certificate of `tls_ca_file` too, `verify-full` one in the name of the user.
         tls_mode: TlsMode = "disable";
-        /// The proxy's own certificate chain (PEM).
+        /// The proxy's own certificate chain (PEM); `allow` in held mode makes one at start if there is none.
         tls_cert_file: FilePath;
         /// Private key of `tls_cert_file` (PEM).
         tls_key_file: FilePath;
-        /// CA that client certificates must chain to (PEM).
+        /// CA that client certificates must chain to (PEM); for users with `cert`, and for `verify-ca` and `verify-full`.
         tls_ca_file: FilePath;
         /// What happens to `SCRAM-SHA-256-PLUS` on its way to the client.
         sasl_plus: SaslPlus = "strip";
-        /// Allows an address other than loopback without TLS or authentication by the proxy.
+        /// Allows an address other than loopback where whoever reaches it may get in, or may read passwords.
         allow_insecure_listen: bool = "false";
         /// Idle time before the first keepalive probe to a client.
         tcp_keepidle: Duration = "30s";
@@ -162,6 +163,8 @@ section! {
         sslnegotiation: Negotiation = "postgres";
         /// Channel binding of logins that the proxy makes itself.
         channel_binding: ChannelBinding = "prefer";
+        /// What the server may ask for at a login, in libpq's words: `scram-sha-256`, `md5`, `password` (in clear), `none` (nothing is asked), `gss`, `sspi`; or what it may not, each with a `!` in front.
+        require_auth: RequireAuth ~ "by `sslmode`, see below";
         /// Role for users without an `upstream_user` of their own.
         user: Text;
         /// Password of `user`.

@@ -36,7 +36,7 @@ pub(crate) struct Info {
     pub(crate) example: &'static str,
 }
 
-const TEXT: Info = Info {
+pub(super) const TEXT: Info = Info {
     name: "text",
     shape: Shape::Text,
     secret: false,
@@ -260,6 +260,8 @@ pub(crate) enum TlsMode {
     Disable,
     Allow,
     Require,
+    VerifyCa,
+    VerifyFull,
 }
 
 /// `users.auth` as written.
@@ -295,7 +297,7 @@ macro_rules! choice {
     };
 }
 
-fn not_a_word(text: &str, words: &[&str]) -> Bad {
+pub(super) fn not_a_word(text: &str, words: &[&str]) -> Bad {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     let message = format!("must be {}, not {text:?}", quoted.join(" or "));
     let fix = match super::schema::nearest(text, words.iter().copied()) {
@@ -355,7 +357,10 @@ choice!(SslMode {
     "verify-full" => VerifyFull, "verify-ca" => VerifyCa, "require" => Require, "disable" => Disable
 } unless verifies);
 choice!(TlsVersion { "TLSv1.2" => Tls12, "TLSv1.3" => Tls13 } unless outdated_tls);
-choice!(TlsMode { "disable" => Disable, "allow" => Allow, "require" => Require });
+choice!(TlsMode {
+    "disable" => Disable, "allow" => Allow, "require" => Require,
+    "verify-ca" => VerifyCa, "verify-full" => VerifyFull
+});
 choice!(SaslPlus { "strip" => Strip, "keep" => Keep });
 choice!(Negotiation { "postgres" => Postgres, "direct" => Direct });
 choice!(ChannelBinding { "prefer" => Prefer, "disable" => Disable, "require" => Require });

@@ -17,6 +17,7 @@ mod meant;
 mod plan;
 mod pools_file;
 mod problem;
+mod require_auth;
 mod resolve;
 mod schema;
 mod show;

@@ -13,6 +13,8 @@ use crate::secret::Secret;
 
 mod pooling;
 
+pub(crate) use super::require_auth::{RequireAuth, ServerMethod};
+
 pub(crate) use pooling::{Overrides, Pool, PoolPlan, Pooling, Rules, Timeouts, unless_zero};
 
 /// The whole configuration of one proxy.
@@ -70,13 +72,38 @@ pub(crate) enum ListenTls {
     Require(ServerIdentity),
 }
 
-/// Files of the proxy's own certificate.
+/// What the proxy shows to clients, and asks of them.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerIdentity {
-    pub(crate) cert_file: PathBuf,
-    pub(crate) key_file: PathBuf,
-    /// CA that client certificates must chain to; `None` asks for none.
-    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) certificate: OwnCertificate,
+    pub(crate) clients: ClientCertificates,
+}
+
+/// Where the proxy's own certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnCertificate {
+    Files {
+        cert_file: PathBuf,
+        key_file: PathBuf,
+    },
+    /// For clients that want TLS and verify nothing; it exists in memory only.
+    MadeAtStart,
+}
+
+/// Whether clients show certificates, and of which CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    NotAsked,
+    /// Users with `cert` need one.
+    Asked {
+        ca_file: PathBuf,
+    },
+    /// Nobody gets in without one.
+    Demanded {
+        ca_file: PathBuf,
+        /// Its common name is the user who is logged in.
+        names_user: bool,
+    },
 }
 
 /// What happens to `SCRAM-SHA-256-PLUS` in the server's list of mechanisms.
@@ -109,6 +136,8 @@ pub(crate) struct Upstream {
     /// Database for clients that name none.
     pub(crate) dbname: Option<String>,
     pub(crate) channel_binding: ChannelBinding,
+    /// What it may ask for at a login, of the proxy or of a client.
+    pub(crate) require_auth: RequireAuth,
     /// Bound on name resolution, TCP, TLS and login together.
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Keepalive,

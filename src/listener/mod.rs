@@ -305,7 +305,10 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
             tracing::debug!(client = %peer, reason, error = %failure, "connection dropped");
         }
         // Whoever is dropped without a word looks here for the reason.
-        _ => tracing::warn!(client = %peer, reason, error = %failure, "connection dropped"),
+        _ => {
+            let fix = failure.fix();
+            tracing::warn!(client = %peer, reason, error = %failure, fix, "connection dropped");
+        }
     }
 }
 

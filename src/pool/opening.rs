@@ -204,6 +204,7 @@ async fn log_in(pools: &Pools, plan: &OpenerPlan) -> Result<Opened, NotOpened> {
         user: &plan.user,
         password: plan.password.as_ref(),
         channel_binding: plan.channel_binding,
+        require_auth: pools.inner().upstream.config().require_auth,
     };
     open(&pools.inner().upstream, &plan.startup, &who).await
 }

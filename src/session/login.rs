@@ -15,17 +15,19 @@ mod failure;
 pub(super) use failure::LoginFailure;
 
 use super::registry::{CancelTarget, Entry, Seat};
-use crate::config::values::{SaslPlus, User};
+use crate::config::values::{SaslPlus, ServerMethod, User};
 use crate::name::Name;
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::pool::{Probation, Silence};
 use crate::startup::{Admitted, Identity};
 use crate::tls::{MaybeTls, explain_late_alert};
-use crate::upstream::{Asked, Credentials, LoginError, Reported, Upstream, blame, explain, log_in};
+use crate::upstream::{
+    Asked, Credentials, LoginError, Reported, Upstream, blame, check, explain, log_in,
+};
 use crate::wire::backend::{self, AuthRequest};
 use crate::wire::frame::HEADER;
 use crate::wire::frontend;
-use crate::wire::scram::SCRAM_SHA_256_PLUS;
+use crate::wire::scram::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use crate::wire::startup::{CancelKey, StartupMessage, Version};
 
 /// What a client may send ahead of its turn in a login.
@@ -48,6 +50,8 @@ struct Login<'a> {
     upstream: &'a mut Framed<MaybeTls>,
     sasl_plus: SaslPlus,
     expects: Expects,
+    /// The upstream has asked for some proof.
+    has_asked: bool,
     /// When the upstream must have spoken, if it is its turn.
     due: Instant,
     /// The upstream offered channel binding, and the client was not told.
@@ -107,6 +111,7 @@ pub(super) async fn log_client_in(
         upstream,
         sasl_plus: plan.sasl_plus,
         expects: Expects::Nothing,
+        has_asked: false,
         due: Instant::now() + plan.upstream.config().connect_timeout,
         stripped: false,
         clamped,
@@ -173,6 +178,7 @@ impl Login<'_> {
             user: &user.upstream_user,
             password: user.upstream_password.as_ref(),
             channel_binding: self.target.config().channel_binding,
+            require_auth: self.target.config().require_auth,
         };
         let limit = self.target.config().connect_timeout;
         let logged_in = timeout(limit, log_in(self.upstream, &who))
@@ -295,6 +301,14 @@ impl Login<'_> {
     /// An authentication request as the client is to see it.
     fn challenge(&mut self, frame: &WholeFrame) -> Result<Bytes, LoginFailure> {
         let request = AuthRequest::decode(frame.body()).ok_or(LoginFailure::UpstreamProtocol)?;
+        match request {
+            AuthRequest::Ok if !self.has_asked => self.may_ask(ServerMethod::None)?,
+            AuthRequest::CleartextPassword => self.may_ask(ServerMethod::Password)?,
+            AuthRequest::Md5Password(_) => self.may_ask(ServerMethod::Md5)?,
+            // What it comes to shows when the client has chosen a mechanism.
+            _ => {}
+        }
+        self.has_asked = true;
         self.expects = match request {
             AuthRequest::Ok => Expects::Authenticated,
             AuthRequest::Sasl(list) => {
@@ -309,6 +323,10 @@ impl Login<'_> {
             | AuthRequest::Other(_) => Expects::Response,
         };
         Ok(frame.bytes.clone())
+    }
+
+    fn may_ask(&self, method: ServerMethod) -> Result<(), LoginFailure> {
+        Ok(check(self.target.config().require_auth, method)?)
     }
 
     /// The mechanisms without the one that binds to a channel the client is not
@@ -337,6 +355,12 @@ impl Login<'_> {
         if self.expects == Expects::Mechanism {
             let (mechanism, data) = frontend::parse_sasl_initial_response(frame.body())
                 .ok_or(LoginFailure::Client("malformed SASLInitialResponse"))?;
+            let scram = [SCRAM_SHA_256, SCRAM_SHA_256_PLUS].map(str::as_bytes);
+            self.may_ask(match scram.contains(&mechanism) {
+                true => ServerMethod::ScramSha256,
+                // Others hand over what they prove, as a password or a token in clear.
+                false => ServerMethod::Password,
+            })?;
             // The server checks this byte against its own offer, and the client's
             // proof covers it: it can be neither changed nor carried through.
             let thinks_unsupported = self.stripped && data.first() == Some(&b'y');

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::values::{AuthMode, Config, ListenTls, User};
+use crate::config::values::{AuthMode, ClientCertificates, Config, ListenTls, User};
 use crate::fault::{ClientFacing, Fault};
 use crate::name::Name;
 use crate::net::framed::{FrameError, Framed};
@@ -32,6 +32,8 @@ pub(crate) use refuse::refuse;
 #[derive(Debug)]
 pub(crate) struct Admission {
     tls: LocalTls,
+    /// A client's certificate has to be in the name of the user it logs in as.
+    names_user: bool,
     users: Users,
     login_timeout: Duration,
 }
@@ -121,7 +123,9 @@ pub(crate) enum StartupFailure {
     #[error("TLS with the client failed: {0}")]
     Tls(#[from] AcceptFault),
     #[error("client began TLS on a listener without it")]
-    NoTls,
+    NoTls { fix: &'static str },
+    #[error("client asked for TLS, was told that this listener has none, and left")]
+    WantsTls { fix: &'static str },
     #[error("this listener demands TLS")]
     TlsRequired,
     #[error("password authentication failed for user \"{0}\"")]
@@ -155,7 +159,8 @@ impl StartupFailure {
             }
             Self::Startup(StartupError::Length(_) | StartupError::CancelKey(_))
             | Self::Tls(_)
-            | Self::NoTls => {
+            | Self::NoTls { .. }
+            | Self::WantsTls { .. } => {
                 return None;
             }
             Self::Unavailable(fault) => return Some(fault.clone()),
@@ -184,6 +189,14 @@ impl StartupFailure {
         })
     }
 
+    /// What to do about it, of what the client is not told.
+    pub(crate) const fn fix(&self) -> Option<&'static str> {
+        match self {
+            Self::NoTls { fix } | Self::WantsTls { fix } => Some(fix),
+            _ => None,
+        }
+    }
+
     /// Whether the client left by itself.
     pub(crate) const fn is_departure(&self) -> bool {
         matches!(
@@ -209,9 +222,10 @@ impl StartupFailure {
             }
             Self::Unavailable(fault) => fault.label,
             Self::Tls(fault) => fault.label(),
-            Self::NoTls | Self::TlsRequired => "client_tls",
+            Self::NoTls { .. } | Self::TlsRequired => "client_tls",
+            Self::WantsTls { .. } => "wants_tls",
             Self::WrongPassword(_)
-            | Self::UnknownUser(_)
+            | Self::UnknownUser(..)
             | Self::WrongPeer(_)
             | Self::WrongCertificate(_) => "auth",
         }
@@ -241,8 +255,19 @@ impl Admission {
             AuthMode::Held => Users::held(&config.users)
                 .map_err(|(user, source)| AdmissionError::Password { user, source })?,
         };
+        let names_user = match &config.listen.tls {
+            ListenTls::Disable => false,
+            ListenTls::Allow(identity) | ListenTls::Require(identity) => matches!(
+                identity.clients,
+                ClientCertificates::Demanded {
+                    names_user: true,
+                    ..
+                }
+            ),
+        };
         Ok(Self {
             tls,
+            names_user,
             users,
             login_timeout: config.limits.client_login_timeout,
         })
@@ -299,6 +324,19 @@ impl Admission {
             });
         }
         Ok(Arrival::Client(admitted))
+    }
+
+    /// What clients can do who want TLS where there is none. In passthrough they would say
+    /// over TLS that they could bind to a channel, which ends here.
+    const fn without_tls(&self) -> &'static str {
+        match self.users {
+            Users::Held { .. } => {
+                "write sslmode=disable in the client's URL, or listen.tls_mode = \"allow\" to serve such URLs as they are"
+            }
+            Users::Relayed => {
+                "write sslmode=disable in the client's URL: what goes to the server is encrypted by the proxy"
+            }
+        }
     }
 
     const fn timed_out(&self) -> StartupFailure {

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Admission, LocalTls, Refused, StartupFailure};
+use crate::name::Name;
 use crate::net::Socket;
 use crate::tls::MaybeTls;
 use crate::wire::startup::{self, CancelKey, First, StartupMessage, Version};
@@ -48,6 +49,12 @@ impl Admission {
         loop {
             let (first, ahead) = match read_packet(&mut stream, seen.take()).await {
                 Ok(read) => read,
+                // As libpq does that insists on `sslmode=require`; its user is told that the
+                // server does not support SSL, and looks here.
+                Err(failure) if failure.is_departure() && asked.tls && !stream.is_tls() => {
+                    let fix = self.without_tls();
+                    return Err(refused(StartupFailure::WantsTls { fix }, stream));
+                }
                 Err(failure) => return Err(refused(failure, stream)),
             };
             let failure = match first {
@@ -75,20 +82,32 @@ impl Admission {
                 }),
                 First::Unsupported(version) => StartupFailure::Unsupported(version),
                 First::Cancel(key) => return Ok((stream, Wish::Cancel(key))),
-                First::Startup(message) if self.is_satisfied_by(&stream) => {
-                    return Ok((stream, Wish::Session(message, ahead)));
-                }
-                First::Startup(_) => StartupFailure::TlsRequired,
+                First::Startup(message) => match self.demand(&stream, &message) {
+                    Ok(()) => return Ok((stream, Wish::Session(message, ahead))),
+                    Err(failure) => failure,
+                },
             };
             return Err(refused(failure, stream));
         }
     }
 
     /// The one check of what the listener demands, behind every way of arriving.
-    fn is_satisfied_by(&self, stream: &MaybeTls) -> bool {
-        match self.tls {
-            LocalTls::Require(_) => stream.is_tls() || stream.socket().is_unix(),
-            LocalTls::Disable | LocalTls::Allow(_) => true,
+    fn demand(&self, stream: &MaybeTls, startup: &StartupMessage) -> Result<(), StartupFailure> {
+        let is_required = matches!(self.tls, LocalTls::Require(_));
+        if !is_required || stream.socket().is_unix() {
+            return Ok(());
+        }
+        if !stream.is_tls() {
+            return Err(StartupFailure::TlsRequired);
+        }
+        let user = startup.user();
+        let is_named = || {
+            let shown = stream.peer_common_name();
+            shown.is_some_and(|name| name.as_bytes() == user)
+        };
+        match !self.names_user || is_named() {
+            true => Ok(()),
+            false => Err(StartupFailure::WrongCertificate(Name::from(user))),
         }
     }
 
@@ -106,7 +125,9 @@ impl Admission {
         }
         let Some(acceptor) = self.tls.acceptor() else {
             return Err(Refused {
-                failure: StartupFailure::NoTls,
+                failure: StartupFailure::NoTls {
+                    fix: self.without_tls(),
+                },
                 stream: None,
             });
         };

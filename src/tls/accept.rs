@@ -6,9 +6,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Error, PeerIncompatible, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -17,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use super::certificate::{self, printable};
 use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
-use crate::config::values::ServerIdentity;
+use crate::config::values::{ClientCertificates, OwnCertificate, ServerIdentity};
 
 /// Why a client's TLS was not accepted. Texts are for our own log: there is no
 /// channel to the client when this happens.
@@ -33,6 +37,8 @@ pub(crate) enum AcceptFault {
     WrongAlpn,
     #[error("the client offers no TLS version as new as TLSv1.2")]
     ProtocolTooOld,
+    #[error("the client showed no certificate, which listen.tls_mode demands")]
+    NoCertificate,
     #[error("the client's certificate is not accepted: {reason}")]
     BadCertificate { reason: String },
     #[error("the client broke off the TLS handshake ({alert}); it may not trust our certificate")]
@@ -50,6 +56,7 @@ impl AcceptFault {
             Self::NoAlpn => "no_alpn",
             Self::WrongAlpn => "wrong_alpn",
             Self::ProtocolTooOld => "protocol_too_old",
+            Self::NoCertificate => "no_certificate",
             Self::BadCertificate { .. } => "bad_certificate",
             Self::Alert { .. } => "alert",
             Self::Protocol { .. } => "protocol",
@@ -67,30 +74,41 @@ impl Acceptor {
     /// Reads the files that `identity` names. Made anew on reload.
     pub(crate) fn new(identity: &ServerIdentity) -> Result<Self, SetupError> {
         let provider = provider::local();
-        let chain = files::certificates("tls_cert_file", &identity.cert_file)?;
-        let key = files::private_key("tls_key_file", &identity.key_file)?;
+        let (chain, key) = match &identity.certificate {
+            OwnCertificate::Files {
+                cert_file,
+                key_file,
+            } => (
+                files::certificates("tls_cert_file", cert_file)?,
+                files::private_key("tls_key_file", key_file)?,
+            ),
+            OwnCertificate::MadeAtStart => made_for_loopback()?,
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| SetupError::Library(error.to_string()))?;
-        let builder = match &identity.ca_file {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let certificates = files::certificates("tls_ca_file", path)?;
-                let anchors = files::anchors("tls_ca_file", path, &certificates)?;
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider)
-                        .allow_unauthenticated()
-                        .build()
-                        .map_err(|error| SetupError::Library(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
+        let builder = match &identity.clients {
+            ClientCertificates::NotAsked => builder.with_no_client_auth(),
+            ClientCertificates::Asked { ca_file } => {
+                let verifier = of_clients(ca_file, provider)?.allow_unauthenticated();
+                builder.with_client_cert_verifier(built(verifier)?)
+            }
+            ClientCertificates::Demanded { ca_file, .. } => {
+                let verifier = of_clients(ca_file, provider)?;
+                builder.with_client_cert_verifier(built(verifier)?)
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            files::identity_error(
-                ("tls_cert_file", &identity.cert_file),
-                ("tls_key_file", &identity.key_file),
+        let config = builder.with_single_cert(chain, key);
+        let mut config = config.map_err(|error| match &identity.certificate {
+            OwnCertificate::Files {
+                cert_file,
+                key_file,
+            } => files::identity_error(
+                ("tls_cert_file", cert_file),
+                ("tls_key_file", key_file),
                 &error,
-            )
+            ),
+            OwnCertificate::MadeAtStart => SetupError::Library(error.to_string()),
         })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -118,6 +136,41 @@ impl Acceptor {
         }
         Ok(stream)
     }
+}
+
+/// For clients of this machine that insist on TLS and verify nothing (`sslmode=require`).
+/// Key and certificate are in memory only, and others at every start.
+fn made_for_loopback() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), SetupError>
+{
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let make = || {
+        let key = rcgen::KeyPair::generate()?;
+        let mut parameters = rcgen::CertificateParams::new(names)?;
+        let name = &mut parameters.distinguished_name;
+        name.push(rcgen::DnType::CommonName, "pgsluice, made at start");
+        Ok((parameters.self_signed(&key)?, key))
+    };
+    let (certificate, key) =
+        make().map_err(|error: rcgen::Error| SetupError::Library(error.to_string()))?;
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    Ok((vec![certificate.der().clone()], key.into()))
+}
+
+fn of_clients(
+    ca_file: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientCertVerifierBuilder, SetupError> {
+    let certificates = files::certificates("tls_ca_file", ca_file)?;
+    let anchors = files::anchors("tls_ca_file", ca_file, &certificates)?;
+    let anchors = Arc::new(anchors);
+    Ok(WebPkiClientVerifier::builder_with_provider(
+        anchors, provider,
+    ))
+}
+
+fn built(builder: ClientCertVerifierBuilder) -> Result<Arc<dyn ClientCertVerifier>, SetupError> {
+    let built = builder.build();
+    built.map_err(|error| SetupError::Library(error.to_string()))
 }
 
 /// Common name in the certificate that the client showed, which the handshake
@@ -150,6 +203,7 @@ fn accept_fault(error: &io::Error) -> AcceptFault {
             // An extension that clients of TLS 1.1 have nothing to say in.
             | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => AcceptFault::ProtocolTooOld,
+        Error::NoCertificatesPresented => AcceptFault::NoCertificate,
         Error::InvalidCertificate(reason) => AcceptFault::BadCertificate {
             reason: printable(&reason.to_string()),
         },

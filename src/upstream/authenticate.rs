@@ -1,12 +1,12 @@
 //! Logging in upstream with credentials that the proxy holds.
 //!
 //! SCRAM-SHA-256-PLUS where the server offers it and its certificate has a hash
-//! to bind to, else SCRAM-SHA-256, md5 or cleartext, as the server asks. The
-//! cleartext password leaves only over verified TLS or to this machine itself.
+//! to bind to, else SCRAM-SHA-256, md5 or cleartext, as the server asks and the
+//! upstream's `require_auth` allows. What leaves as a password is never a hash of it.
 
 use zeroize::Zeroizing;
 
-use crate::config::values::ChannelBinding;
+use crate::config::values::{ChannelBinding, RequireAuth, ServerMethod};
 use crate::fault::{ClientFacing, Fault};
 use crate::net::framed::{FrameError, Framed, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::secret::Secret;
@@ -23,6 +23,7 @@ pub(crate) struct Credentials<'a> {
     pub(crate) user: &'a str,
     pub(crate) password: Option<&'a Secret>,
     pub(crate) channel_binding: ChannelBinding,
+    pub(crate) require_auth: RequireAuth,
 }
 
 /// Why a login with held credentials failed.
@@ -45,6 +46,11 @@ pub(crate) enum LoginError {
     Unusable { user: String, source: StoredFault },
     #[error("the password held for \"{0}\" is a hash that cannot answer what the upstream asks")]
     Hashed(String),
+    #[error("the upstream asks {}, and require_auth allows {allowed} alone", asking(*.asks))]
+    Unwanted {
+        asks: ServerMethod,
+        allowed: RequireAuth,
+    },
     #[error("the upstream's login could not be trusted: {0}")]
     Scram(#[from] ScramFault),
     #[error("the upstream broke the protocol during login")]
@@ -58,6 +64,45 @@ pub(crate) enum LoginError {
 impl From<std::io::Error> for LoginError {
     fn from(error: std::io::Error) -> Self {
         Self::Lost(FrameError::Io(error))
+    }
+}
+
+const fn asking(asks: ServerMethod) -> &'static str {
+    match asks {
+        ServerMethod::None => "for no password or other proof",
+        ServerMethod::Password => "for the password in clear",
+        ServerMethod::Md5 => "for md5",
+        ServerMethod::ScramSha256 => "for scram-sha-256",
+        ServerMethod::Gss => "for GSSAPI",
+        ServerMethod::Sspi => "for SSPI",
+    }
+}
+
+const fn cure(asks: ServerMethod) -> &'static str {
+    match asks {
+        ServerMethod::None => {
+            "Is it the server you mean? If it is, let its pg_hba.conf ask for scram-sha-256, or accept that it asks for nothing, with none in the upstream's require_auth."
+        }
+        ServerMethod::Password => {
+            "Is it the server you mean? If it is, let it ask for scram-sha-256, or verify it (sslmode = \"verify-full\"), or accept this with password in the upstream's require_auth."
+        }
+        ServerMethod::Md5 => {
+            "Is it the server you mean? If it is, store the role's password as scram-sha-256, or verify the server (sslmode = \"verify-full\"), or accept this with md5 in the upstream's require_auth."
+        }
+        ServerMethod::ScramSha256 | ServerMethod::Gss | ServerMethod::Sspi => {
+            "Put the method into the upstream's require_auth."
+        }
+    }
+}
+
+/// Whether the server may ask this.
+///
+/// # Errors
+/// [`LoginError::Unwanted`].
+pub(crate) const fn check(allowed: RequireAuth, asks: ServerMethod) -> Result<(), LoginError> {
+    match allowed.allows(asks) {
+        true => Ok(()),
+        false => Err(LoginError::Unwanted { asks, allowed }),
     }
 }
 
@@ -80,6 +125,11 @@ impl ClientFacing for LoginError {
                 SqlState::INVALID_AUTHORIZATION,
                 "upstream_login",
                 Some("Give the password itself in `upstream_password_file`, not a hash of it."),
+            ),
+            Self::Unwanted { asks, .. } => (
+                SqlState::INVALID_AUTHORIZATION,
+                "upstream_login",
+                Some(cure(*asks)),
             ),
             Self::NoChannelBinding => (
                 SqlState::INVALID_AUTHORIZATION,
@@ -131,6 +181,8 @@ pub(crate) async fn log_in(
     stream: &mut Framed<MaybeTls>,
     who: &Credentials<'_>,
 ) -> Result<(), LoginError> {
+    let may_ask = |asks| check(who.require_auth, asks);
+    let mut has_asked = false;
     loop {
         let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
         match frame.tag() {
@@ -143,22 +195,45 @@ pub(crate) async fn log_in(
             AuthRequest::Ok if who.channel_binding == ChannelBinding::Require => {
                 return Err(LoginError::NoChannelBinding);
             }
-            AuthRequest::Ok => return Ok(()),
-            AuthRequest::CleartextPassword => send_password(stream, who, None).await?,
-            AuthRequest::Md5Password(salt) => send_password(stream, who, Some(salt)).await?,
-            AuthRequest::Sasl(list) => return scram(stream, who, list).await,
+            AuthRequest::Ok if has_asked => return Ok(()),
+            AuthRequest::Ok => return may_ask(ServerMethod::None),
+            AuthRequest::CleartextPassword => {
+                may_ask(ServerMethod::Password)?;
+                send_password(stream, who, None).await?;
+            }
+            AuthRequest::Md5Password(salt) => {
+                may_ask(ServerMethod::Md5)?;
+                send_password(stream, who, Some(salt)).await?;
+            }
+            AuthRequest::Sasl(list) => {
+                may_ask(ServerMethod::ScramSha256)?;
+                return scram(stream, who, list).await;
+            }
             AuthRequest::Gss => return Err(LoginError::Unsupported("GSSAPI or SSPI")),
             AuthRequest::SaslContinue(_) | AuthRequest::SaslFinal(_) => {
                 return Err(LoginError::Protocol);
             }
             AuthRequest::Other(_) => return Err(LoginError::Unsupported("unknown to this proxy")),
         }
+        has_asked = true;
     }
 }
 
-fn held<'a>(who: &Credentials<'a>) -> Result<&'a Secret, LoginError> {
-    who.password
-        .ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))
+fn held(who: &Credentials<'_>) -> Result<Stored, LoginError> {
+    let password = who.password;
+    let password = password.ok_or_else(|| LoginError::NoPassword(who.user.to_owned()))?;
+    Stored::parse(password).map_err(|source| LoginError::Unusable {
+        user: who.user.to_owned(),
+        source,
+    })
+}
+
+/// The password itself: a hash would tell a server that only asks for it what others hold
+/// to be a secret, and would never be right.
+fn plain(who: &Credentials<'_>) -> Result<Secret, LoginError> {
+    let stored = held(who)?;
+    let password = stored.plain().cloned();
+    password.ok_or_else(|| LoginError::Hashed(who.user.to_owned()))
 }
 
 async fn send_password(
@@ -169,14 +244,9 @@ async fn send_password(
     if who.channel_binding == ChannelBinding::Require {
         return Err(LoginError::NoChannelBinding);
     }
-    let password = held(who)?;
     let mut text = Zeroizing::new(match salt {
-        None => password.expose().to_owned(),
-        Some(salt) => Stored::parse(password)
-            .map_err(|source| LoginError::Unusable {
-                user: who.user.to_owned(),
-                source,
-            })?
+        None => plain(who)?.expose().to_owned(),
+        Some(salt) => held(who)?
             .md5_response(who.user, salt)
             .ok_or_else(|| LoginError::Hashed(who.user.to_owned()))?
             .to_string(),
@@ -203,14 +273,14 @@ async fn scram(
         _ => None,
     };
     let client = match binding {
-        Some(hash) => ClientScram::plus(held(who)?, hash),
+        Some(hash) => ClientScram::plus(&plain(who)?, hash),
         None if who.channel_binding == ChannelBinding::Require => {
             return Err(match offers(SCRAM_SHA_256_PLUS) {
                 true => LoginError::UnbindableCertificate,
                 false => LoginError::NoChannelBinding,
             });
         }
-        None if offers(SCRAM_SHA_256) => ClientScram::plain(held(who)?),
+        None if offers(SCRAM_SHA_256) => ClientScram::plain(&plain(who)?),
         None => return Err(LoginError::Unsupported("SASL without SCRAM-SHA-256")),
     };
     let first = frontend::sasl_initial_response(client.mechanism(), client.first());

@@ -10,7 +10,7 @@ mod explain;
 mod health;
 mod open;
 
-pub(crate) use authenticate::{Credentials, LoginError, log_in};
+pub(crate) use authenticate::{Credentials, LoginError, check, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
 pub(crate) use explain::{Asked, blame, explain};
 pub(crate) use health::{Alive, LoginPolicy};

@@ -63,6 +63,14 @@ impl Stored {
         }
     }
 
+    /// The password itself, which is the only thing that may be sent or derived from as one.
+    pub(crate) const fn plain(&self) -> Option<&Secret> {
+        match self {
+            Self::Plain(password) => Some(password),
+            Self::Md5(_) | Self::Scram(_) => None,
+        }
+    }
+
     /// What SCRAM checks against; `None` for an md5 hash. Costs a PBKDF2 for a
     /// plain password: do it once, at start.
     pub(crate) fn verifier(&self, salt: &[u8]) -> Option<Arc<Verifier>> {

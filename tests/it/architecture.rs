@@ -76,7 +76,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["metrics"]),
     ("nix", &["cli", "demo", "net", "startup"]),
     ("postgres_protocol", &["wire"]),
-    ("rcgen", &["demo"]),
+    ("rcgen", &["demo", "tls"]),
     ("rustls", &["tls"]),
     ("socket2", &["net"]),
     ("tokio_postgres", &["demo"]),

@@ -57,8 +57,12 @@ impl Scene {
     /// One user, whom the proxy itself checks by `auth`.
     fn held(&self, mode: &str, auth: &str) -> ProxyBuilder {
         let app = &self.postgres.app;
+        let ca = match auth.contains("cert") {
+            true => "listen.tls_ca_file = \"client-ca.crt\"\n",
+            false => "",
+        };
         self.proxy(mode).toml(&format!(
-            "listen.tls_ca_file = \"client-ca.crt\"\n\
+            "{ca}\
              auth.mode = \"held\"\n\
              [[users]]\n\
              name = \"app\"\n\
@@ -438,6 +442,98 @@ async fn a_client_with_tls_1_1_is_refused() {
     dropped_because(&proxy, "no TLS version as new as TLSv1.2").await;
 }
 
+/// A certificate of the CA lets nobody in by itself, but nobody comes in without one.
+#[tokio::test]
+async fn a_listener_that_demands_certificates_lets_nobody_in_without() {
+    let scene = Scene::new().await;
+    let app = scene.postgres.app.user;
+    let theirs = scene.client_ca.issue(&Leaf::common_name_only(app));
+    let others = scene
+        .client_ca
+        .issue(&Leaf::common_name_only("somebody else"));
+    for (mode, others_get_in) in [("verify-ca", true), ("verify-full", false)] {
+        let ca = "listen.tls_ca_file = \"client-ca.crt\"";
+        let proxy = scene.proxy(mode).toml(ca).start().await;
+        for (identity, gets_in) in [(&theirs, true), (&others, others_get_in)] {
+            let config = scene.config_with(Some(identity));
+            let mut client = secure(&proxy, config).await.unwrap();
+            if gets_in {
+                scene.log_in(&mut client).await;
+                continue;
+            }
+            client
+                .startup(&[("user", app), ("database", DATABASE)])
+                .await;
+            let refused = first_error(&client.read_until_closed().await);
+            assert_eq!(refused[&'C'], "28000");
+            assert!(refused[&'M'].contains("certificate authentication failed"));
+        }
+        // TLS 1.3 lets a client finish before the server has judged it.
+        if let Ok(mut client) = secure(&proxy, scene.config()).await {
+            let startup = frontend::startup(frontend::PROTOCOL_3_0, &[("user", app)]);
+            let sent = tokio::io::AsyncWriteExt::write_all(client.stream(), &startup).await;
+            drop(sent);
+            assert_eq!(tags(&client.read_until_closed().await), "");
+        }
+        dropped_because(&proxy, "the client showed no certificate").await;
+        let mut client = proxy.raw().await;
+        client.startup(&[("user", app)]).await;
+        let refused = first_error(&client.read_until_closed().await);
+        assert!(refused[&'M'].contains("demands TLS"), "{refused:?}");
+    }
+}
+
+/// An application's URL as a provider prints it: `sslmode=require`, and nothing verified.
+fn insisting(proxy: &Proxy) -> String {
+    format!(
+        "host=127.0.0.1 port={} sslmode=require",
+        proxy.addr().port()
+    )
+}
+
+#[tokio::test]
+async fn a_url_that_insists_on_tls_works_unchanged_with_held_credentials() {
+    let postgres = Postgres::shared().await;
+    let (user, password) = (postgres.app.user, &postgres.app.password);
+    let text = format!(
+        "listen.tls_mode = 'allow'\nauth.mode = 'held'\n\
+         [[users]]\nname = '{user}'\npassword = '{password}'"
+    );
+    let proxy = Proxy::new(postgres).toml(&text).start().await;
+    assert_carried(&psql(postgres, &insisting(&proxy)).await);
+    let plain = insisting(&proxy).replace("require", "disable");
+    assert_carried(&psql(postgres, &plain).await);
+    // Nothing of it is on disk.
+    let files = std::fs::read_dir(proxy.dir()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name());
+    assert!(names.eq(["proxy.toml"]), "a file is left");
+}
+
+#[tokio::test]
+async fn a_url_that_insists_on_tls_in_vain_is_logged_with_the_cure() {
+    let postgres = Postgres::shared().await;
+    let (user, password) = (postgres.app.user, &postgres.app.password);
+    let held = format!("auth.mode = 'held'\n[[users]]\nname = '{user}'\npassword = '{password}'");
+    for (keys, cure) in [("", "sslmode=disable"), (&held, "listen.tls_mode")] {
+        let proxy = Proxy::new(postgres).toml(keys).start().await;
+        // One that leaves TLS out when there is none is nobody's concern.
+        let preferring = insisting(&proxy).replace("require", "prefer");
+        assert_carried(&psql(postgres, &preferring).await);
+        let output = psql(postgres, &insisting(&proxy)).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("server does not support SSL"), "{said}");
+        let wants_tls = |line: &serde_json::Value| line["reason"] == "wants_tls";
+        let line = proxy.wait_for_log(wants_tls).await;
+        assert_eq!(line["level"], "WARN");
+        let fix = line["fix"].as_str().unwrap();
+        assert!(
+            fix.contains(cure) && fix.contains("sslmode=disable"),
+            "{fix}"
+        );
+        assert_eq!(proxy.log().iter().filter(|line| wants_tls(line)).count(), 1);
+    }
+}
+
 /// libpq says `y` in SCRAM here: it could bind, and the proxy does not offer it.
 #[tokio::test]
 async fn a_password_is_checked_over_tls_with_the_defaults_of_libpq() {
@@ -462,7 +558,9 @@ async fn a_relayed_login_over_tls_names_the_cure_for_channel_binding() {
     let output = psql(scene.postgres, &verified(&proxy)).await;
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("channel_binding=disable"), "{said}");
+    for cure in ["sslmode=disable", "channel_binding=disable"] {
+        assert!(said.contains(cure), "{said}");
+    }
 }
 
 #[tokio::test]

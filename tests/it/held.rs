@@ -353,7 +353,9 @@ async fn a_held_role_that_the_server_does_not_know_is_named() {
         .hba("hostssl all all all trust")
         .start()
         .await;
-    let proxy = held(&postgres, &becomes("ufo", "secret")).start().await;
+    let builder = held(&postgres, &becomes("ufo", "secret"));
+    let builder = builder.toml("upstreams.cluster.require_auth = 'none'");
+    let proxy = builder.start().await;
     let error = log_in(&proxy, "sep", "").await.unwrap_err();
     assert_eq!(error[&'C'], "28000");
     assert!(error[&'H'].contains("`upstream_user`"), "{error:?}");
@@ -363,7 +365,10 @@ async fn a_held_role_that_the_server_does_not_know_is_named() {
 async fn upstream_login(role: &str, binding: &str) -> Result<(), ErrorFields> {
     let postgres = &Methods::shared().await.postgres;
     let builder = held(postgres, &becomes(role, methods::PASSWORD));
-    let builder = builder.toml(&format!("upstreams.cluster.channel_binding = '{binding}'"));
+    let builder = builder.toml(&format!(
+        "upstreams.cluster.channel_binding = '{binding}'\n\
+         upstreams.cluster.require_auth = 'scram-sha-256,md5,password,none'"
+    ));
     log_in(&builder.start().await, "sep", "").await
 }
 

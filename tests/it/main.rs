@@ -26,6 +26,7 @@ mod listening;
 mod observed;
 mod passthrough;
 mod pooling;
+mod require_auth;
 mod scripted;
 mod self_test;
 mod session_state;

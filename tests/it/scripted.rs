@@ -49,7 +49,8 @@ impl Scripted {
 /// A proxy to a plaintext upstream at `address`, which need not exist.
 pub(crate) async fn proxy_to(address: SocketAddr) -> ProxyBuilder {
     Proxy::new(Postgres::shared().await).toml(&format!(
-        "upstream = \"scripted\"\n[upstreams.scripted]\nhost = \"{}\"\nport = {}\nsslmode = \"disable\"",
+        "upstream = \"scripted\"\n[upstreams.scripted]\nhost = \"{}\"\nport = {}\nsslmode = \"disable\"\n\
+         require_auth = \"none,scram-sha-256,md5,password\"",
         address.ip(),
         address.port(),
     ))

@@ -1,26 +1,23 @@
-//! `[listen]`: where clients are accepted, and what keeps strangers out.
+//! `[listen]`: where clients are accepted, and what they are shown.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use super::exposure::{self, Behind, Door};
 use super::{Desk, KeepaliveKeys, at_least_one, files, keepalive};
 use crate::config::encoding::Wanted;
 use crate::config::keys::ListenKeys;
 use crate::config::kinds::{FilePath, TlsMode};
 use crate::config::layer::Set;
 use crate::config::problem::Bad;
-use crate::config::values::{Auth, AuthMode, ClientAuth, Listen, ListenTls, ServerIdentity, User};
+use crate::config::values::{
+    AuthMode, ClientCertificates, Listen, ListenTls, OwnCertificate, ServerIdentity,
+};
 
 /// `sun_path` holds 108 bytes, the last one a NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-pub(super) fn resolve(
-    desk: &mut Desk<'_>,
-    auth: Auth,
-    users: &BTreeMap<String, Arc<User>>,
-) -> Listen {
+pub(super) fn resolve(desk: &mut Desk<'_>, mut behind: Behind<'_>) -> Listen {
     let keys = ListenKeys::read(
         &desk.merged.table(&ListenKeys::SECTION, None),
         desk.problems,
@@ -44,18 +41,15 @@ pub(super) fn resolve(
             ),
         );
     }
-    let tls = tls(desk, &keys);
-    guard_open_addresses(
-        desk,
-        &keys,
-        &addresses,
-        &Protection {
-            tls: &tls,
-            auth,
-            users,
-        },
-    );
-    check_login_methods(desk, &tls, !unix_socket_dirs.is_empty(), users);
+    let may_make =
+        behind.mode == AuthMode::Held && addresses.iter().all(|address| address.ip().is_loopback());
+    let tls = tls(desk, &keys, may_make);
+    let door = Door {
+        addresses: &addresses,
+        unix: !unix_socket_dirs.is_empty(),
+        tls: &tls,
+    };
+    exposure::guard(desk, &keys, &door, &mut behind);
     let keepalive = keepalive(
         desk,
         &KeepaliveKeys {
@@ -152,7 +146,9 @@ fn socket_dirs(desk: &mut Desk<'_>, keys: &ListenKeys, port: u16) -> Vec<PathBuf
     dirs
 }
 
-fn tls(desk: &mut Desk<'_>, keys: &ListenKeys) -> ListenTls {
+/// `may_make`: clients are on this machine and bind to nothing, so that a certificate
+/// which they cannot verify does for those whose settings insist on TLS.
+fn tls(desk: &mut Desk<'_>, keys: &ListenKeys, may_make: bool) -> ListenTls {
     let mode = keys.tls_mode.value;
     let files = [&keys.tls_cert_file, &keys.tls_key_file, &keys.tls_ca_file];
     if mode == TlsMode::Disable {
@@ -164,114 +160,52 @@ fn tls(desk: &mut Desk<'_>, keys: &ListenKeys) -> ListenTls {
         }
         return ListenTls::Disable;
     }
-    let (Some(cert), Some(key)) = (&keys.tls_cert_file, &keys.tls_key_file) else {
-        desk.problems.add(
-            &keys.tls_mode.at,
-            Bad::new(
-                "TLS for clients needs tls_cert_file and tls_key_file",
-                "give both, or write tls_mode = \"disable\"",
-            ),
-        );
-        return ListenTls::Disable;
+    let certificate = match (&keys.tls_cert_file, &keys.tls_key_file) {
+        (Some(cert), Some(key)) => OwnCertificate::Files {
+            cert_file: files::tls_file(desk, cert, Wanted::Certificate),
+            key_file: files::private_key(desk, key),
+        },
+        (None, None) if mode == TlsMode::Allow && may_make => OwnCertificate::MadeAtStart,
+        _ => {
+            let fix = match mode {
+                TlsMode::Allow => {
+                    "give both, or write tls_mode = \"disable\" and sslmode=disable in the clients' URLs; the proxy makes a certificate by itself only in held mode and on loopback"
+                }
+                _ => "give both, or write tls_mode = \"disable\"",
+            };
+            let message = "TLS for clients needs tls_cert_file and tls_key_file";
+            desk.problems.add(&keys.tls_mode.at, Bad::new(message, fix));
+            return ListenTls::Disable;
+        }
     };
+    let clients = client_certificates(desk, keys);
     let identity = ServerIdentity {
-        cert_file: files::tls_file(desk, cert, Wanted::Certificate),
-        key_file: files::private_key(desk, key),
-        ca_file: keys
-            .tls_ca_file
-            .as_ref()
-            .map(|set| files::tls_file(desk, set, Wanted::Authority)),
+        certificate,
+        clients,
     };
     match mode {
-        TlsMode::Require => ListenTls::Require(identity),
         TlsMode::Allow | TlsMode::Disable => ListenTls::Allow(identity),
+        TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => ListenTls::Require(identity),
     }
 }
 
-/// What a client must get past.
-struct Protection<'a> {
-    tls: &'a ListenTls,
-    auth: Auth,
-    users: &'a BTreeMap<String, Arc<User>>,
-}
-
-/// Passthrough counts as open: the client would hand its password, over
-/// plaintext, to whoever asks for it.
-fn guard_open_addresses(
-    desk: &mut Desk<'_>,
-    keys: &ListenKeys,
-    addresses: &[SocketAddr],
-    by: &Protection<'_>,
-) {
-    let proves =
-        |user: &Arc<User>| !matches!(user.auth, ClientAuth::Trust | ClientAuth::Peer { .. });
-    let authenticated = by.auth.mode == AuthMode::Held && by.users.values().all(proves);
-    let Some(open) = addresses.iter().find(|address| !address.ip().is_loopback()) else {
-        return;
-    };
-    if matches!(by.tls, ListenTls::Require(_)) || authenticated {
-        return;
-    }
-    // What was to protect it is wrong, and said to be.
-    let protection = ["auth.mode", "listen.allow_insecure_listen"];
-    let unread = keys.tls_mode.value != TlsMode::Allow && desk.problems.excuses("listen.tls_mode");
-    if unread || protection.iter().any(|key| desk.problems.excuses(key)) {
-        return;
-    }
-    if keys.allow_insecure_listen.value {
-        desk.problems.warn(format!(
-            "{open} is open to the network without TLS and without authentication by the proxy \
-             (listen.allow_insecure_listen)"
-        ));
-        return;
-    }
-    let why = match by.auth.mode {
-        AuthMode::Passthrough => "passthrough over plaintext shows logins and data to the network",
-        AuthMode::Held => "a user with auth trust or peer gets in from anywhere",
-    };
-    desk.problems.add(
-        &keys.addresses.at,
-        Bad::new(
-            format!("{open} is not loopback: {why}"),
-            "write tls_mode = \"require\", or auth.mode = \"held\" with a password for every user, \
-         or accept it with allow_insecure_listen = true",
-        ),
-    );
-}
-
-/// A method that no listener can satisfy would refuse every login.
-fn check_login_methods(
-    desk: &mut Desk<'_>,
-    tls: &ListenTls,
-    unix: bool,
-    users: &BTreeMap<String, Arc<User>>,
-) {
-    let client_ca = match tls {
-        ListenTls::Disable => false,
-        ListenTls::Allow(identity) | ListenTls::Require(identity) => identity.ca_file.is_some(),
-    };
-    let mut at = desk.merged.table(&ListenKeys::SECTION, None).at();
-    for user in users.values() {
-        match user.auth {
-            ClientAuth::Peer { .. } if !unix => {
-                "listen.unix_socket_dirs".clone_into(&mut at.key);
-                let message = format!(
-                    "user {:?} logs in with peer, which needs a unix socket",
-                    user.name
-                );
-                desk.problems
-                    .add(&at, Bad::new(message, "give unix_socket_dirs"));
-            }
-            ClientAuth::Cert { .. } if !client_ca => {
-                "listen.tls_ca_file".clone_into(&mut at.key);
-                let message = format!(
-                    "user {:?} logs in with cert, which needs TLS and a CA for clients",
-                    user.name
-                );
-                desk.problems
-                    .add(&at, Bad::new(message, "give tls_mode and tls_ca_file"));
-            }
-            _ => {}
+fn client_certificates(desk: &mut Desk<'_>, keys: &ListenKeys) -> ClientCertificates {
+    let mode = keys.tls_mode.value;
+    let is_demanded = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let Some(set) = &keys.tls_ca_file else {
+        if is_demanded {
+            let message = "demands certificates of clients, and nothing says of which CA";
+            let fix = "give tls_ca_file, or write tls_mode = \"require\"";
+            desk.problems.add(&keys.tls_mode.at, Bad::new(message, fix));
         }
+        return ClientCertificates::NotAsked;
+    };
+    let ca_file = files::tls_file(desk, set, Wanted::Authority);
+    match is_demanded {
+        true => ClientCertificates::Demanded {
+            ca_file,
+            names_user: mode == TlsMode::VerifyFull,
+        },
+        false => ClientCertificates::Asked { ca_file },
     }
 }

@@ -1,6 +1,7 @@
 //! From what was written to what the proxy works with. Nothing is bound or
 //! dialled; files are read only to say now what would fail later.
 
+mod exposure;
 mod files;
 mod listen;
 mod pooling;
@@ -47,7 +48,7 @@ pub(super) fn resolve(
         problems,
     };
     let root = Root::read(&merged.table(&Root::SECTION, None), desk.problems);
-    let upstreams = upstream::resolve_all(desk);
+    let mut upstreams = upstream::resolve_all(desk);
     let upstream = default_upstream(desk, &root);
     let auth_keys = AuthKeys::read(&merged.table(&AuthKeys::SECTION, None), desk.problems);
     let auth = Auth {
@@ -57,7 +58,12 @@ pub(super) fn resolve(
     if auth.mode == AuthMode::Passthrough {
         users::warn_of_unused_credentials(desk);
     }
-    let listen = listen::resolve(desk, auth, &users);
+    let behind = exposure::Behind {
+        mode: auth.mode,
+        users: &users,
+        upstreams: &mut upstreams,
+    };
+    let listen = listen::resolve(desk, behind);
     refuse_loops(desk, &listen, &upstreams);
     let limits = limits(desk);
     let pooling_keys = pooling::read(desk);

@@ -14,7 +14,8 @@ use crate::config::layer::Set;
 use crate::config::problem::{At, Bad};
 use crate::config::schema::missing;
 use crate::config::values::{
-    ChannelBinding, Negotiation, Roots, TlsClient, Upstream, UpstreamAddress, UpstreamTls, Verify,
+    ChannelBinding, Negotiation, RequireAuth, Roots, ServerMethod, TlsClient, Upstream,
+    UpstreamAddress, UpstreamTls, Verify,
 };
 
 pub(super) fn names(desk: &Desk<'_>) -> Vec<String> {
@@ -60,10 +61,15 @@ fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstr
     };
     let address = address(desk, host, &keys.port)?;
     let tls = tls(desk, name, keys, &host.value);
+    let require_auth = match &keys.require_auth {
+        Some(set) => set.value,
+        None => required_by_default(&tls),
+    };
     Some(Upstream {
         name: name.to_owned(),
         address,
         tls,
+        require_auth,
         user: keys.user.as_ref().map(|set| set.value.clone()),
         password,
         dbname: keys.dbname.as_ref().map(|set| set.value.clone()),
@@ -71,6 +77,19 @@ fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstr
         connect_timeout,
         keepalive,
     })
+}
+
+/// A password leaves in clear only to a server that has proven who it is. md5's answer
+/// is as good as the password, but can be given where nobody else listens.
+fn required_by_default(tls: &UpstreamTls) -> RequireAuth {
+    use ServerMethod::{Md5, Password, ScramSha256};
+    match tls {
+        UpstreamTls::Enable(tls) if tls.verify == Verify::Full => {
+            RequireAuth::of(&[ScramSha256, Md5, Password])
+        }
+        UpstreamTls::Enable(_) => RequireAuth::of(&[ScramSha256]),
+        UpstreamTls::Disable => RequireAuth::of(&[ScramSha256, Md5]),
+    }
 }
 
 fn address(desk: &mut Desk<'_>, host: &Set<String>, port: &Set<u16>) -> Option<UpstreamAddress> {

@@ -9,7 +9,8 @@ use crate::config::keys::{AuthKeys, UpstreamKeys, UserKeys};
 use crate::config::kinds::{AuthMethod, Text};
 use crate::config::layer::{Set, secret_spellings};
 use crate::config::problem::{At, Bad};
-use crate::config::values::{AuthMode, ClientAuth, Upstream, User};
+use crate::config::values::{AuthMode, ClientAuth, ServerMethod, Upstream, User};
+use crate::secret::Secret;
 
 pub(super) fn resolve_all(
     desk: &mut Desk<'_>,
@@ -111,7 +112,8 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
     let shared = upstream
         .filter(|_| shared_user == Some(&upstream_user))
         .filter(|upstream| upstream.password.is_some());
-    let own = password.clone().filter(|_| upstream_user == name);
+    let presented = password.as_ref().filter(|_| upstream_user == name);
+    let own = presented.filter(|own| !is_verifier(own)).cloned();
     let (upstream_password, upstream_password_key) = match (own_upstream_password, shared, own) {
         (None, Some(upstream), _) => (
             upstream.password.clone(),
@@ -129,6 +131,7 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
             format!("`upstream_password{}` {of_user}", own_keys.ending()),
         ),
     };
+    check_upstream_password(desk, keys, (presented, &upstream_password), upstream);
     Some(User {
         auth: client_auth(desk, keys, &name),
         name,
@@ -137,6 +140,41 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
         upstream_password,
         upstream_password_key,
     })
+}
+
+/// What it is made from cannot be found out from it, so it is no password for a server.
+fn is_verifier(secret: &Secret) -> bool {
+    secret.expose().starts_with("SCRAM-SHA-256$")
+}
+
+fn check_upstream_password(
+    desk: &mut Desk<'_>,
+    keys: &UserKeys,
+    (own, given): (Option<&Secret>, &Option<Secret>),
+    upstream: Option<&Arc<Upstream>>,
+) {
+    let places = [
+        keys.upstream_password.as_ref().map(|set| &set.at),
+        keys.upstream_password_file.as_ref().map(|set| &set.at),
+        keys.upstream_password_env.as_ref().map(|set| &set.at),
+    ];
+    let place: Option<&At> = places.into_iter().flatten().next();
+    let fix = "give upstream_password_file, with the password and not a hash of it";
+    if given.as_ref().is_some_and(is_verifier) {
+        let bad = Bad::new(
+            "is a SCRAM verifier; the upstream has to be given the password itself",
+            fix,
+        );
+        desk.problems.add(place.unwrap_or(&keys.section), bad);
+    }
+    let needs_one = |upstream: &Arc<Upstream>| !upstream.require_auth.allows(ServerMethod::None);
+    if given.is_none() && own.is_some_and(is_verifier) && upstream.is_some_and(needs_one) {
+        let bad = Bad::new(
+            "the client's password is given as a SCRAM verifier, which the upstream cannot be given",
+            fix,
+        );
+        desk.problems.add(&keys.section, bad);
+    }
 }
 
 /// Methods that ask for a password need one, and the others have no use for it.

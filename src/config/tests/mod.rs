@@ -1,6 +1,7 @@
 //! The whole room, from sources to what is printed: the fixtures in
 //! `tests/config`, the example, the output and the documentation.
 
+mod exposure;
 mod hostile;
 mod pooling;
 mod values;
@@ -18,7 +19,8 @@ use crate::cli::config::{check, show};
 /// In every secret of every test; must never be seen.
 const CANARY: &str = "CANARY";
 
-/// A directory with what the fixtures name: `ca.crt`, and `secret` for one password.
+/// A directory with what the fixtures name: `ca.crt` and its key `own.key`, and `secret` for
+/// one password.
 struct Room {
     dir: tempfile::TempDir,
     sources: Sources,
@@ -30,6 +32,8 @@ impl Room {
         let issued = rcgen::generate_simple_self_signed(["db.example.com".to_owned()]).unwrap();
         fs::write(dir.path().join("ca.crt"), issued.cert.pem()).unwrap();
         let mut sources = Sources::default();
+        let key = issued.signing_key.serialize_pem();
+        write_secret(&dir.path().join("own.key"), &key);
         write_secret(&dir.path().join("secret"), &format!("{CANARY}\n"));
         write_secret(&dir.path().join("proxy.toml"), text);
         sources.file = Some(dir.path().join("proxy.toml"));

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
-use crate::config::values::{UpstreamAddress, UpstreamTls};
+use crate::config::values::{RequireAuth, ServerMethod, UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
 use crate::pool::books::PoolNumber;
 use crate::pool::connection::Stale;
@@ -165,6 +165,7 @@ impl Stand {
             password: None,
             dbname: None,
             channel_binding: ChannelBinding::Prefer,
+            require_auth: RequireAuth::of(&[ServerMethod::None]),
             connect_timeout: LONG,
             keepalive: Keepalive {
                 idle: second,
@@ -230,6 +231,7 @@ impl Stand {
             user: "u",
             password: None,
             channel_binding: ChannelBinding::Prefer,
+            require_auth: RequireAuth::of(&[ServerMethod::None]),
         };
         let startup = &opener(pool.id.database.text().unwrap()).startup;
         let opened = crate::upstream::open(upstream, startup, &who);

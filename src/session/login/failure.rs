@@ -100,7 +100,7 @@ impl LoginFailure {
             Self::ChannelBinding(_) => (
                 SqlState::INVALID_AUTHORIZATION,
                 Some(
-                    "Set channel_binding=disable in the client (Npgsql: `Channel Binding=Disable`, and listen.sasl_plus = \"keep\"), connect to the proxy without TLS, or let the proxy hold the credentials ([auth] mode = \"held\").",
+                    "Connect to the proxy without TLS (sslmode=disable), or set channel_binding=disable in the client (Npgsql: `Channel Binding=Disable`, and listen.sasl_plus = \"keep\"), or let the proxy hold the credentials ([auth] mode = \"held\").",
                 ),
             ),
             Self::Gss => (

@@ -7,7 +7,7 @@ use tokio_rustls::{TlsConnector, server};
 
 use super::certs::Files;
 use super::*;
-use crate::config::values::ServerIdentity;
+use crate::config::values::{ClientCertificates, OwnCertificate, ServerIdentity};
 use crate::tls::accept::peer_common_name;
 use crate::tls::{AcceptFault, Acceptor, SetupError};
 
@@ -15,9 +15,14 @@ type Accepted = Result<server::TlsStream<TcpStream>, AcceptFault>;
 
 fn acceptor(files: Files, ca_file: Option<PathBuf>) -> Acceptor {
     let identity = ServerIdentity {
-        cert_file: files.cert,
-        key_file: files.key,
-        ca_file,
+        certificate: OwnCertificate::Files {
+            cert_file: files.cert,
+            key_file: files.key,
+        },
+        clients: match ca_file {
+            None => ClientCertificates::NotAsked,
+            Some(ca_file) => ClientCertificates::Asked { ca_file },
+        },
     };
     Acceptor::new(&identity).unwrap()
 }
@@ -186,9 +191,11 @@ fn a_key_of_another_certificate_is_refused_by_its_configuration_key() {
         .issue(&Leaf::named(&["localhost"]))
         .write(scene.dir.path(), "two");
     let identity = ServerIdentity {
-        cert_file: one.cert,
-        key_file: two.key,
-        ca_file: None,
+        certificate: OwnCertificate::Files {
+            cert_file: one.cert,
+            key_file: two.key,
+        },
+        clients: ClientCertificates::NotAsked,
     };
     let error = Acceptor::new(&identity).map(drop).unwrap_err();
     assert!(

@@ -85,11 +85,12 @@ impl Scripted {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Makes a proxy's upstream `cluster` this server.
+    /// Makes a proxy's upstream `cluster` this server, which need not ask for any proof.
     pub(crate) fn toml(&self) -> String {
         let ca_file = self.files.path().join("ca.crt");
         format!(
-            "[upstreams.cluster]\nport = {}\nserver_name = {HOST_NAME:?}\nsslrootcert = {ca_file:?}",
+            "[upstreams.cluster]\nport = {}\nserver_name = {HOST_NAME:?}\nsslrootcert = {ca_file:?}\n\
+             require_auth = 'none,scram-sha-256,md5,password'",
             self.port
         )
     }
@@ -102,6 +103,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Without TLS, of which nothing is said.
+    pub(crate) fn plain(self) -> Server<TcpStream> {
+        Server::over(self.stream)
+    }
+
     /// Answers the SSLRequest with `S` and shakes hands.
     pub(crate) async fn secure(mut self) -> Server<TlsStream<TcpStream>> {
         self.read_ssl_request().await;
