@@ -31,6 +31,9 @@ pub(super) fn run(sources: &Sources) -> Exit {
         .as_deref()
         .map(|file| file.display().to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), file, "pgsluice starts");
+    if loaded.config.holds_secrets() {
+        keep_memory_private();
+    }
     for warning in &loaded.config.warnings {
         tracing::warn!("{warning}");
     }
@@ -57,6 +60,19 @@ fn serve(config: &config::Config) -> Result<(), Box<dyn std::error::Error>> {
     // A name lookup that hangs is not waited for.
     runtime.shutdown_background();
     served
+}
+
+/// A core file would have the passwords and keys in it, and so would what a debugger of the
+/// same user reads. The limit stops the file, the flag also a program that the kernel would
+/// pipe the core to.
+fn keep_memory_private() {
+    use nix::sys::resource::{Resource, setrlimit};
+    let limited = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    #[cfg(target_os = "linux")]
+    let limited = limited.and_then(|()| nix::sys::prctl::set_dumpable(false));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "a crash may write passwords and keys into a core file");
+    }
 }
 
 /// Each client takes up to two descriptors; the soft limit is often 1024.

@@ -45,6 +45,22 @@ pub(crate) struct Config {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Config {
+    /// Whether the process keeps something in memory that others must not read.
+    pub(crate) fn holds_secrets(&self) -> bool {
+        let has_key = |upstream: &Arc<Upstream>| {
+            let shown = match &upstream.tls {
+                UpstreamTls::Disable => None,
+                UpstreamTls::Enable(tls) => tls.identity.as_ref(),
+            };
+            shown.is_some() || upstream.password.is_some()
+        };
+        self.auth.mode == AuthMode::Held
+            || !matches!(self.listen.tls, ListenTls::Disable)
+            || self.upstreams.values().any(has_key)
+    }
+}
+
 /// Where clients are accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Listen {

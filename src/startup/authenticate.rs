@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::{Admission, Admitted, HeldUser, Identity, StartupFailure, Users};
+use super::{Admission, Admitted, HeldUser, Identity, StartupFailure, Stranger, Users};
 use crate::config::values::{ClientAuth, User};
 use crate::name::Name;
 use crate::net::Peer;
@@ -47,23 +47,93 @@ impl Users {
                 },
             );
         }
-        Ok(Self::Held { users: held, salts })
+        let stranger = Stranger::like_most(&held);
+        Ok(Self::Held {
+            users: held,
+            salts,
+            stranger,
+        })
+    }
+}
+
+impl Stranger {
+    /// Of as many, the method that tells least. Who is let in without a question is no
+    /// example: a stranger is not.
+    fn like_most(users: &BTreeMap<String, HeldUser>) -> Self {
+        let mut examples: [(usize, Option<&HeldUser>); 5] = [(0, None); 5];
+        for user in users.values() {
+            let rank = match user.user.auth {
+                ClientAuth::Trust => continue,
+                ClientAuth::ScramSha256 => 0,
+                ClientAuth::Md5 => 1,
+                ClientAuth::Password => 2,
+                ClientAuth::Cert { .. } => 3,
+                ClientAuth::Peer { .. } => 4,
+            };
+            let (count, example) = &mut examples[rank];
+            *count += 1;
+            example.get_or_insert(user);
+        }
+        let most = examples.iter().map(|(count, _)| *count).max();
+        let example = examples.iter().find(|(count, _)| Some(*count) == most);
+        let Some((_, Some(example))) = example else {
+            return Self::Scram;
+        };
+        match (&example.user.auth, &example.stored) {
+            (ClientAuth::Md5, Some(stored)) => Self::Md5(stored.clone()),
+            (ClientAuth::Password, Some(stored)) => Self::Password(stored.clone()),
+            (ClientAuth::Peer { .. }, _) => Self::Peer,
+            (ClientAuth::Cert { .. }, _) => Self::Cert,
+            _ => Self::Scram,
+        }
+    }
+
+    /// Asks, takes the time that it takes with somebody, and is never satisfied.
+    async fn ask(
+        &self,
+        stream: &mut Framed<MaybeTls>,
+        name: Name,
+        salts: &SaltKey,
+    ) -> Result<StartupFailure, StartupFailure> {
+        // Whoever it is, it is not whose password is looked at.
+        let text = name.text().unwrap_or_default();
+        let heard = match self {
+            Self::Password(stored) => {
+                Box::pin(cleartext(stream, text, stored)).await?;
+                StartupFailure::WrongPassword
+            }
+            Self::Md5(stored) => {
+                Box::pin(md5(stream, text, stored)).await?;
+                StartupFailure::WrongPassword
+            }
+            Self::Scram => {
+                let mock = ServerScram::mock(name.as_bytes(), salts, rand::random());
+                Box::pin(scram(stream, mock)).await?;
+                StartupFailure::WrongPassword
+            }
+            Self::Peer => StartupFailure::WrongPeer,
+            Self::Cert => StartupFailure::WrongCertificate,
+        };
+        Ok(StartupFailure::UnknownUser(name, heard))
     }
 }
 
 impl Admission {
     /// Boxed is what a client that is trusted needs none of.
     pub(super) async fn authenticate(&self, client: &mut Admitted) -> Result<(), StartupFailure> {
-        let Users::Held { users, salts } = &self.users else {
+        let Users::Held {
+            users,
+            salts,
+            stranger,
+        } = &self.users
+        else {
             return Ok(());
         };
         negotiate_version(client).await?;
         let name = Name::from(client.startup.user());
         let known = name.text().and_then(|text| users.get_key_value(text));
         let Some((text, held)) = known else {
-            let mock = ServerScram::mock(name.as_bytes(), salts, rand::random());
-            Box::pin(scram(&mut client.stream, mock)).await?;
-            return Err(StartupFailure::UnknownUser(name));
+            return Err(stranger.ask(&mut client.stream, name, salts).await?);
         };
         let user = &held.user;
         let stream = &mut client.stream;

@@ -61,7 +61,19 @@ enum Users {
     Held {
         users: BTreeMap<String, HeldUser>,
         salts: SaltKey,
+        /// How names are asked that nobody has: as most of those who have one.
+        stranger: Stranger,
     },
+}
+
+/// Nobody, who looks like somebody until the answer is wrong.
+#[derive(Debug)]
+enum Stranger {
+    Password(Stored),
+    Md5(Stored),
+    Scram,
+    Peer,
+    Cert,
 }
 
 #[derive(Debug)]
@@ -130,9 +142,9 @@ pub(crate) enum StartupFailure {
     TlsRequired,
     #[error("password authentication failed for user \"{0}\"")]
     WrongPassword(Name),
-    /// For the log: the client hears the same as after a wrong password.
+    /// For the log: the client hears what a known one would hear.
     #[error("no user \"{0}\" in [[users]]")]
-    UnknownUser(Name),
+    UnknownUser(Name, fn(Name) -> Self),
     #[error("peer authentication failed for user \"{0}\"")]
     WrongPeer(Name),
     #[error("certificate authentication failed for user \"{0}\"")]
@@ -176,7 +188,7 @@ impl StartupFailure {
                     "Connect with sslmode=require or stronger, or set listen.tls_mode = \"allow\".",
                 ),
             ),
-            Self::UnknownUser(name) => return Self::WrongPassword(name.clone()).told(),
+            Self::UnknownUser(name, heard) => return heard(name.clone()).told(),
             Self::WrongPassword(_) => (SqlState::INVALID_PASSWORD, None),
             Self::WrongPeer(_) | Self::WrongCertificate(_) => {
                 (SqlState::INVALID_AUTHORIZATION, None)

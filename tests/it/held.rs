@@ -225,6 +225,91 @@ async fn an_unknown_user_gets_the_same_messages_as_a_wrong_password() {
     }
 }
 
+/// What `user` is asked, and told after a wrong answer; no name is in it.
+async fn asked_and_told(proxy: &Proxy, user: &str) -> (u32, String) {
+    let mut client = proxy.raw().await;
+    client.startup(&[("user", user)]).await;
+    let (tag, body) = client.read_message().await;
+    let code = match tag {
+        b'R' => u32::from_be_bytes(*body.first_chunk().unwrap()),
+        _ => 0,
+    };
+    let told = log_in(proxy, user, "wrong").await.unwrap_err();
+    let quoted = format!("{user:?}");
+    (
+        code,
+        told[&'C'].clone() + &told[&'M'].replace(&quoted, "USER"),
+    )
+}
+
+/// Names that nobody has are asked as most of those are that somebody has, every time.
+#[tokio::test]
+async fn an_unknown_user_is_asked_as_most_known_ones_are() {
+    let postgres = Postgres::shared().await;
+    let user = |name: &str, auth: &str| {
+        format!("[[users]]\nname = '{name}'\nauth = '{auth}'\npassword = 'secret'\n")
+    };
+    let trusted = |name: &str| {
+        format!("[[users]]\nname = '{name}'\nauth = 'trust'\nupstream_password = 'secret'\n")
+    };
+    // The trusted ones, of whom there are more, are asked nothing, which strangers cannot be.
+    let table = [
+        (["password", "password", "scram-sha-256"], 3),
+        (["md5", "scram-sha-256", "md5"], 5),
+        (["md5", "scram-sha-256", "scram-sha-256"], 10),
+        (["md5", "scram-sha-256", "password"], 10),
+    ];
+    for (methods, expected) in table {
+        let known = ["a", "b", "c"].iter().zip(methods);
+        let known: String = known.map(|(name, auth)| user(name, auth)).collect();
+        let trusted: String = ["v", "w", "x", "y", "z"].map(trusted).concat();
+        let text = format!("auth.mode = 'held'\n{known}{trusted}");
+        let like = ["a", "b", "c"]
+            .into_iter()
+            .zip(methods)
+            .find(|(_, method)| {
+                let code = match *method {
+                    "password" => 3,
+                    "md5" => 5,
+                    _ => 10,
+                };
+                code == expected
+            });
+        // Two starts: what differs between them tells a stranger from a user.
+        for _ in 0..2 {
+            let proxy = Proxy::new(postgres).toml(&text).start().await;
+            let known = asked_and_told(&proxy, like.unwrap().0).await;
+            assert_eq!(known.0, expected, "{methods:?}");
+            for stranger in ["ufo", "root", "ufo"] {
+                let unknown = asked_and_told(&proxy, stranger).await;
+                assert_eq!(unknown, known, "{methods:?}");
+            }
+            // Not even with somebody's password.
+            log_in(&proxy, "ufo", "secret").await.unwrap_err();
+        }
+    }
+}
+
+/// Soft and hard limit on core files, of the process whose directory in /proc that is.
+fn core_limits(process: &str) -> Vec<String> {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let words = line.unwrap().split_whitespace().take(2);
+    words.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_held_password_in_a_core_file() {
+    let postgres = Postgres::shared().await;
+    let holding = held(postgres, &becomes("app", "secret")).start().await;
+    assert_eq!(core_limits(&holding.id().to_string()), ["0", "0"]);
+    let relaying = Proxy::new(postgres).start().await;
+    let own = core_limits("self");
+    assert_eq!(core_limits(&relaying.id().to_string()), own);
+}
+
 #[tokio::test]
 async fn an_unknown_user_has_the_same_salt_every_time() {
     let postgres = Postgres::shared().await;
