@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod demo;
+mod help;
 mod log;
 mod run;
 
@@ -10,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Sources;
@@ -31,23 +33,17 @@ impl From<Exit> for ExitCode {
 
 /// A local sidecar proxy for Postgres: plaintext localhost in, verified TLS out.
 #[derive(Debug, Parser)]
-#[command(name = "pgsluice", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(name = "pgsluice", version = help::VERSION)]
+#[command(after_help = help::SHORT, after_long_help = help::LONG)]
 struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-const EXAMPLES: &str = "Examples:
-  pgsluice                                run with ./proxy.toml and the environment
-  pgsluice run -c /etc/pgsluice/proxy.toml
-  pgsluice run --set limits.max_client_conn=50
-  pgsluice config check                   every problem of the configuration at once
-  pgsluice demo --once                    a throwaway TLS server, the proxy, the proof";
-
 /// Where the configuration comes from.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct SourceArgs {
     /// Configuration file [default: ./proxy.toml if it exists]
     #[arg(short, long, value_name = "FILE")]
@@ -58,6 +54,18 @@ struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Both, as they stand before and behind the name of a command: what stands behind
+    /// is nearer to it, and wins.
+    fn and(mut self, behind: Self) -> Self {
+        self.config = behind.config.or(self.config);
+        self.settings.extend(behind.settings);
+        self
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.config.is_none() && self.settings.is_empty()
+    }
+
     fn sources(self) -> Sources {
         Sources::of_process(
             self.config,
@@ -69,12 +77,19 @@ impl SourceArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (the default)
+    #[command(after_long_help = help::RUN)]
     Run(SourceArgs),
     /// Start a throwaway TLS-only Postgres and the proxy in front of it
+    #[command(after_long_help = help::DEMO)]
     Demo(DemoOptions),
     /// Check or show the configuration
-    #[command(subcommand)]
-    Config(ConfigCommand),
+    #[command(after_long_help = help::CONFIG)]
+    Config {
+        #[command(flatten)]
+        source: SourceArgs,
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -82,8 +97,10 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Report every problem at once, with line and fix
+    #[command(after_long_help = help::CONFIG)]
     Check(ConfigArgs),
     /// Print the effective value of every key and where it came from
+    #[command(after_long_help = help::CONFIG)]
     Show(ConfigArgs),
 }
 
@@ -104,12 +121,26 @@ fn key_value(text: &str) -> Result<(String, String), &'static str> {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command {
-        None => run::run(&cli.source.sources()).into(),
-        Some(Command::Run(source)) => run::run(&source.sources()).into(),
+    let Cli { source, command } = Cli::parse();
+    let takes_none = matches!(
+        command,
+        Some(Command::Demo(_) | Command::Completions { .. })
+    );
+    if takes_none && !source.is_empty() {
+        let text = "this command reads no configuration: take out -c and --set";
+        let error = Cli::command().error(ErrorKind::ArgumentConflict, text);
+        // Nobody listens on a closed stderr; the exit code speaks.
+        let _ = error.print();
+        return Exit::Usage.into();
+    }
+    match command {
+        None => run::run(&source.sources()).into(),
+        Some(Command::Run(behind)) => run::run(&source.and(behind).sources()).into(),
         Some(Command::Demo(options)) => demo::demo(options),
-        Some(Command::Config(command)) => config(command),
+        Some(Command::Config {
+            source: behind,
+            command,
+        }) => config(source.and(behind), command),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "pgsluice", &mut io::stdout());
             Exit::Done.into()
@@ -117,19 +148,50 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn config(command: ConfigCommand) -> ExitCode {
+fn config(source: SourceArgs, command: ConfigCommand) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let written = match command {
         ConfigCommand::Check(args) => {
-            config::check(&args.source.sources(), args.json, &mut out, &mut err)
+            let sources = source.and(args.source).sources();
+            config::check(&sources, args.json, &mut out, &mut err)
         }
         ConfigCommand::Show(args) => {
-            config::show(&args.source.sources(), args.json, &mut out, &mut err)
+            let sources = source.and(args.source).sources();
+            config::show(&sources, args.json, &mut out, &mut err)
         }
     };
     match written {
         Ok(code) => code.into(),
         // A closed pipe: whoever asked has read enough.
         Err(_) => Exit::Done.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_stands_behind_a_command_wins_and_nothing_is_lost() {
+        let before = SourceArgs {
+            config: Some("a.toml".into()),
+            settings: vec![("x".to_owned(), "1".to_owned())],
+        };
+        let behind = SourceArgs {
+            config: None,
+            settings: vec![
+                ("x".to_owned(), "2".to_owned()),
+                ("y".to_owned(), "3".to_owned()),
+            ],
+        };
+        let both = before.and(behind).sources();
+        assert_eq!(both.file, Some("a.toml".into()));
+        let flags: Vec<_> = both.flags.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(flags, [("x", "2"), ("y", "3")]);
     }
 }
