@@ -14,47 +14,14 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::bind_error::BindError;
+use super::owner::{self, Owner};
 use super::socket::set_tcp_options;
 use super::{Peer, Socket};
 use crate::config::values::Keepalive;
 
 /// Longest path of a unix socket, its terminator excluded.
-const MAX_UNIX_PATH: usize = 107;
-
-/// Why an address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BindError {
-    #[error("cannot listen on {address}: {source}")]
-    Tcp {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    #[error("cannot listen on {}: {source}", path.display())]
-    Unix { path: PathBuf, source: io::Error },
-    #[error("{} is in use by another server", .0.display())]
-    InUse(PathBuf),
-    #[error("{} is longer than the {MAX_UNIX_PATH} bytes a socket path may have", .0.display())]
-    PathTooLong(PathBuf),
-    #[error("{} is locked by {} (process {pid}); if that process is gone, remove the lock file", path.display(), lock.display())]
-    Locked {
-        path: PathBuf,
-        lock: PathBuf,
-        pid: u32,
-    },
-    #[error("no group \"{0}\" on this machine")]
-    NoGroup(String),
-}
-
-impl BindError {
-    /// Whether this machine has no such address, or no such family.
-    pub(crate) fn is_no_such_address(&self) -> bool {
-        let Self::Tcp { source, .. } = self else {
-            return false;
-        };
-        source.kind() == io::ErrorKind::AddrNotAvailable
-            || source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
-    }
-}
+pub(super) const MAX_UNIX_PATH: usize = 107;
 
 /// How a socket file is made.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +73,7 @@ impl Listener {
         };
         bind()
             .map(Self::Tcp)
-            .map_err(|source| BindError::Tcp { address, source })
+            .map_err(|source| BindError::tcp(address, source))
     }
 
     /// Binds `DIRECTORY/.s.PGSQL.PORT`, taking over a socket that nobody serves.
@@ -193,19 +160,20 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     fn claim(path: PathBuf) -> Result<Self, BindError> {
-        if is_served(&path) {
-            return Err(BindError::InUse(path));
-        }
         let mut lock = path.clone().into_os_string();
         lock.push(".lock");
         let lock = PathBuf::from(lock);
+        if is_served(&path) {
+            return Err(BindError::in_use(path, lock_holder(&lock)));
+        }
         let failed = |source| BindError::Unix {
             path: lock.clone(),
             source,
         };
         if let Some(pid) = lock_holder(&lock) {
-            if is_running(pid) {
-                return Err(BindError::Locked { path, lock, pid });
+            if let Some(owner) = running(pid, &path) {
+                let owner = Box::new(owner);
+                return Err(BindError::Locked { path, lock, owner });
             }
             fs::remove_file(&lock).map_err(failed)?;
         }
@@ -260,15 +228,17 @@ fn lock_holder(lock: &Path) -> Option<u32> {
     )
 }
 
-/// Whether `pid` is a running process that may own a Postgres socket: after a
-/// reboot, or in a new container, the number in a stale lock belongs to another.
-fn is_running(pid: u32) -> bool {
+/// The process `pid`, if it runs and may own a Postgres socket: after a reboot, or in
+/// a new container, the number in a stale lock belongs to another.
+fn running(pid: u32, path: &Path) -> Option<Owner> {
     if pid == 0 || pid == std::process::id() {
-        return false;
+        return None;
     }
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| {
-        ["postgres", "postmaster", "pgsluice", "pgbouncer"].contains(&name.trim())
-    })
+    let name = owner::program_name(pid)?;
+    ["postgres", "postmaster", "pgsluice", "pgbouncer"]
+        .contains(&&*name)
+        .then(|| owner::of_unix(path, Some(pid)))
+        .flatten()
 }
 
 fn group_id(group: &str) -> Result<u32, BindError> {
@@ -328,7 +298,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind_unix(dir.path(), &OPTIONS).unwrap();
         let refused = Listener::bind_unix(dir.path(), &OPTIONS).unwrap_err();
-        assert!(matches!(refused, BindError::InUse(_)), "{refused}");
+        assert!(matches!(refused, BindError::InUse { .. }), "{refused}");
         drop(listener);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -3,15 +3,18 @@
 //! The only room that names `socket2`. It knows addresses, not Postgres.
 
 mod bind;
+mod bind_error;
 mod dial;
 pub(crate) mod framed;
 mod lobby;
+mod owner;
 mod read_ahead;
 mod resolver;
 mod setback;
 mod socket;
 
-pub(crate) use bind::{BindError, Listener, UnixOptions};
+pub(crate) use bind::{Listener, UnixOptions};
+pub(crate) use bind_error::BindError;
 pub(crate) use dial::{DialError, Reach, dial};
 pub(crate) use lobby::{Lobby, Visit};
 pub(crate) use read_ahead::ReadAhead;
