@@ -1,6 +1,10 @@
 //! The composition root: builds everything from a [`Config`], binds, serves,
 //! drains. The life of the process fits on the screen in [`App::run`].
 
+mod greeting;
+mod signals;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -9,21 +13,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Handle};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Health, Http, HttpError};
 use crate::config::Config;
 use crate::config::values::UpstreamTls;
-use crate::listener::{self, Front, serve};
+use crate::listener::{self, Front, serve, supervise};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
 use crate::pool::{Caps, Gatekeeper, Pools, keep};
-use crate::session::{Library, Order, Registry, Route, Service};
+use crate::session::{Library, Order, Registry, Route, Service, Warnings, log_session};
 use crate::startup::{Admission, AdmissionError};
 use crate::tls::{Description, SetupError};
 use crate::upstream::{Unreachable, Upstream};
+
+use signals::{Asked, Signals};
 
 /// How long sessions that were told to end at once may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -65,11 +70,17 @@ pub(crate) enum AppError {
 
 impl AppError {
     /// What to do about it, where the text does not say.
-    pub(crate) fn cure(&self) -> Option<&'static str> {
+    pub(crate) fn cure(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Upstream { source, .. } | Self::Admission(AdmissionError::Tls(source)) => {
-                Some(source.cure())
+                Some(source.cure().into())
             }
+            Self::Bind(error) => Some(error.cure().into()),
+            Self::Http(HttpError::Bind(error)) => {
+                let cure = error.cure().replace("listen.addresses", "admin.http");
+                Some(cure.into())
+            }
+            Self::NoAddress => Some("write an address of `ip address` in listen.addresses".into()),
             _ => None,
         }
     }
@@ -81,18 +92,10 @@ pub(crate) struct App {
     front: Arc<Front>,
     listeners: Vec<Listener>,
     http: Option<Http>,
+    config: Config,
     drain_timeout: Duration,
     /// Ended by dropping.
     workers: Vec<Worker>,
-}
-
-/// Which signal came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// TERM or INT.
-    Drain,
-    /// QUIT.
-    Quit,
 }
 
 impl App {
@@ -134,6 +137,7 @@ impl App {
             databases: config.databases.clone(),
             query_wait_timeout: limits.query_wait_timeout,
             sasl_plus: config.listen.sasl_plus,
+            warnings: Warnings::default(),
             metrics,
         };
         let admission = Admission::new(config)?;
@@ -152,6 +156,7 @@ impl App {
             front: Arc::new(front),
             listeners,
             http,
+            config: config.clone(),
             drain_timeout: limits.drain_timeout,
             workers,
         })
@@ -201,21 +206,27 @@ impl App {
             let workers = self.workers.iter().map(|worker| worker.handle.clone());
             http.serve(Health::new(workers.collect(), self.front.closing.clone()));
         }
-        let mut doors = Vec::new();
+        let (mut doors, mut listens) = (Vec::new(), Vec::new());
         let posts = self.workers.iter().enumerate().cycle();
         for (listener, (here, worker)) in self.listeners.into_iter().zip(posts) {
-            tracing::info!(address = listener.address(), "listening");
+            let address = listener.address();
+            tracing::info!(address, "listening");
+            listens.push(address);
             let accepting = serve(listener, Arc::clone(&self.front), here);
             doors.push(worker.handle.spawn(accepting));
         }
+        greeting::greet(&self.config, &listens);
         let service = &self.front.service;
         let pools = service.route.load().pools.clone();
         let keeper = CancellationToken::new();
-        tokio::spawn(keep(pools.clone(), keeper.clone()));
-        tokio::spawn(enforce_limits(
-            Arc::clone(&service.registry),
-            keeper.clone(),
-        ));
+        keep_going("the upkeep of pools", &keeper, {
+            let pools = pools.clone();
+            move |stop| keep(pools.clone(), stop)
+        });
+        keep_going("limits on sessions", &keeper, {
+            let registry = Arc::clone(&service.registry);
+            move |stop| enforce_limits(Arc::clone(&registry), stop)
+        });
         // Not under systemd: nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
@@ -252,6 +263,18 @@ impl App {
     }
 }
 
+/// Runs what `begin` makes in the background until `stop`, whatever happens to it.
+fn keep_going<F>(
+    what: &'static str,
+    stop: &CancellationToken,
+    begin: impl Fn(CancellationToken) -> F + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let stop = stop.clone();
+    tokio::spawn(async move { supervise(what, &stop, || begin(stop.clone())).await });
+}
+
 /// Ends what lasts too long.
 async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
     loop {
@@ -267,18 +290,20 @@ async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
     front.service.route.load().gatekeeper.close();
     registry.order_all(Order::Drain);
-    tracing::info!(sessions = registry.handles().len(), "draining");
+    tracing::info!(
+        sessions = registry.handles().len(),
+        drain_timeout = ?limit,
+        "draining: sessions may take {limit:?} to finish, a second signal (Ctrl-C) ends them now"
+    );
     let reason = tokio::select! {
         () = front.tasks.wait() => return,
         () = sleep(limit) => "drain_timeout",
         _ = signals.next() => "second signal",
     };
     for session in registry.handles() {
-        tracing::warn!(
-            session = session.id,
-            client = %session.peer,
-            user = session.user.to_string(),
-            database = session.database.to_string(),
+        log_session!(
+            warn,
+            &session,
             activity = %session.activity(),
             reason,
             "session cut off",
@@ -384,37 +409,5 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-#[derive(Debug)]
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return Asked::Drain,
-                _ = self.interrupt.recv() => return Asked::Drain,
-                _ = self.quit.recv() => return Asked::Quit,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("reload is not supported yet: restart to apply a new configuration");
-                }
-            }
-        }
     }
 }

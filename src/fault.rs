@@ -5,6 +5,7 @@
 //! that says what to do, and a label under which it is counted.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -69,7 +70,35 @@ impl Fault {
     }
 }
 
+/// A measured time as people read it: `87ms`, `1.2s`, `120s`.
+pub(crate) fn rounded(time: Duration) -> Duration {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let step = match millis {
+        0..1_000 => 1,
+        1_000..10_000 => 100,
+        _ => 1_000,
+    };
+    Duration::from_millis(millis / step * step)
+}
+
 /// An error of some room that a client can be told about.
 pub(crate) trait ClientFacing {
     fn fault(&self) -> Fault;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measured_time_is_read_at_a_glance() {
+        for (nanos, text) in [
+            (250_000, "0ns"),
+            (87_654_321, "87ms"),
+            (1_234_567_891, "1.2s"),
+            (120_001_234_567, "120s"),
+        ] {
+            assert_eq!(format!("{:?}", rounded(Duration::from_nanos(nanos))), text);
+        }
+    }
 }

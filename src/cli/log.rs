@@ -4,11 +4,13 @@
 //! disk that is full, costs lines, and how many is said at the end. Names that
 //! clients choose are in these lines, so control characters are not.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::values::{Log, LogFormat};
@@ -16,11 +18,15 @@ use crate::config::values::{Log, LogFormat};
 /// Lines that may wait for stderr.
 const MAX_WAITING: usize = 4096;
 
+/// What ends the process is logged under this target, which no filter silences.
+pub(super) const FATAL: &str = "pgsluice::fatal";
+
 /// Sends logs to stderr, in the format and from the level that were asked for,
 /// and what is still on its way when this is dropped.
 pub(super) fn start(log: &Log) -> Result<Flush, String> {
     let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| format!("log.level: {error}\n  fix: \"info\""))?;
+        .map_err(|error| format!("log.level: {error}\n  fix: \"info\""))?
+        .add_directive(always(FATAL)?);
     let (queue, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(MAX_WAITING)
@@ -33,13 +39,46 @@ pub(super) fn start(log: &Log) -> Result<Flush, String> {
         .with_writer(Lines(queue));
     let started = match log.format {
         LogFormat::Text => lines.with_target(false).with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| error.to_string())?;
+    log_panics();
     Ok(Flush {
         lost,
         _guard: guard,
     })
+}
+
+/// A panic is an event like any other: one line, in the format of the log.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        let thread = thread.name();
+        let text = panic.payload_as_str();
+        let trace = Backtrace::capture();
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(target: FATAL, at, thread, panic = text, trace, "a bug in pgsluice");
+    }));
+}
+
+/// Lets errors of `target` through whatever else is asked for.
+fn always(target: &str) -> Result<Directive, String> {
+    let directive = format!("{target}={}", LevelFilter::ERROR);
+    directive
+        .parse()
+        .map_err(|error| format!("log.level: {error}"))
+}
+
+/// Runs `report` with a log that writes each event to stderr at once, as a line of JSON:
+/// for what there is to say before the log is known.
+pub(super) fn as_json(report: impl FnOnce()) {
+    let lines = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(io::stderr)
+        .finish();
+    tracing::subscriber::with_default(lines, report);
 }
 
 /// Waits for the last lines, but not for ever, when it is dropped.

@@ -4,17 +4,19 @@ use std::io::{self, Write as _};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, log};
+use super::{Exit, help, log};
 use crate::app::{App, AppError};
-use crate::config::{self, Sources};
+use crate::config::values::LogFormat;
+use crate::config::{self, Problem, Sources};
 
 /// Runs the proxy until a signal ends it.
 pub(super) fn run(sources: &Sources) -> Exit {
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            for problem in problems {
-                complain(&format!("{problem}\n  fix: {}", problem.fix));
+            match config::log_format(sources) {
+                LogFormat::Json => log::as_json(|| problems.iter().for_each(log_problem)),
+                LogFormat::Text => problems.iter().for_each(tell_problem),
             }
             return Exit::Usage;
         }
@@ -30,7 +32,7 @@ pub(super) fn run(sources: &Sources) -> Exit {
         .file
         .as_deref()
         .map(|file| file.display().to_string());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), file, "pgsluice starts");
+    tracing::info!(version = help::VERSION, file, "pgsluice starts");
     if loaded.config.holds_secrets() {
         keep_memory_private();
     }
@@ -41,10 +43,22 @@ pub(super) fn run(sources: &Sources) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) => {
             let fix = error.downcast_ref::<AppError>().and_then(AppError::cure);
-            tracing::error!(%error, fix, "pgsluice cannot start");
+            let fix = fix.as_deref();
+            tracing::error!(target: log::FATAL, %error, fix, "pgsluice cannot start");
             Exit::Usage
         }
     }
+}
+
+fn tell_problem(problem: &Problem) {
+    complain(&format!("{problem}\n  fix: {}", problem.fix));
+}
+
+/// The same for machines, with the fields of `config check --json`.
+fn log_problem(problem: &Problem) {
+    let (origin, line, key) = (problem.origin_text(), problem.line, &*problem.key);
+    let fix = &*problem.fix;
+    tracing::error!(target: log::FATAL, origin, line, key, fix, "{}", problem.message);
 }
 
 fn serve(config: &config::Config) -> Result<(), Box<dyn std::error::Error>> {

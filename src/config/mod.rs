@@ -36,6 +36,7 @@ use problem::{At, Bad, Origin, Problems};
 pub(crate) use problem::Problem;
 pub(crate) use show::{Setting, as_json, as_toml};
 pub(crate) use values::Config;
+use values::LogFormat;
 
 /// The file that is read without `-c`, if it exists.
 const DEFAULT_FILE: &str = "proxy.toml";
@@ -93,6 +94,19 @@ pub(crate) fn survey(sources: &Sources) -> (Vec<Setting>, Vec<Problem>) {
 fn file_of(sources: &Sources) -> Option<&Path> {
     let default = || Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists());
     sources.file.as_deref().or_else(default)
+}
+
+/// The shape of log that the sources ask for, as far as they can be read: what is
+/// wrong with them is told in it.
+pub(crate) fn log_format(sources: &Sources) -> LogFormat {
+    let mut unheard = Problems::default();
+    let file = match file_of(sources) {
+        Some(path) => read_file(path, &mut unheard),
+        None => Layer::new("file"),
+    };
+    let environment = environment::variables(&sources.env, &file, &mut unheard);
+    let flags = environment::flags(&sources.flags, &mut unheard);
+    resolve::log_format(&Merged::new(&[file, environment, flags]), &mut unheard)
 }
 
 fn load_file(path: Option<&Path>, sources: &Sources) -> Result<Loaded, Vec<Problem>> {

@@ -64,15 +64,20 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn to_json(&self) -> Json {
+    /// Where it is, as one token; see [`At::origin_text`].
+    pub(crate) fn origin_text(&self) -> String {
         let at = At {
             key: String::new(),
             origin: self.origin.clone(),
             line: self.line,
         };
+        at.origin_text()
+    }
+
+    pub(crate) fn to_json(&self) -> Json {
         json!({
             "line": self.line,
-            "origin": at.origin_text(),
+            "origin": self.origin_text(),
             "key": self.key,
             "message": self.message,
             "fix": self.fix,

@@ -1,6 +1,8 @@
 //! Accepting: one loop a socket, one task a client, and the one place in which
 //! the errors of a client end.
 
+mod supervise;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +17,12 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::net::{Listener, Lobby, Peer, Portable, Setback, Socket, Visit};
-use crate::session::{self, Service};
+use crate::session::{self, Service, log_session};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
 use crate::wire::startup::CancelKey;
+
+pub(crate) use supervise::supervise;
 
 /// Connections beyond `max_client_conn` that are still spoken to: clients that
 /// have to be told so, and cancel requests, which must come through when all
@@ -64,6 +68,7 @@ struct Presence {
 
 impl Presence {
     fn new(front: &Arc<Front>, worker: usize) -> Self {
+        front.metrics.clients.increment(1.0);
         if let Some(worker) = front.workers.get(worker) {
             worker.clients.fetch_add(1, Ordering::Relaxed);
         }
@@ -76,6 +81,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
+        self.front.metrics.clients.decrement(1.0);
         if let Some(worker) = self.front.workers.get(self.worker) {
             worker.clients.fetch_sub(1, Ordering::Relaxed);
         }
@@ -116,9 +122,17 @@ impl Front {
 }
 
 /// Accepts, on the worker `here`, until `front.closing`; the socket closes when this
-/// returns. On a worker, and not beside them, since half of the clients or more stay
+/// returns. A loop that panics is begun again: a port that is held and never served is
+/// worse than one that is closed. On a worker, and not beside them, since half of the clients or more stay
 /// there: for them no other thread has to be woken.
 pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
+    let listener = Arc::new(listener);
+    let what = format!("accepting at {}", listener.address());
+    let accepting = || accept(Arc::clone(&listener), Arc::clone(&front), here);
+    supervise(&what, &front.closing, accepting).await;
+}
+
+async fn accept(listener: Arc<Listener>, front: Arc<Front>, here: usize) {
     let mut setback = Setback::default();
     let mut closing = pin!(front.closing.cancelled());
     loop {
@@ -136,6 +150,14 @@ pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
                 let Some(visit) = visit else {
                     // Not even a word is spent on it.
                     front.metrics.refused("flood");
+                    if let Some(unsaid) = front.service.warnings.may_say("flood") {
+                        tracing::warn!(
+                            client = %guest.1,
+                            limit = "limits.max_client_conn, and 64 more",
+                            unsaid,
+                            "connection closed: all places for connections are taken"
+                        );
+                    }
                     continue;
                 };
                 welcome(&front, guest, visit, here);
@@ -183,12 +205,10 @@ async fn attend(presence: Presence, (socket, peer): (Portable, Peer), visit: Vis
         }
     };
     front.metrics.clients_total.increment(1);
-    front.metrics.clients.increment(1.0);
     // The place is kept for as long as the client is.
     if let Some((client, _place)) = receiving.await {
-        entertain(front, client, peer).await;
+        entertain(front, client).await;
     }
-    front.metrics.clients.decrement(1.0);
 }
 
 /// A client that may be given a session, and its place; whoever wants something
@@ -218,22 +238,45 @@ async fn last_call(closing: &CancellationToken) {
     sleep(LAST_CALL).await;
 }
 
-async fn entertain(front: &Front, client: Box<Admitted>, peer: Peer) {
+async fn entertain(front: &Front, client: Box<Admitted>) {
     let began = Instant::now();
-    let user = Name::from(client.startup.user()).to_string();
-    let database = Name::from(client.startup.database()).to_string();
-    let (ending, parting) = session::run(client, &front.service).await;
+    let (session, ending, parting) = session::run(client, &front.service).await;
     front.metrics.session_ended(ending.label());
     let (reason, detail) = (ending.label(), ending.detail());
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = seconds(began.elapsed());
     let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
     let tls = ending.over().map(|leg| leg.tls);
     if ending.is_failure() {
-        tracing::warn!(client = %peer, user, database, upstream, tls, reason, detail, fix = ending.cure(), seconds, "session failed");
+        log_session!(
+            warn,
+            &session,
+            upstream,
+            tls,
+            reason,
+            detail,
+            fix = ending.cure(),
+            seconds,
+            "session failed"
+        );
     } else {
-        tracing::info!(client = %peer, user, database, upstream, tls, reason, detail, seconds, "session ended");
+        log_session!(
+            info,
+            &session,
+            upstream,
+            tls,
+            reason,
+            detail,
+            seconds,
+            "session ended"
+        );
     }
+    drop(session);
     Box::pin(parting.say()).await;
+}
+
+/// To the millisecond: finer is noise in a log.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Why a connection was given up before it was clear what it wanted.
@@ -275,39 +318,50 @@ async fn hear_out(
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
 /// client learns that it is done by the close, and nothing more.
 async fn cancel(front: &Front, key: &CancelKey, peer: Peer, stream: MaybeTls) {
-    let outcome = match front.service.registry.cancel_target(key) {
-        None => "unknown",
-        Some(target) => match target.cancel(key).await {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                tracing::warn!(client = %peer, %error, "cancel request not delivered");
-                "failed"
-            }
-        },
+    let Some((session, target)) = front.service.registry.cancel_target(key) else {
+        front.metrics.cancel("unknown");
+        let pid = key.pid();
+        tracing::debug!(from = %peer, pid, outcome = "unknown", "cancel request");
+        return;
+    };
+    let outcome = match target.cancel(key).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            log_session!(warn, &session, from = %peer, %error, "cancel request not delivered");
+            "failed"
+        }
     };
     front.metrics.cancel(outcome);
-    tracing::debug!(client = %peer, pid = key.pid(), outcome, "cancel request");
+    let pid = key.pid();
+    log_session!(debug, &session, from = %peer, pid, outcome, "cancel request");
     drop(stream);
 }
 
 async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
-    let Refused { failure, stream } = refused;
+    let Refused {
+        failure,
+        stream,
+        startup,
+    } = refused;
     let reason = failure.label();
+    let startup = startup.as_deref();
+    let user = startup.map(|startup| Name::from(startup.user()).to_string());
+    let database = startup.map(|startup| Name::from(startup.database()).to_string());
     front.metrics.refused(reason);
     match (failure.told(), stream) {
         (Some(fault), Some(stream)) => {
             let fix = fault.hint.as_deref();
-            tracing::warn!(client = %peer, reason, error = %failure, fix, "client refused");
+            tracing::warn!(client = %peer, user, database, reason, error = %failure, fix, "client refused");
             refuse(stream, &fault.fatal()).await;
         }
         // A probe, a scan, or somebody who changed their mind.
         _ if failure.is_departure() => {
-            tracing::debug!(client = %peer, reason, error = %failure, "connection dropped");
+            tracing::debug!(client = %peer, user, database, reason, error = %failure, "connection dropped");
         }
         // Whoever is dropped without a word looks here for the reason.
         _ => {
             let fix = failure.fix();
-            tracing::warn!(client = %peer, reason, error = %failure, fix, "connection dropped");
+            tracing::warn!(client = %peer, user, database, reason, error = %failure, fix, "connection dropped");
         }
     }
 }

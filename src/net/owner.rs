@@ -207,6 +207,10 @@ fn data_directory(pid: u32) -> Option<PathBuf> {
 }
 
 /// The name of a user, or else its number.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only a start that fails asks, and nobody is served yet"
+)]
 pub(super) fn user_name(uid: u32) -> Option<String> {
     let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     Some(known.map_or_else(|| format!("with number {uid}"), |user| user.name))

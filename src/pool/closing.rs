@@ -131,7 +131,8 @@ impl Closing {
     async fn cancel(&self) {
         let Some(key) = &self.key else { return };
         if let Err(error) = self.upstream.cancel(key).await {
-            tracing::debug!(%error, "a statement without a client could not be cancelled");
+            let upstream = &self.upstream.config().name;
+            tracing::debug!(upstream, %error, "a statement without a client could not be cancelled");
         }
     }
 }

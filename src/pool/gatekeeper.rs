@@ -23,7 +23,7 @@ use super::accounts::{Tally, WaiterId};
 use super::books::PoolNumber;
 use super::probation::{Probation, Unproven, share};
 use crate::config::values::Priority;
-use crate::fault::{ClientFacing, Fault};
+use crate::fault::{ClientFacing, Fault, rounded};
 use crate::wire::sqlstate::SqlState;
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ type Granted = (Slot, Option<Probation>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// SQLSTATE 53300.
-    #[error("no connection became free in {waited:?} ({in_use} in use, {waiting} others waiting)")]
+    #[error("no connection became free in {:?} ({in_use} in use, {waiting} others waiting)", rounded(*waited))]
     TimedOut {
         waited: Duration,
         /// The cap that stood in the way at the end.

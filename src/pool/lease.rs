@@ -14,7 +14,7 @@ use super::connection::{Connection, Left, Stale};
 use super::holder::Holder;
 use super::pools::Pool;
 use crate::config::values::PoolMode;
-use crate::fault::{ClientFacing, Fault};
+use crate::fault::{ClientFacing, Fault, rounded};
 use crate::wire::backend::error_field;
 use crate::wire::frame::HEADER;
 use crate::wire::sqlstate::SqlState;
@@ -28,7 +28,7 @@ pub(crate) enum LeaseError {
     /// No connection could be made, for a reason that the proxy tells.
     #[error("{}", .0.message)]
     Failed(Fault),
-    #[error("no connection became free in {waited:?} ({} in use, {} others waiting)", tally.lent, tally.waiting)]
+    #[error("no connection became free in {:?} ({} in use, {} others waiting)", rounded(*waited), tally.lent, tally.waiting)]
     TimedOut {
         waited: Duration,
         tally: Tally,

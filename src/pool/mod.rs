@@ -27,6 +27,7 @@ mod opening;
 mod plan;
 mod pools;
 mod probation;
+mod waits;
 
 pub(crate) use accounts::{Caps, Key};
 pub(crate) use closing::{Closing, Place, UpstreamState};
@@ -41,4 +42,5 @@ pub(crate) use self::{
     plan::{OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
     pools::{Pool, Pools, Vacancy},
     probation::{Probation, Silence},
+    waits::Wait,
 };

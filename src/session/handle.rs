@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,21 @@ use crate::name::Name;
 use crate::net::Peer;
 use crate::wire::ledger::Ledger;
 use crate::wire::sqlstate::SqlState;
+
+/// Logs an event of a session: all of them say in the same way which one it is.
+macro_rules! log_session {
+    ($level:ident, $handle:expr, $($rest:tt)+) => {{
+        let handle: &$crate::session::Handle = $handle;
+        ::tracing::$level!(
+            session = handle.id,
+            client = %handle.peer,
+            user = &*handle.user.to_string(),
+            database = &*handle.database.to_string(),
+            $($rest)+
+        )
+    }};
+}
+pub(crate) use log_session;
 
 /// What a session is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +171,8 @@ pub(crate) struct Handle {
     pub(crate) database: Name,
     pub(crate) peer: Peer,
     activity: AtomicU8,
+    /// It has a connection only while it does something.
+    pooled: AtomicBool,
     /// Milliseconds from `began` to the beginning of the activity, and of the
     /// transaction; kept only where there are limits.
     since: AtomicU64,
@@ -175,6 +192,7 @@ impl Handle {
             database,
             peer,
             activity: AtomicU8::new(Activity::Waiting as u8),
+            pooled: AtomicBool::new(false),
             since: AtomicU64::new(0),
             transaction_since: AtomicU64::new(0),
             began: Instant::now(),
@@ -248,6 +266,21 @@ impl Handle {
         self.since.store(now, Ordering::Relaxed);
         if !in_transaction(before) && in_transaction(activity as u8) {
             self.transaction_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Its connections are those of a pool.
+    pub(super) fn set_pooled(&self) {
+        self.pooled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has a connection to the upstream, as far as its activity shows: one of
+    /// a pool that it keeps in idleness does not.
+    pub(super) fn has_connection(&self) -> bool {
+        match self.activity() {
+            Activity::Waiting => false,
+            Activity::Idle => !self.pooled.load(Ordering::Relaxed),
+            Activity::LoggingIn | Activity::Active | Activity::IdleInTransaction => true,
         }
     }
 

@@ -13,6 +13,7 @@ mod parting;
 mod pooled;
 mod registry;
 mod relay;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -36,10 +37,11 @@ use crate::wire::backend::error_field;
 use crate::wire::frame::HEADER;
 
 pub(crate) use ending::{Ending, Leg};
-pub(crate) use handle::Order;
+pub(crate) use handle::{Handle, Order, log_session};
 pub(crate) use parting::Parting;
 pub(crate) use pooled::Library;
 pub(crate) use registry::{Entry, Registry};
+pub(crate) use waits::Warnings;
 
 use direct::Direct;
 use handle::Activity;
@@ -69,20 +71,23 @@ pub(crate) struct Service {
     pub(crate) query_wait_timeout: Duration,
     pub(crate) sasl_plus: SaslPlus,
     pub(crate) metrics: Metrics,
+    pub(crate) warnings: Warnings,
 }
 
 /// Serves one client from admission up to the farewells, which are the caller's
 /// to see to once the ending is noted: an upstream that hangs may take long.
-pub(crate) async fn run(client: Box<Admitted>, service: &Service) -> (Ending, Parting) {
+pub(crate) async fn run(
+    client: Box<Admitted>,
+    service: &Service,
+) -> (Arc<Handle>, Ending, Parting) {
     // Boxed, and gone once the session carries: an idle session keeps nothing of it.
-    let begun = match Box::pin(begin(client, service)).await {
-        Ok(begun) => begun,
-        Err(ended) => return *ended,
+    let (handle, begun) = Box::pin(begin(client, service)).await;
+    let (ending, parting) = match begun {
+        Ok(Begun::Direct(session)) => session.run().await,
+        Ok(Begun::Pooled(session)) => session.run().await,
+        Err(ended) => *ended,
     };
-    match begun {
-        Begun::Direct(session) => session.run().await,
-        Begun::Pooled(session) => session.run().await,
-    }
+    (handle, ending, parting)
 }
 
 /// A session that carries.
@@ -95,28 +100,26 @@ enum Begun<'a> {
 async fn begin(
     mut client: Box<Admitted>,
     service: &Service,
-) -> Result<Begun<'_>, Box<(Ending, Parting)>> {
-    let entered = service.registry.enter(
-        client.startup.user(),
-        client.startup.database(),
-        client.peer,
-    );
+) -> (Arc<Handle>, Result<Begun<'_>, Box<(Ending, Parting)>>) {
+    let (user, database) = (client.startup.user(), client.startup.database());
+    let entered = service.registry.enter(user, database, client.peer);
     let mut entry = match entered {
         Ok(entry) => entry,
         Err(no_room) => {
+            let outsider = service.registry.outsider(user, database, client.peer);
             let parting = Parting::of(client.stream.into_parts().0, Some(no_room.fault()));
-            return Err(Box::new((Ending::NoRoom(no_room), parting)));
+            return (outsider, Err(Box::new((Ending::NoRoom(no_room), parting))));
         }
     };
+    let handle = Arc::clone(entry.handle());
     let opened = {
-        let handle = Arc::clone(entry.handle());
         let opening = open(&mut client, &mut entry, service);
         tokio::select! {
             opened = opening => opened,
             _ = handle.ordered() => Err(Unopened::Fault(NoRoom::Draining.fault())),
         }
     };
-    match opened {
+    let begun = match opened {
         Ok(Opened::Direct { upstream, closing }) => {
             let client = client.stream.into_parts();
             let session = Direct::new(client, upstream, (closing, entry), service);
@@ -131,7 +134,8 @@ async fn begin(
             drop(entry);
             Err(Box::new(unopened.end(client.stream.into_parts().0)))
         }
-    }
+    };
+    (handle, begun)
 }
 
 impl Unopened {
@@ -237,11 +241,12 @@ async fn open(
         let (upstream, closing) = Box::pin(logging_in).await?;
         return Ok(Opened::Direct { upstream, closing });
     };
+    handle.set_pooled();
     entry.set_limits(plan.timeouts);
     let wish = Wish { key, plan };
     if let Identity::Held(user) = &client.identity {
         let user = Arc::clone(user);
-        let welcomed = pooled::welcome(client, &user, entry, (route, wish)).await?;
+        let welcomed = pooled::welcome(client, &user, (entry, service), (route, wish)).await?;
         return Ok(Opened::Pooled(Box::new(welcomed)));
     }
     let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
@@ -273,7 +278,8 @@ async fn log_in(
     let patience = client
         .login_deadline
         .saturating_duration_since(Instant::now());
-    let place = wait_for_place(client, service, route, (key, priority)).await?;
+    let for_whom = (&**entry.handle(), service);
+    let place = wait_for_place(client, for_whom, route, (key, priority)).await?;
     entry.handle().set_activity(Activity::LoggingIn);
     let connecting = pin!(route.upstream.connect());
     let stream = while_client_stays(&mut client.stream, connecting)
@@ -294,12 +300,11 @@ async fn log_in(
     match log_client_in(client, &mut upstream, entry, plan).await {
         Ok(()) => {
             closing.proven();
-            let handle = entry.handle();
-            tracing::info!(
-                client = %handle.peer,
-                user = handle.user.to_string(),
-                database = handle.database.to_string(),
-                upstream = route.upstream.config().name,
+            let upstream_name = &route.upstream.config().name;
+            log_session!(
+                info,
+                entry.handle(),
+                upstream = upstream_name,
                 tls,
                 "session started",
             );
@@ -341,7 +346,7 @@ impl Service {
 
 async fn wait_for_place(
     client: &mut Admitted,
-    service: &Service,
+    (handle, service): (&Handle, &Service),
     route: &Route,
     (key, priority): (Key, Priority),
 ) -> Result<Place, Unopened> {
@@ -351,13 +356,18 @@ async fn wait_for_place(
     let outcome = {
         let _waiting = metrics.waiting();
         let gatekeeper = &route.gatekeeper;
+        let wait = || gatekeeper.wait_of(&key);
         let is_proven = matches!(client.identity, Identity::Held(_));
-        let waiting = pin!(async {
+        let admission = async {
             match is_proven {
-                true => gatekeeper.admit(key, priority, deadline).await,
-                false => gatekeeper.admit_unproven(key, priority, deadline).await,
+                true => gatekeeper.admit(key.clone(), priority, deadline).await,
+                false => {
+                    let key = key.clone();
+                    gatekeeper.admit_unproven(key, priority, deadline).await
+                }
             }
-        });
+        };
+        let waiting = pin!(waits::noted(admission, handle, service, wait));
         while_client_stays(&mut client.stream, waiting).await?
     };
     metrics.waited(began.elapsed());

@@ -224,8 +224,8 @@ pub(crate) struct Registry {
     next_id: AtomicU64,
     draining: AtomicBool,
     sessions: Mutex<Sessions>,
-    /// By the key that its client was given; with the number of the session.
-    keys: Mutex<HashMap<CancelKey, (u64, CancelTarget)>>,
+    /// By the key that its client was given; with the session that it is of.
+    keys: Mutex<HashMap<CancelKey, (Arc<Handle>, CancelTarget)>>,
     limited: Watch,
 }
 
@@ -286,10 +286,15 @@ impl Registry {
         })
     }
 
-    /// Where a cancel request with this key must go.
-    pub(crate) fn cancel_target(&self, key: &CancelKey) -> Option<CancelTarget> {
-        let keys = self.keys.lock();
-        keys.get(key).map(|(_, target)| target.clone())
+    /// A client that is not let in, for the log: it has a number, too.
+    pub(crate) fn outsider(&self, user: &[u8], database: &[u8], peer: Peer) -> Arc<Handle> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Handle::new(id, user.into(), database.into(), peer))
+    }
+
+    /// Where a cancel request with this key must go, and whose it is.
+    pub(crate) fn cancel_target(&self, key: &CancelKey) -> Option<(Arc<Handle>, CancelTarget)> {
+        self.keys.lock().get(key).cloned()
     }
 
     /// Gives every session an order; from now on nobody enters.
@@ -338,8 +343,8 @@ impl Entry {
     /// Makes the session cancellable with the key that its client is given.
     pub(crate) fn set_cancel_key(&mut self, key: CancelKey, target: CancelTarget) {
         self.clear_cancel_key();
-        let entry = (self.handle.id, target);
-        self.registry.keys.lock().insert(key.clone(), entry);
+        let session = (Arc::clone(&self.handle), target);
+        self.registry.keys.lock().insert(key.clone(), session);
         self.key = Some(key);
     }
 
@@ -353,7 +358,7 @@ impl Entry {
         self.clear_cancel_key();
         let mut keys = self.registry.keys.lock();
         let key = vacant(&keys, propose);
-        keys.insert(key.clone(), (self.handle.id, target));
+        keys.insert(key.clone(), (Arc::clone(&self.handle), target));
         drop(keys);
         self.key = Some(key.clone());
         key
@@ -364,7 +369,10 @@ impl Entry {
         let key = self.key.take()?;
         let mut keys = self.registry.keys.lock();
         // Servers do not know of each other: another may have given the same one since.
-        if keys.get(&key).is_some_and(|(id, _)| *id == self.handle.id) {
+        if keys
+            .get(&key)
+            .is_some_and(|(session, _)| session.id == self.handle.id)
+        {
             keys.remove(&key);
         }
         Some(key)

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::close::CLIENT_PATIENCE;
 use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, Step, Turn};
-use super::handle::{Activity, Handle, Limit, Order};
+use super::handle::{Activity, Handle, Limit, Order, log_session};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::pool::UpstreamState;
@@ -151,6 +151,8 @@ struct Account {
     farewell: bool,
     /// An answer fitted no question; said once.
     puzzled: bool,
+    /// For the log.
+    handle: Arc<Handle>,
 }
 
 /// What is still to be expected of the client.
@@ -187,7 +189,12 @@ impl Account {
         if let Err(unexpected) = self.ledger.on_backend(frame) {
             // The bytes go on as they are: a session of its own mixes nothing up.
             if !std::mem::replace(&mut self.puzzled, true) {
-                tracing::warn!(error = %unexpected, "the upstream's answer fits no question");
+                log_session!(
+                    warn,
+                    &self.handle,
+                    error = %unexpected,
+                    "the upstream's answer fits no question"
+                );
             }
             if backend::is_known(frame.tag) {
                 self.ledger = Ledger::new(self.ledger.status());
@@ -215,6 +222,7 @@ impl<'a> Relay<'a> {
             client: ClientSide::Speaking,
             farewell: false,
             puzzled: false,
+            handle: Arc::clone(&handle),
         };
         let to_upstream = Flow::default().with_ahead(&client_ahead);
         let to_client = Flow::default().with_ahead(&upstream_ahead);

@@ -249,6 +249,8 @@ impl StartupFailure {
 pub(crate) struct Refused {
     pub(crate) failure: StartupFailure,
     pub(crate) stream: Option<MaybeTls>,
+    /// Who it was, if it came to that.
+    pub(crate) startup: Option<Box<StartupMessage>>,
 }
 
 impl Admission {
@@ -304,6 +306,7 @@ impl Admission {
                 return Err(Refused {
                     failure: self.timed_out(),
                     stream: None,
+                    startup: None,
                 });
             }
         };
@@ -323,6 +326,7 @@ impl Admission {
                 return Err(Refused {
                     failure: StartupFailure::Unavailable(fault),
                     stream: Some(admitted.stream.into_parts().0),
+                    startup: Some(Box::new(admitted.startup)),
                 });
             }
             let failure = match timeout_at(deadline, self.authenticate(&mut admitted)).await {
@@ -333,6 +337,7 @@ impl Admission {
             return Err(Refused {
                 failure,
                 stream: Some(admitted.stream.into_parts().0),
+                startup: Some(Box::new(admitted.startup)),
             });
         }
         Ok(Arrival::Client(admitted))

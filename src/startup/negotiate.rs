@@ -129,6 +129,7 @@ impl Admission {
                     fix: self.without_tls(),
                 },
                 stream: None,
+                startup: None,
             });
         };
         match Box::pin(acceptor.accept(socket, true)).await {
@@ -136,6 +137,7 @@ impl Admission {
             Err(fault) => Err(Refused {
                 failure: fault.into(),
                 stream: None,
+                startup: None,
             }),
         }
     }
@@ -154,6 +156,7 @@ impl Admission {
                     Err(fault) => Err(Refused {
                         failure: fault.into(),
                         stream: None,
+                        startup: None,
                     }),
                 }
             }
@@ -166,6 +169,7 @@ fn refused(failure: StartupFailure, stream: MaybeTls) -> Refused {
     Refused {
         failure,
         stream: Some(stream),
+        startup: None,
     }
 }
 

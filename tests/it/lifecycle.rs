@@ -156,7 +156,7 @@ async fn a_second_term_and_a_quit_end_at_once() {
         proxy.signal(first);
         if let Some(second) = second {
             proxy
-                .wait_for_log(|line| line["message"] == "draining")
+                .wait_for_log(|line| line["drain_timeout"].is_string())
                 .await;
             proxy.signal(second);
         }
@@ -184,20 +184,6 @@ async fn waiting_clients_are_told_of_a_drain() {
     assert_eq!(tags(&holder.query("commit").await), "CZ");
     assert_shutdown(&last_words(&mut holder).await);
     assert_eq!(proxy.wait().await.code(), Some(0));
-}
-
-#[tokio::test]
-async fn a_hangup_does_not_end_anything() {
-    let (proxy, database) = ground("").await;
-    let mut client = proxy.raw_session(&database).await;
-    proxy.signal(Signal::SIGHUP);
-    proxy
-        .wait_for_log(|line| {
-            line["level"] == "WARN" && line["message"].as_str().unwrap().contains("reload")
-        })
-        .await;
-    assert_eq!(tags(&client.query("select 1").await), "TDCZ");
-    proxy.raw_session(&database).await;
 }
 
 /// What a client is told that asks for a session now, and how long that took.
@@ -412,16 +398,30 @@ async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn version_help_and_completions_go_to_stdout_with_exit_code_0() {
-    let version = concat!("pgsluice ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(
-        run(&["--version"]).await,
-        (Some(0), version.to_owned(), String::new())
-    );
-    let (code, out, err) = run(&["--help"]).await;
+    let (code, out, err) = run(&["--version"]).await;
+    let version = concat!("pgsluice ", env!("CARGO_PKG_VERSION"));
     assert!(
-        code == Some(0) && out.contains("Examples:") && err.is_empty(),
+        code == Some(0) && out.starts_with(version) && err.is_empty(),
         "{out}{err}"
     );
+    let (code, brief, err) = run(&["-h"]).await;
+    assert!(
+        code == Some(0) && brief.contains("Examples:") && err.is_empty(),
+        "{brief}{err}"
+    );
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["config", "--help"],
+        &["config", "check", "--help"],
+    ] {
+        let (code, out, err) = run(arguments).await;
+        assert!(code == Some(0) && err.is_empty(), "{arguments:?}: {err}");
+        for part in ["DATABASE_URL", "PGSLUICE_", "Exit codes:", "docs/", "-c"] {
+            assert!(out.contains(part), "{arguments:?}: {part} in\n{out}");
+        }
+        assert!(out.lines().count() > brief.lines().count(), "{out}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, err) = run(&["completions", shell]).await;
         assert!(
@@ -429,6 +429,53 @@ async fn version_help_and_completions_go_to_stdout_with_exit_code_0() {
             "{shell}: {out}{err}"
         );
     }
+}
+
+/// Goal: where an option stands does not matter, and none is lost.
+#[tokio::test]
+async fn options_may_stand_before_the_command_and_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("other.toml");
+    let text = "[upstreams.old]\nhost = \"127.0.0.1\"\nport = 1\nsslmode = \"disable\"\n";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    for arguments in [
+        &["-c", file, "config", "show"][..],
+        &["config", "-c", file, "show"],
+        &["config", "show", "-c", file],
+    ] {
+        let mut arguments = arguments.to_vec();
+        arguments.insert(0, "--set");
+        arguments.insert(1, "limits.max_client_conn=7");
+        arguments.extend(["--set", "limits.max_upstream_conn=3"]);
+        let (code, out, err) = run(&arguments).await;
+        assert_eq!(code, Some(0), "{arguments:?}: {err}");
+        for part in [
+            "[upstreams.old]",
+            "max_client_conn = 7",
+            "max_upstream_conn = 3",
+        ] {
+            assert!(out.contains(part), "{arguments:?}: {part} in\n{out}");
+        }
+    }
+    // A start that fails at once, and for the reason in this file.
+    std::fs::write(file, "[limits]\nmax_client_con = 1\n").unwrap();
+    for arguments in [
+        &["-c", file, "run"][..],
+        &["-c", file],
+        &["run", "-c", file],
+    ] {
+        let (code, _, err) = run(arguments).await;
+        assert!(
+            code == Some(2) && err.contains("max_client_con:"),
+            "{arguments:?}: {err}"
+        );
+    }
+    let (code, _, err) = run(&["-c", file, "demo", "--once"]).await;
+    assert!(
+        code == Some(2) && err.contains("reads no configuration"),
+        "{err}"
+    );
 }
 
 #[tokio::test]

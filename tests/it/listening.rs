@@ -120,6 +120,43 @@ async fn a_taken_port_is_named_and_ends_the_start() {
         )),
         "{said}"
     );
+    // And so is who has it: this process.
+    let owner = format!("process {} (", std::process::id());
+    for part in [&*owner, "listens there", "listen.addresses"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_the_old_server_has_is_to_be_given_up_by_it() {
+    let postgres = Postgres::shared().await;
+    let address = format!("127.0.0.1:{}", postgres.port());
+    let builder = Proxy::new(postgres).toml(&format!("listen.addresses = [\"{address}\"]"));
+    // It is not the upstream, or the configuration itself would say no.
+    let elsewhere = "[upstreams.cluster]\nhost = \"192.0.2.1\"\nport = 1";
+    let said = refusal_to_start(builder.toml(elsewhere)).await;
+    for part in [
+        "(postgres) of user",
+        "SET port = 5433",
+        "pg_ctl -D",
+        "systemctl stop",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_another_proxy_has_names_that_one() {
+    let first = Proxy::new(Postgres::shared().await).start().await;
+    let address = format!("listen.addresses = [\"{}\"]", first.addr());
+    let builder = Proxy::new(Postgres::shared().await).toml(&address);
+    let said = refusal_to_start(builder).await;
+    for part in [
+        format!("process {} (pgsluice)", first.id()),
+        format!("kill {}", first.id()),
+    ] {
+        assert!(said.contains(&part), "{part} in {said}");
+    }
 }
 
 #[tokio::test]
@@ -189,6 +226,7 @@ async fn a_socket_that_another_proxy_serves_is_left_to_it() {
     let said = refusal_to_start(Proxy::new(postgres).toml(&unix_dir(&dir))).await;
     assert!(said.contains("is in use by another server"), "{said}");
     assert!(said.contains(dir.join(SOCKET).to_str().unwrap()), "{said}");
+    assert!(said.contains(&format!("kill {}", first.id())), "{said}");
     assert!(dir.join(LOCK).exists());
     assert_carried(&psql(postgres, &format!("host={}", dir.display())).await);
 }
@@ -202,6 +240,7 @@ async fn a_socket_that_postgres_serves_is_left_to_it() {
     let builder = builder.toml(&format!("listen.unix_socket_port = {port}"));
     let said = refusal_to_start(builder).await;
     assert!(said.contains("is in use by another server"), "{said}");
+    assert!(said.contains("(postgres) of user"), "{said}");
     let after = std::fs::metadata(postgres.socket_file()).unwrap();
     assert_eq!(before.modified().unwrap(), after.modified().unwrap());
     assert_carried(

@@ -23,6 +23,7 @@ mod held;
 mod hostile_server;
 mod lifecycle;
 mod listening;
+mod logging;
 mod observed;
 mod passthrough;
 mod pooling;
@@ -32,8 +33,10 @@ mod self_test;
 mod session_state;
 mod stuck;
 mod support;
+mod terminal;
 mod unproven;
 mod upstream_tls;
+mod version;
 mod versions;
 
 /// What tests about servers run against. `tests/versions` has the same tests, and others

@@ -322,7 +322,7 @@ fn script(dir: &Path, text: &str) -> PathBuf {
 }
 
 const LISTENING: &str = r#"
-echo '{"fields":{"message":"listening","address":"127.0.0.1:4711"}}' >&2
+echo '{"message":"listening","address":"127.0.0.1:4711"}' >&2
 echo '{"message":"listening","address":"/run/.s.PGSQL.5432"}' >&2
 echo "plain $1 $3 $GREETING" >&2
 cp proxy.toml copy.toml

@@ -22,7 +22,7 @@ use super::plan;
 use super::problem::{At, Bad, Problems};
 use super::schema::{Section, nearest};
 use super::values::{
-    Admin, Auth, AuthMode, Config, Limits, Listen, Log, Upstream, UpstreamAddress,
+    Admin, Auth, AuthMode, Config, Limits, Listen, Log, LogFormat, Upstream, UpstreamAddress,
 };
 
 /// What every part of `resolve` works with.
@@ -351,6 +351,12 @@ fn is_host(text: &str) -> bool {
     };
     let bare = text.strip_prefix('[').and_then(|v6| v6.strip_suffix(']'));
     bare.unwrap_or(text).parse::<IpAddr>().is_ok() || is_name(text)
+}
+
+/// The shape of the log alone, of what may be wrong in everything else.
+pub(super) fn log_format(merged: &Merged, problems: &mut Problems) -> LogFormat {
+    let keys = LogKeys::read(&merged.table(&LogKeys::SECTION, None), problems);
+    keys.format.value
 }
 
 fn log(desk: &mut Desk<'_>) -> Log {

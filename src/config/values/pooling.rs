@@ -144,6 +144,11 @@ impl Pooling {
         }
     }
 
+    /// What pools are made from, for the log.
+    pub(crate) const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Logins in flight at once to one upstream; `None` is no limit.
     pub(crate) fn max_logins(&self) -> Option<u32> {
         self.rules.defaults.max_logins

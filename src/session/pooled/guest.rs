@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::handle::Handle;
 use super::knowledge::Knowledge;
 use crate::pool::{Connection, ConnectionId, Placeholders, ServerKey};
 use crate::state::parameters::Parameters;
@@ -32,8 +33,8 @@ pub(super) struct Home {
 /// A client of a pool.
 #[derive(Debug)]
 pub(super) struct Guest {
-    /// The session's number, which is also how pools know it.
-    pub(super) id: u64,
+    /// The session, by whose number pools know it; for the log.
+    pub(super) handle: Arc<Handle>,
     pub(super) statements: statements::Client<Noted>,
     /// What it left on its connection, and its settings.
     pub(super) trace: Trace,
@@ -67,13 +68,13 @@ pub(super) struct Noted {
 
 impl Guest {
     pub(super) fn new(
-        id: u64,
+        handle: &Arc<Handle>,
         known: Parameters,
         (pid, home): (Option<u32>, Option<Home>),
         knowledge: Arc<Knowledge>,
     ) -> Self {
         let mut guest = Self {
-            id,
+            handle: Arc::clone(handle),
             statements: statements::Client::default(),
             trace: Trace::default(),
             known,

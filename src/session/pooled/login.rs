@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::super::handle::log_session;
 use super::super::login::Taken;
 use super::super::registry::{CancelTarget, Entry, Seat};
-use super::super::{Ahead, Route, Unopened, while_client_stays};
+use super::super::{Ahead, Route, Service, Unopened, waits, while_client_stays};
 use super::guest::Home;
 use crate::config::values::{PoolPlan, User};
 use crate::pool::{self, Closing, Holder, Key, LeaseError, OpenerPlan, Pool, PoolId, Want};
@@ -143,7 +144,7 @@ pub(in super::super) fn adopt(
 pub(in super::super) async fn welcome(
     client: &mut Admitted,
     user: &User,
-    entry: &mut Entry,
+    (entry, service): (&mut Entry, &Service),
     (route, wish): (Arc<Route>, Wish),
 ) -> Result<Welcomed, Unopened> {
     let (startup, key) = (&client.startup, &wish.key);
@@ -160,13 +161,15 @@ pub(in super::super) async fn welcome(
     let holder = Arc::default();
     let introduced = {
         // Who has to wait hears of an outage as who comes anew does.
-        let waiting = pin!(async {
+        let introduction = async {
             tokio::select! {
                 biased;
                 introduced = pool.introduce(want, &holder, deadline) => introduced,
                 fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
             }
-        });
+        };
+        let waiting = waits::noted(introduction, entry.handle(), service, || pool.wait());
+        let waiting = pin!(waiting);
         while_client_stays(&mut client.stream, waiting).await?
     };
     let introduction = introduced.map_err(|error| match error {
@@ -192,14 +195,8 @@ pub(in super::super) async fn welcome(
         .send(&greeting)
         .await
         .map_err(|_| Unopened::Left)?;
-    let handle = entry.handle();
-    tracing::info!(
-        client = %handle.peer,
-        user = handle.user.to_string(),
-        database = handle.database.to_string(),
-        upstream = route.upstream.config().name,
-        "session started",
-    );
+    let upstream = &route.upstream.config().name;
+    log_session!(info, entry.handle(), upstream, "session started");
     Ok(Welcomed {
         route,
         pool,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::handle::{Activity, Order};
+use super::handle::{Activity, Order, log_session};
 use super::registry::{Entry, Seat};
 use super::relay::Departure;
 use super::{Ahead, Ending, Leg, Parting, Route, Service};
@@ -99,7 +99,12 @@ impl Aboard<'_> {
                 }
                 Leave::Stuck => {
                     if let Err(error) = Box::pin(self.seat.cancel_at_once()).await {
-                        tracing::debug!(%error, "a statement without a client could not be cancelled");
+                        log_session!(
+                            debug,
+                            relay.handle,
+                            %error,
+                            "a statement without a client could not be cancelled"
+                        );
                     }
                 }
                 other => break other,
@@ -134,7 +139,7 @@ impl<'a> Session<'a> {
         service: &'a Service,
     ) -> Self {
         let knowledge = welcomed.route.library.of(&welcomed.pool.key().database);
-        let id = entry.handle().id;
+        let handle = Arc::clone(entry.handle());
         let pins = welcomed
             .route
             .library
@@ -144,7 +149,7 @@ impl<'a> Session<'a> {
             entry,
             line: Line::new(client, &ahead),
             guest: Box::new(Guest::new(
-                id,
+                &handle,
                 welcomed.known,
                 (welcomed.pid, welcomed.home),
                 knowledge,
@@ -225,6 +230,7 @@ impl<'a> Session<'a> {
                     let fault = error.fault_in(self.plan.mode);
                     if !matches!(error, LeaseError::CalledOff) {
                         self.service.metrics.refused(fault.label);
+                        self.refusal_told(fault.label, &error.to_string());
                     }
                     self.refusal = Refusal::Answer(fault.error());
                     None
@@ -352,7 +358,7 @@ impl<'a> Session<'a> {
     /// What has to be sent first for the connection to be this client's; says how
     /// many batches that is.
     fn introduce(&self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
-        let id = self.guest.id;
+        let id = self.guest.handle.id;
         let connection = &mut **lease;
         // What it has is the client's to change from here on.
         let there = connection.settings.take();

@@ -2,6 +2,7 @@
 //! of the client and the connection, and whom they are for.
 
 use super::super::flow::Step;
+use super::super::handle::log_session;
 use super::description;
 use super::talk::{ClientSide, Errand, Gate, Health, Held, Scrubbed, Talk};
 use crate::config::values::PoolMode;
@@ -27,7 +28,7 @@ impl Talk<'_> {
         let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
             // One is enough for the log, and for the connection.
             if self.health == Health::Good {
-                tracing::warn!(session = self.guest.id, %unexpected, "puzzling answer");
+                log_session!(warn, &self.guest.handle, %unexpected, "puzzling answer");
                 self.health = Health::Doubtful;
             }
             Reply {
@@ -161,9 +162,10 @@ impl Talk<'_> {
             match frame.tag {
                 backend::ERROR_RESPONSE => {
                     let error = backend::error_field(frame.body, b'M');
-                    tracing::warn!(
-                        session = self.guest.id,
-                        ?error,
+                    log_session!(
+                        warn,
+                        &self.guest.handle,
+                        error,
                         "a connection could not be handed over"
                     );
                     self.health = Health::Broken;

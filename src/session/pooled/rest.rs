@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::super::handle::Order;
+use super::super::handle::{Order, log_session};
 use super::super::relay::Departure;
 use super::guest::Guest;
 use super::relay::{Leave, Relay};
@@ -266,8 +266,9 @@ impl Relay<'_> {
         }
         self.told = Some(reason);
         self.metrics.pinned(reason.label());
-        tracing::info!(
-            session = self.talk.guest.id,
+        log_session!(
+            info,
+            self.handle,
             reason = reason.label(),
             "client keeps its connection"
         );

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::super::handle::Activity;
+use super::super::handle::{Activity, log_session};
+use super::super::waits;
 use super::{Pinning, Session};
-use crate::pool::{Lease, LeaseError, Want};
+use crate::pool::{Lease, LeaseError, Wait, Want};
 use crate::state::trace::Reason;
 
 /// How long a client that asks for its process id waits for the connection that it
@@ -24,9 +25,17 @@ impl Session<'_> {
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
         let place = timeout(self.plan.query_wait_timeout, place);
+        let wait = || self.wait_for_pin_told();
+        let place = waits::noted(place, self.entry.handle(), self.service, wait);
         self.seat.wait();
         let place = tokio::select! {
-            place = place => place.ok().and_then(Result::ok),
+            place = place => match place {
+                Ok(place) => place.ok(),
+                Err(_elapsed) => {
+                    self.refusal_told("max_pinned", "no place to keep a connection became free");
+                    None
+                }
+            },
             _ = self.entry.handle().ordered() => None,
             () = self.seat.called_off() => None,
         };
@@ -35,6 +44,31 @@ impl Session<'_> {
             None => Pinning::Refused(reason),
         };
         self.guest.pin = place;
+    }
+
+    /// What a client waits for that has to keep its connection.
+    fn wait_for_pin_told(&self) -> Wait {
+        let max = self.plan.max_pinned;
+        let free = u32::try_from(self.pins.available_permits()).unwrap_or(max);
+        Wait {
+            limit: format!("max_pinned = {max} of pool {}", self.pool.label()),
+            in_use: max.saturating_sub(free),
+            ..self.pool.wait()
+        }
+    }
+
+    /// A statement of the client gets an error, which the log has too.
+    pub(super) fn refusal_told(&self, reason: &'static str, detail: &str) {
+        if let Some(unsaid) = self.service.warnings.may_say(reason) {
+            log_session!(
+                warn,
+                self.entry.handle(),
+                reason,
+                detail,
+                unsaid,
+                "statement refused"
+            );
+        }
     }
 
     /// The connection, unless the client has cancelled what it wanted it for.
@@ -57,7 +91,7 @@ impl Session<'_> {
 
     /// Which connections this client may use, and which it would rather.
     fn want(&self) -> Want {
-        let mut want = Want::new(self.guest.id);
+        let mut want = Want::new(self.guest.handle.id);
         want.prefer = self.guest.last;
         want.priority = self.plan.priority;
         want.placeholders = self.guest.placeholders();
@@ -94,7 +128,12 @@ impl Session<'_> {
         tokio::select! {
             biased;
             () = self.seat.called_off() => Err(LeaseError::CalledOff),
-            lease = self.pool.lease(want, deadline) => lease,
+            lease = waits::noted(
+                self.pool.lease(want, deadline),
+                &handle,
+                self.service,
+                || self.pool.wait(),
+            ) => lease,
             _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }

@@ -327,16 +327,12 @@ impl ProxyBuilder {
     }
 }
 
-/// One line of the log with an event's `fields` at the top; a line that is no
-/// JSON, such as a panic's, becomes a message.
+/// One line of the log; one that is no JSON becomes a message.
 fn parse(line: &str) -> Value {
-    let Ok(Value::Object(mut object)) = serde_json::from_str(line) else {
-        return serde_json::json!({ "message": line });
-    };
-    if let Some(Value::Object(mut fields)) = object.remove("fields") {
-        object.append(&mut fields);
+    match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => Value::Object(object),
+        _ => serde_json::json!({ "message": line }),
     }
-    Value::Object(object)
 }
 
 /// Puts `extra` over `base`, table by table.

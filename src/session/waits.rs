@@ -1,0 +1,179 @@
+//! Waiting that lasts is told in the log: who waits, which limit is in the way, who has
+//! the places, and how many wait.
+//!
+//! Lines of one kind are rare, however many clients there are: a line that could not be
+//! written is counted in the next one of its kind.
+
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::Duration;
+
+use foldhash::HashMap;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::Service;
+use super::handle::{Activity, Handle, log_session};
+use crate::fault::rounded;
+use crate::pool::Wait;
+
+/// How long a client waits before the log says so.
+const LONG: Duration = Duration::from_secs(1);
+/// Between lines of one kind.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Kinds that are remembered: some have names in them that clients choose.
+const MAX_KINDS: usize = 256;
+/// Sessions that are named as those who have the places.
+const NAMED: usize = 3;
+
+/// Which lines were written lately.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    lately: Mutex<HashMap<String, Line>>,
+}
+
+#[derive(Debug)]
+struct Line {
+    at: Instant,
+    unsaid: u32,
+}
+
+impl Warnings {
+    /// Whether a line of this kind may be written now, and how many were not since the
+    /// last one.
+    pub(crate) fn may_say(&self, kind: &str) -> Option<u32> {
+        let now = Instant::now();
+        let mut lately = self.lately.lock();
+        if let Some(line) = lately.get_mut(kind) {
+            if now.duration_since(line.at) < PAUSE {
+                line.unsaid = line.unsaid.saturating_add(1);
+                return None;
+            }
+            line.at = now;
+            return Some(std::mem::take(&mut line.unsaid));
+        }
+        if lately.len() >= MAX_KINDS {
+            lately.retain(|_, line| now.duration_since(line.at) < PAUSE);
+        }
+        if lately.len() >= MAX_KINDS {
+            return None;
+        }
+        let line = Line { at: now, unsaid: 0 };
+        lately.insert(kind.to_owned(), line);
+        Some(0)
+    }
+}
+
+/// Waits for `future`, a connection for `handle`'s client. Where that lasts, the log says
+/// what it waits for, as `wait` has it at that moment.
+pub(super) async fn noted<T>(
+    future: impl Future<Output = T>,
+    handle: &Handle,
+    service: &Service,
+    wait: impl Fn() -> Wait,
+) -> T {
+    let mut future = pin!(future);
+    let mut waited = Duration::ZERO;
+    loop {
+        let next = if waited.is_zero() { LONG } else { PAUSE };
+        tokio::select! {
+            biased;
+            output = &mut future => return output,
+            // No clock is looked at for a future that is ready.
+            () = async { sleep(next).await } => {}
+        }
+        waited += next;
+        tell(handle, service, &wait(), waited);
+    }
+}
+
+fn tell(handle: &Handle, service: &Service, wait: &Wait, waited: Duration) {
+    let Wait {
+        limit,
+        in_use,
+        waiting,
+        owners,
+    } = wait;
+    let Some(unsaid) = service.warnings.may_say(limit) else {
+        return;
+    };
+    let owners = Some(&**owners).filter(|owners| !owners.is_empty());
+    let near = |other: &Handle| owners.is_some() || other.database == handle.database;
+    let holders = holders(service, near);
+    log_session!(
+        warn,
+        handle,
+        limit = &**limit,
+        in_use,
+        waiting,
+        waited = ?rounded(waited),
+        owners,
+        holders = &*holders,
+        unsaid,
+        "client waits for a connection"
+    );
+}
+
+/// Who has connections, of the sessions that are `near`: how many do what, and the first
+/// of those that are the likeliest to be in the way.
+fn holders(service: &Service, near: impl Fn(&Handle) -> bool) -> String {
+    let order = [
+        Activity::IdleInTransaction,
+        Activity::Idle,
+        Activity::Active,
+    ];
+    let sessions = service.registry.handles();
+    let mut holding: Vec<_> = sessions
+        .iter()
+        .filter(|session| session.has_connection() && near(session))
+        .filter_map(|session| {
+            let activity = session.activity();
+            let rank = order.iter().position(|known| *known == activity)?;
+            Some((rank, session.id, session))
+        })
+        .collect();
+    holding.sort_by_key(|(rank, id, _)| (*rank, *id));
+    let mut text = String::new();
+    for (rank, activity) in order.iter().enumerate() {
+        let count = holding.iter().filter(|(at, ..)| *at == rank).count();
+        if count > 0 {
+            let comma = if text.is_empty() { "" } else { ", " };
+            let _ = write!(text, "{comma}{count} {activity}");
+        }
+    }
+    for (nth, (_, id, session)) in holding.iter().take(NAMED).enumerate() {
+        let before = if nth == 0 { ": session" } else { ", session" };
+        let _ = write!(text, "{before} {id} at {}", session.peer);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_of_one_kind_are_rare_and_those_unsaid_are_counted() {
+        let warnings = Warnings::default();
+        assert_eq!(warnings.may_say("a"), Some(0));
+        assert_eq!(warnings.may_say("b"), Some(0));
+        assert_eq!([warnings.may_say("a"), warnings.may_say("a")], [None, None]);
+        advance(PAUSE).await;
+        assert_eq!(warnings.may_say("a"), Some(2));
+        assert_eq!(warnings.may_say("a"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kinds_are_bounded_and_old_ones_give_way() {
+        let warnings = Warnings::default();
+        for kind in 0..2 * MAX_KINDS {
+            let said = warnings.may_say(&kind.to_string());
+            assert_eq!(said.is_some(), kind < MAX_KINDS);
+        }
+        advance(PAUSE).await;
+        assert_eq!(warnings.may_say("new"), Some(0));
+        assert_eq!(warnings.lately.lock().len(), 1);
+    }
+}
