@@ -33,7 +33,7 @@ async fn what_ends_a_start_is_said_whatever_the_filter() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("listen.addresses = [\"{}\"]", other.local_addr().unwrap());
     for format in ["text", "json"] {
-        for level in ["off", "pgsluice=off", "some_crate=debug"] {
+        for level in ["off", "pgsluice=off", "tokio=debug"] {
             let log = format!("log.format = \"{format}\"\nlog.level = \"{level}\"");
             let builder = Proxy::new(Postgres::shared().await).toml(&taken);
             let (status, said) = builder.toml(&log).spawn().last_words().await;
