@@ -19,16 +19,18 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Health, Http, HttpError};
 use crate::config::Config;
 use crate::config::values::UpstreamTls;
-use crate::listener::{self, Front, serve, supervise};
+use crate::listener::{self, Server, serve, supervise};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
-use crate::pool::{Caps, Gatekeeper, Pools, keep};
-use crate::session::{Library, Order, Registry, Route, Service, Warnings, log_session};
+use crate::pool::{Caps, ConnectionLimiter, Pools, maintain};
+use crate::session::{
+    DatabaseRegistry, Registry, Route, Service, StopOrder, Warnings, log_session,
+};
 use crate::startup::{Admission, AdmissionError};
 use crate::tls::{Description, SetupError};
 use crate::upstream::{Unreachable, Upstream};
 
-use signals::{Asked, Signals};
+use signals::{ShutdownRequest, Signals};
 
 /// How long sessions that were told to end at once may take to say so.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -70,7 +72,7 @@ pub(crate) enum AppError {
 
 impl AppError {
     /// What to do about it, where the text does not say.
-    pub(crate) fn cure(&self) -> Option<Cow<'static, str>> {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Upstream { source, .. } | Self::Admission(AdmissionError::Tls(source)) => {
                 Some(source.cure().into())
@@ -89,13 +91,13 @@ impl AppError {
 /// A proxy whose files are read and whose sockets are bound.
 #[derive(Debug)]
 pub(crate) struct App {
-    front: Arc<Front>,
+    front: Arc<Server>,
     listeners: Vec<Listener>,
     http: Option<Http>,
     config: Config,
     drain_timeout: Duration,
     /// Ended by dropping.
-    workers: Vec<Worker>,
+    workers: Vec<WorkerThread>,
 }
 
 impl App {
@@ -118,7 +120,7 @@ impl App {
         if let Some(user) = config.users.values().next() {
             upstream.watch(&user.upstream_user);
         }
-        let gatekeeper = Gatekeeper::new(caps);
+        let gatekeeper = ConnectionLimiter::new(caps);
         let pools = Pools::new(
             Arc::clone(upstream),
             gatekeeper.clone(),
@@ -130,7 +132,7 @@ impl App {
                 upstream: Arc::clone(upstream),
                 gatekeeper,
                 pools,
-                library: Library::default(),
+                library: DatabaseRegistry::default(),
             }),
             pooling: Arc::clone(&config.pooling),
             registry: Arc::new(Registry::new(limits.clone())),
@@ -142,11 +144,11 @@ impl App {
         };
         let admission = Admission::new(config)?;
         let workers = (0..config.workers)
-            .map(Worker::start)
+            .map(WorkerThread::start)
             .collect::<Result<Vec<_>, _>>()?;
         let listeners = bind(config, &workers)?;
         let seats = workers.iter().map(|worker| worker.handle.clone());
-        let front = Front::new(
+        let front = Server::new(
             admission,
             service,
             seats.map(listener::Worker::new).collect(),
@@ -221,7 +223,7 @@ impl App {
         let keeper = CancellationToken::new();
         keep_going("the upkeep of pools", &keeper, {
             let pools = pools.clone();
-            move |stop| keep(pools.clone(), stop)
+            move |stop| maintain(pools.clone(), stop)
         });
         keep_going("limits on sessions", &keeper, {
             let registry = Arc::clone(&service.registry);
@@ -232,7 +234,7 @@ impl App {
 
         let asked = tokio::select! {
             asked = signals.next() => asked,
-            () = stop.cancelled() => Asked::Drain,
+            () = stop.cancelled() => ShutdownRequest::Drain,
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.front.closing.cancel();
@@ -247,10 +249,10 @@ impl App {
             tracing::warn!("a worker thread is busy, and still has its listener open");
         }
         self.front.tasks.close();
-        if asked == Asked::Drain {
+        if asked == ShutdownRequest::Drain {
             drain(&self.front, self.drain_timeout, &mut signals).await;
         }
-        self.front.service.registry.order_all(Order::End);
+        self.front.service.registry.order_all(StopOrder::End);
         pools.close_all();
         keeper.cancel();
         let all = async {
@@ -286,10 +288,10 @@ async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
 }
 
 /// Lets sessions end by themselves, until the deadline or the next signal.
-async fn drain(front: &Front, limit: Duration, signals: &mut Signals) {
+async fn drain(front: &Server, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
     front.service.route.load().gatekeeper.close();
-    registry.order_all(Order::Drain);
+    registry.order_all(StopOrder::Drain);
     tracing::info!(
         sessions = registry.handles().len(),
         drain_timeout = ?limit,
@@ -337,7 +339,7 @@ fn upstreams(
 }
 
 /// Each is watched by the worker that will accept there; see [`App::run`].
-fn bind(config: &Config, workers: &[Worker]) -> Result<Vec<Listener>, AppError> {
+fn bind(config: &Config, workers: &[WorkerThread]) -> Result<Vec<Listener>, AppError> {
     let listen = &config.listen;
     let mut listeners = Vec::new();
     let enter = |nth: usize| {
@@ -380,12 +382,12 @@ fn bind(config: &Config, workers: &[Worker]) -> Result<Vec<Listener>, AppError> 
 /// An event loop on a thread of its own. Sessions stay on one: many ready sockets
 /// are served for each time it wakes, and none is handed between threads.
 #[derive(Debug)]
-struct Worker {
+struct WorkerThread {
     handle: Handle,
     stop: CancellationToken,
 }
 
-impl Worker {
+impl WorkerThread {
     fn start(number: usize) -> Result<Self, AppError> {
         let runtime = Builder::new_current_thread()
             // No signals, no children: those are the main thread's.
@@ -406,7 +408,7 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Drop for WorkerThread {
     fn drop(&mut self) {
         self.stop.cancel();
     }

@@ -22,7 +22,7 @@ const HUP: u64 = 1;
 
 /// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ShutdownRequest {
     /// TERM or INT, or HUP for a terminal that is gone.
     Drain,
     /// QUIT.
@@ -55,17 +55,17 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> ShutdownRequest {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return Asked::Drain,
-                _ = self.interrupt.recv() => return Asked::Drain,
-                _ = self.quit.recv() => return Asked::Quit,
+                _ = self.terminate.recv() => return ShutdownRequest::Drain,
+                _ = self.interrupt.recv() => return ShutdownRequest::Drain,
+                _ = self.quit.recv() => return ShutdownRequest::Quit,
                 () = received(&mut self.hangup) => {
                     if self.terminal && terminal_goes().await {
                         tracing::warn!("the terminal in which pgsluice was started is closed");
                         self.terminal = false;
-                        return Asked::Drain;
+                        return ShutdownRequest::Drain;
                     }
                     tracing::warn!(
                         "reload is not supported yet: restart to apply a new configuration"

@@ -42,7 +42,7 @@ pub(super) fn run(sources: &Sources) -> Exit {
     match serve(&loaded.config) {
         Ok(()) => Exit::Done,
         Err(error) => {
-            let fix = error.downcast_ref::<AppError>().and_then(AppError::cure);
+            let fix = error.downcast_ref::<AppError>().and_then(AppError::hint);
             let fix = fix.as_deref();
             tracing::error!(target: log::FATAL, %error, fix, "pgsluice cannot start");
             Exit::Usage

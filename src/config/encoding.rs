@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::problem::Bad;
+use super::problem::Invalid;
 
 /// A file's text or bytes, in a form that the TLS library reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Encoded {
     }
 
     /// Whether what is wanted seems to be there, else what is.
-    pub(super) fn check(&self, wanted: Wanted) -> Result<(), Bad> {
+    pub(super) fn check(&self, wanted: Wanted) -> Result<(), Invalid> {
         match self {
             Self::Der(bytes) => check_der(bytes, wanted),
             Self::Pem(text) => check_pem(&String::from_utf8_lossy(text), wanted),
@@ -179,7 +179,7 @@ fn kind_of_der(bytes: &[u8]) -> Kind {
     }
 }
 
-fn check_der(bytes: &[u8], wanted: Wanted) -> Result<(), Bad> {
+fn check_der(bytes: &[u8], wanted: Wanted) -> Result<(), Invalid> {
     let kind = kind_of_der(bytes);
     match (wanted, kind) {
         (Wanted::PrivateKey, Kind::PrivateKey)
@@ -190,7 +190,7 @@ fn check_der(bytes: &[u8], wanted: Wanted) -> Result<(), Bad> {
     }
 }
 
-fn check_pem(text: &str, wanted: Wanted) -> Result<(), Bad> {
+fn check_pem(text: &str, wanted: Wanted) -> Result<(), Invalid> {
     let kinds = kinds(text);
     let right = match wanted {
         Wanted::Authority | Wanted::Certificate => Kind::Certificate,
@@ -205,13 +205,13 @@ fn check_pem(text: &str, wanted: Wanted) -> Result<(), Bad> {
     }
     let start = text.trim_start().to_ascii_lowercase();
     Err(if start.is_empty() {
-        Bad::new("is empty", fetch(wanted))
+        Invalid::new("is empty", fetch(wanted))
     } else if start.starts_with("<!doctype") || start.starts_with("<html") {
         let fix = format!(
             "it is what a download without a login gets; {}",
             fetch(wanted)
         );
-        Bad::new("holds a web page", fix)
+        Invalid::new("holds a web page", fix)
     } else {
         instead(wanted, Kind::Other)
     })
@@ -232,13 +232,13 @@ const PLAIN_KEY: &str = "`openssl pkey -in FILE -out PLAIN` takes the passphrase
                          readable to this user alone";
 
 /// What to say of a file that holds something else.
-fn instead(wanted: Wanted, kind: Kind) -> Bad {
+fn instead(wanted: Wanted, kind: Kind) -> Invalid {
     let name = match wanted {
         Wanted::Authority | Wanted::Certificate => "certificate",
         Wanted::PrivateKey => "private key",
         Wanted::RevocationList => "revocation list",
     };
-    let holds = |what: &str, fix: &str| Bad::new(format!("holds {what}, and no {name}"), fix);
+    let holds = |what: &str, fix: &str| Invalid::new(format!("holds {what}, and no {name}"), fix);
     match (wanted, kind) {
         (Wanted::Authority, Kind::PrivateKey | Kind::LockedKey | Kind::SshKey) => holds(
             "a private key",
@@ -253,7 +253,7 @@ fn instead(wanted: Wanted, kind: Kind) -> Bad {
             "give its private key here, and the certificate under the key beside this one",
         ),
         (Wanted::PrivateKey, Kind::LockedKey) => {
-            Bad::new("holds a private key with a passphrase", PLAIN_KEY)
+            Invalid::new("holds a private key with a passphrase", PLAIN_KEY)
         }
         (Wanted::RevocationList, Kind::Certificate) => holds("a certificate", fetch(wanted)),
         (_, Kind::SshKey) => holds("an OpenSSH key, which TLS does not use", fetch(wanted)),
@@ -279,6 +279,6 @@ fn instead(wanted: Wanted, kind: Kind) -> Bad {
             "a PKCS#12 bundle",
             "`openssl pkcs12 -in FILE -nokeys -out PEM` takes the certificates out",
         ),
-        _ => Bad::new(format!("holds no {name}"), fetch(wanted)),
+        _ => Invalid::new(format!("holds no {name}"), fetch(wanted)),
     }
 }

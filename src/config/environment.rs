@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::layer::{Layer, Place};
 use super::meant;
-use super::problem::{At, Bad, Origin, Problems};
-use super::schema::{Found, Miss, Path, Repeat, Section, locate};
+use super::problem::{Invalid, Location, Origin, Problems};
+use super::schema::{KnownKey, Miss, Path, Repeat, Section, locate};
 
 const PREFIX: &str = "PGSLUICE_";
 
@@ -63,8 +63,8 @@ pub(super) fn flags(flags: &BTreeMap<String, String>, problems: &mut Problems) -
 /// What was meant counts as written, so that nothing is called missing for it.
 fn file_miss(
     problems: &mut Problems,
-    (miss, guess): (Miss, impl FnOnce() -> (Bad, Option<Path>)),
-    at: &At,
+    (miss, guess): (Miss, impl FnOnce() -> (Invalid, Option<Path>)),
+    at: &Location,
 ) {
     let (bad, meant) = match miss {
         Miss::Bad(bad) => (bad, None),
@@ -85,15 +85,15 @@ fn from_orchestrator(path: &str, text: &str) -> bool {
         || path.starts_with("SERVICE_")
 }
 
-fn at(key: String, origin: Origin) -> At {
-    At {
+fn at(key: String, origin: Origin) -> Location {
+    Location {
         key,
         origin,
         line: None,
     }
 }
 
-fn put(layer: &mut Layer, found: Found, text: &str, origin: Origin) {
+fn put(layer: &mut Layer, found: KnownKey, text: &str, origin: Origin) {
     let place = Place { origin, line: None };
     let mut entry = found.path.clone();
     entry.0.pop();
@@ -105,7 +105,7 @@ fn put(layer: &mut Layer, found: Found, text: &str, origin: Origin) {
 
 /// `PGSLUICE_UPSTREAMS__MY_DB__PORT` means the file's `[upstreams.my-db]` if there
 /// is one, else `my_db`.
-fn respelled(mut found: Found, file: &Layer) -> Found {
+fn respelled(mut found: KnownKey, file: &Layer) -> KnownKey {
     let section = found.path.0.first().and_then(|name| Section::named(name));
     if let (Some(section), 3) = (section, found.path.0.len())
         && section.repeat == Repeat::Named

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::kinds::{Shape, split_list};
 use super::layer::{Layer, Place};
 use super::meant;
-use super::problem::{At, Bad, Origin, Problems};
+use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Fallback, Key, Path, Repeat, Section};
 
 /// Reads the text of the file at `path` (a name for messages).
@@ -26,7 +26,7 @@ pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer 
         // Only `message` is repeated: the error's `Display` quotes the line, and
         // the line may hold a password.
         let line = error.span().map(|span| reader.line(span.start));
-        let at = At {
+        let at = Location {
             key: String::new(),
             origin: Origin::File(reader.file.clone()),
             line,
@@ -34,7 +34,7 @@ pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer 
         let said = error.message().lines().next().unwrap_or_default();
         reader.problems.add(
             &at,
-            Bad::new(format!("not TOML: {said}"), cure(said, text, line)),
+            Invalid::new(format!("not TOML: {said}"), cure(said, text, line)),
         );
     }
     // What recovery made of a broken document would only add noise.
@@ -86,9 +86,9 @@ impl Reader<'_> {
         }
     }
 
-    fn problem(&mut self, path: &Path, offset: usize, bad: Bad) {
+    fn problem(&mut self, path: &Path, offset: usize, bad: Invalid) {
         let place = self.place(offset);
-        let at = At {
+        let at = Location {
             key: path.to_string(),
             origin: place.origin,
             line: place.line,
@@ -216,16 +216,16 @@ fn tables<'a>(value: &'a DeValue<'_>) -> Option<Vec<&'a str>> {
     }
 }
 
-fn not_a_section(section: &Section) -> Bad {
+fn not_a_section(section: &Section) -> Invalid {
     let header = super::schema::header(section, "NAME");
-    Bad::new(
+    Invalid::new(
         "is a section, not a value",
         format!("write {header}, and its keys below"),
     )
 }
 
 /// Brings a TOML value of the right type to its text form.
-fn written(key: &Key, value: &DeValue<'_>) -> Result<Value, Bad> {
+fn written(key: &Key, value: &DeValue<'_>) -> Result<Value, Invalid> {
     match (key.info.shape, value) {
         (Shape::Text, DeValue::String(text)) => Ok(Value::from(text.as_ref())),
         (Shape::Boolean, DeValue::Boolean(flag)) => Ok(Value::from(flag.to_string())),
@@ -233,7 +233,7 @@ fn written(key: &Key, value: &DeValue<'_>) -> Result<Value, Bad> {
             i128::from_str_radix(number.as_str(), number.radix())
                 .map(|number| Value::from(number.to_string()))
                 .map_err(|_| {
-                    Bad::new(
+                    Invalid::new(
                         "the number is too large",
                         format!("write for example {}", key.info.example),
                     )
@@ -246,28 +246,30 @@ fn written(key: &Key, value: &DeValue<'_>) -> Result<Value, Bad> {
                 .map(Value::from)
                 .ok_or_else(|| wrong_type(key, "a list with something other than text in it"))
         }
-        (Shape::Text, DeValue::Integer(number)) if key.info.name == "duration" => Err(Bad::new(
-            "a duration is text with a unit, not a number",
-            format!("write {} = \"{number}s\" for {number} seconds", key.name),
-        )),
+        (Shape::Text, DeValue::Integer(number)) if key.info.name == "duration" => {
+            Err(Invalid::new(
+                "a duration is text with a unit, not a number",
+                format!("write {} = \"{number}s\" for {number} seconds", key.name),
+            ))
+        }
         // Right but for its quotes. A secret is not repeated.
         (Shape::Integer | Shape::Boolean, DeValue::String(text))
             if text.parse::<u64>().is_ok() || text.parse::<bool>().is_ok() =>
         {
             let fix = format!("write {} = {}", key.name, text.trim());
-            Err(Bad::new(wrong_type(key, "string").message, fix))
+            Err(Invalid::new(wrong_type(key, "string").message, fix))
         }
         (Shape::Text, DeValue::Integer(number))
             if !key.info.secret && key.info.words.is_empty() =>
         {
             let fix = format!("write {} = \"{number}\"", key.name);
-            Err(Bad::new(wrong_type(key, "integer").message, fix))
+            Err(Invalid::new(wrong_type(key, "integer").message, fix))
         }
         (_, other) => Err(wrong_type(key, other.type_str())),
     }
 }
 
-fn wrong_type(key: &Key, found: &str) -> Bad {
+fn wrong_type(key: &Key, found: &str) -> Invalid {
     let wanted = match key.info.shape {
         Shape::Text => "text in quotes",
         Shape::Integer => "a number without quotes",
@@ -281,7 +283,7 @@ fn wrong_type(key: &Key, found: &str) -> Bad {
         }
         _ => key.info.example.to_owned(),
     };
-    Bad::new(
+    Invalid::new(
         format!("must be {wanted}, not {found}"),
         format!("write for example {} = {example}", key.name),
     )

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::kinds::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, TlsMode};
 use super::layer::{Set, Table};
 use super::log_filter::LogFilter;
-use super::problem::{At, Problems};
+use super::problem::{Location, Problems};
 use super::require_auth::RequireAuth;
 use super::schema::{Fallback, Key, Repeat, Section};
 use super::values::{
@@ -35,7 +35,7 @@ macro_rules! section {
         pub(super) struct $Name {
             /// The section itself, for problems that are about all of it.
             #[allow(dead_code, reason = "some sections have no such problem")]
-            pub(super) section: At,
+            pub(super) section: Location,
             $(pub(super) $key: section!(@field $Kind $($default)?),)*
         }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::problem::Bad;
+use super::problem::Invalid;
 use super::values::AuthMode;
 use super::values::{
     ChannelBinding, LogFormat, Negotiation, OnSessionState, PoolMode, Priority, SaslPlus, Scrub,
@@ -49,10 +49,10 @@ pub(crate) trait Kind: Sized {
     const INFO: Info;
 
     /// Reads the text form.
-    fn parse(text: &str) -> Result<Self, Bad>;
+    fn parse(text: &str) -> Result<Self, Invalid>;
 
     /// Reads the written items; only a list has more than one.
-    fn parse_items(items: &[&str]) -> Result<Self, Bad> {
+    fn parse_items(items: &[&str]) -> Result<Self, Invalid> {
         Self::parse(items.first().copied().unwrap_or_default())
     }
 }
@@ -63,12 +63,15 @@ pub(crate) type Text = String;
 impl Kind for Text {
     const INFO: Info = TEXT;
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err(Bad::new("is empty", "give a value, or leave the key out"));
+            return Err(Invalid::new(
+                "is empty",
+                "give a value, or leave the key out",
+            ));
         }
         if text.contains('\0') {
-            return Err(Bad::new("contains a NUL byte", "take it out"));
+            return Err(Invalid::new("contains a NUL byte", "take it out"));
         }
         Ok(text.to_owned())
     }
@@ -81,7 +84,7 @@ impl Kind for Secret {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         Text::parse(text).map(Self::new)
     }
 }
@@ -97,7 +100,7 @@ impl Kind for FilePath {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         Text::parse(text).map(Self)
     }
 }
@@ -121,11 +124,11 @@ impl Kind for List {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         Self::parse_items(&split_list(text).collect::<Vec<_>>())
     }
 
-    fn parse_items(items: &[&str]) -> Result<Self, Bad> {
+    fn parse_items(items: &[&str]) -> Result<Self, Invalid> {
         let texts: Result<_, _> = items.iter().map(|item| Text::parse(item)).collect();
         texts.map(Self)
     }
@@ -141,9 +144,9 @@ macro_rules! number {
                 ..TEXT
             };
 
-            fn parse(text: &str) -> Result<Self, Bad> {
+            fn parse(text: &str) -> Result<Self, Invalid> {
                 text.parse().map_err(|_| {
-                    Bad::new(
+                    Invalid::new(
                         format!(
                             "must be a whole number from 0 to {}, not {text:?}",
                             Self::MAX
@@ -167,9 +170,9 @@ impl Kind for bool {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         text.parse().map_err(|_| {
-            Bad::new(
+            Invalid::new(
                 format!("must be true or false, not {text:?}"),
                 "write true or false",
             )
@@ -187,11 +190,11 @@ impl Kind for Duration {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
         let unit = text[digits.len()..].trim();
         let bad = || {
-            Bad::new(
+            Invalid::new(
                 format!("must be a duration such as \"30s\" or \"5m\", not {text:?}"),
                 "write a whole number and a unit: ms, s, m, h or d",
             )
@@ -204,7 +207,7 @@ impl Kind for Duration {
             "h" => count.checked_mul(3_600_000),
             "d" => count.checked_mul(86_400_000),
             "" => {
-                return Err(Bad::new(
+                return Err(Invalid::new(
                     format!("a duration needs its unit, {text} has none"),
                     format!("write \"{text}s\" for {text} seconds"),
                 ));
@@ -214,7 +217,7 @@ impl Kind for Duration {
         millis
             .map(Self::from_millis)
             .filter(|wait| *wait <= LONGEST)
-            .ok_or_else(|| Bad::new(format!("{text} is too long"), "write at most \"365d\""))
+            .ok_or_else(|| Invalid::new(format!("{text} is too long"), "write at most \"365d\""))
     }
 }
 
@@ -229,13 +232,13 @@ impl Kind for FileMode {
         ..TEXT
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         u32::from_str_radix(text, 8)
             .ok()
             .filter(|mode| *mode <= 0o777 && !text.starts_with('+'))
             .map(Self)
             .ok_or_else(|| {
-                Bad::new(
+                Invalid::new(
                     format!("must be octal permission bits, not {text:?}"),
                     "write for example \"0777\" or \"0770\"",
                 )
@@ -285,7 +288,7 @@ macro_rules! choice {
                 ..TEXT
             };
 
-            fn parse(text: &str) -> Result<Self, Bad> {
+            fn parse(text: &str) -> Result<Self, Invalid> {
                 $($refused(text)?;)?
                 match text {
                     $first => Ok(Self::$First),
@@ -297,19 +300,19 @@ macro_rules! choice {
     };
 }
 
-pub(super) fn not_a_word(text: &str, words: &[&str]) -> Bad {
+pub(super) fn not_a_word(text: &str, words: &[&str]) -> Invalid {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     let message = format!("must be {}, not {text:?}", quoted.join(" or "));
     let fix = match super::schema::nearest(text, words.iter().copied()) {
         Some(word) => format!("did you mean {word:?}?"),
         None => format!("write {}", quoted.join(" or ")),
     };
-    Bad::new(message, fix)
+    Invalid::new(message, fix)
 }
 
-fn may_end_in_plaintext(text: &str) -> Result<(), Bad> {
+fn may_end_in_plaintext(text: &str) -> Result<(), Invalid> {
     match text {
-        "prefer" | "allow" => Err(Bad::new(
+        "prefer" | "allow" => Err(Invalid::new(
             format!("sslmode {text:?} is refused: it can end in plaintext without a word"),
             "write \"verify-full\" and give sslrootcert",
         )),
@@ -318,10 +321,10 @@ fn may_end_in_plaintext(text: &str) -> Result<(), Bad> {
 }
 
 /// Words that ask for verification are not taken for the weaker ones they resemble.
-fn verifies(text: &str) -> Result<(), Bad> {
+fn verifies(text: &str) -> Result<(), Invalid> {
     match text {
         "verify" | "full" | "strict" | "on" | "true" | "yes" | "enable" | "enabled" => {
-            Err(Bad::new(
+            Err(Invalid::new(
                 format!("there is no sslmode {text:?}"),
                 "write \"verify-full\" and give sslrootcert",
             ))
@@ -331,10 +334,10 @@ fn verifies(text: &str) -> Result<(), Bad> {
 }
 
 /// pgbouncer's `auth_type` says how clients prove themselves, here each user does.
-fn not_a_method(text: &str) -> Result<(), Bad> {
+fn not_a_method(text: &str) -> Result<(), Invalid> {
     match text {
         "md5" | "scram-sha-256" | "scram" | "trust" | "plain" | "password" | "cert" | "peer"
-        | "hba" | "pam" | "any" => Err(Bad::new(
+        | "hba" | "pam" | "any" => Err(Invalid::new(
             format!("{text:?} is a way for a client to prove itself, and not who checks it"),
             "write \"held\", and auth under each of [[users]]; or \"passthrough\", and the upstream \
              checks clients as it does now",
@@ -343,9 +346,9 @@ fn not_a_method(text: &str) -> Result<(), Bad> {
     }
 }
 
-fn outdated_tls(text: &str) -> Result<(), Bad> {
+fn outdated_tls(text: &str) -> Result<(), Invalid> {
     match text {
-        "TLSv1" | "TLSv1.0" | "TLSv1.1" | "SSLv3" => Err(Bad::new(
+        "TLSv1" | "TLSv1.0" | "TLSv1.1" | "SSLv3" => Err(Invalid::new(
             format!("{text} is refused: it is broken, and RFC 8996 retired it"),
             "write \"TLSv1.2\" or \"TLSv1.3\"",
         )),

@@ -8,14 +8,14 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::keys::SECTIONS;
 use super::kinds::{Kind, Shape, split_list};
-use super::problem::{At, Bad, Origin, Problems};
+use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Fallback, Key, Path, Repeat, Section};
 
 /// A value that was written, or its default.
 #[derive(Debug, Clone)]
 pub(super) struct Set<T> {
     pub(super) value: T,
-    pub(super) at: At,
+    pub(super) at: Location,
 }
 
 /// Where one value of a layer stands.
@@ -199,7 +199,7 @@ impl Merged {
     }
 
     /// The items of a written value (one, unless it is a list) and its place.
-    pub(super) fn get(&self, path: &Path) -> Option<(Vec<&str>, At)> {
+    pub(super) fn get(&self, path: &Path) -> Option<(Vec<&str>, Location)> {
         let value = find(&self.values, path)?;
         let items = match value {
             Value::Array(_, items) => items.iter().filter_map(Value::as_str).collect(),
@@ -219,9 +219,9 @@ impl Merged {
             .unwrap_or(0)
     }
 
-    fn at(&self, path: &Path, rank: usize) -> At {
+    fn at(&self, path: &Path, rank: usize) -> Location {
         let place = self.layers.get(rank).and_then(|layer| layer.place(path));
-        At {
+        Location {
             key: path.to_string(),
             origin: place.map_or(Origin::Default, |place| place.origin.clone()),
             line: place.and_then(|place| place.line),
@@ -229,7 +229,7 @@ impl Merged {
     }
 
     /// The first place, by precedence of the file, that opened a section.
-    fn section_at(&self, path: &Path) -> At {
+    fn section_at(&self, path: &Path) -> Location {
         let opened = self
             .layers
             .iter()
@@ -319,7 +319,7 @@ pub(super) struct Table<'a> {
 }
 
 impl Table<'_> {
-    pub(super) fn at(&self) -> At {
+    pub(super) fn at(&self) -> Location {
         self.merged.section_at(&self.path)
     }
 
@@ -341,7 +341,7 @@ impl Table<'_> {
             if set.at.origin == Origin::Default {
                 // A problem with a default is shown where the section starts.
                 let key = std::mem::take(&mut set.at.key);
-                set.at = At { key, ..self.at() };
+                set.at = Location { key, ..self.at() };
             }
             return set;
         }
@@ -358,6 +358,6 @@ impl Table<'_> {
 )]
 fn default_value<T: Kind>(default: &str) -> T {
     T::parse(default)
-        .map_err(|Bad { message, .. }| message)
+        .map_err(|Invalid { message, .. }| message)
         .expect("a default is a correct value")
 }

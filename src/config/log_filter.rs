@@ -3,7 +3,7 @@
 //! target that logs nothing silences everything.
 
 use super::kinds::{Info, Kind, Shape};
-use super::problem::Bad;
+use super::problem::Invalid;
 use super::schema::nearest;
 
 /// A filter such as `info` or `pgsluice=debug,rustls=warn`.
@@ -55,24 +55,24 @@ impl Kind for LogFilter {
         example: r#""info""#,
     };
 
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let directives = || {
             text.split(',')
                 .map(str::trim)
                 .filter(|part| !part.is_empty())
         };
         if directives().next().is_none() {
-            return Err(Bad::new("is empty", format!("write {}", words())));
+            return Err(Invalid::new("is empty", format!("write {}", words())));
         }
         directives().try_for_each(directive)?;
         Ok(Self(text.to_owned()))
     }
 }
 
-fn directive(text: &str) -> Result<(), Bad> {
+fn directive(text: &str) -> Result<(), Invalid> {
     if text.contains(['[', '{']) {
         let message = format!("{text:?} filters by spans, and there are none");
-        return Err(Bad::new(message, "write TARGET=LEVEL, or a level"));
+        return Err(Invalid::new(message, "write TARGET=LEVEL, or a level"));
     }
     match text.split_once('=') {
         Some((name, word)) => {
@@ -85,7 +85,7 @@ fn directive(text: &str) -> Result<(), Bad> {
     }
 }
 
-fn level(word: &str) -> Result<(), Bad> {
+fn level(word: &str) -> Result<(), Invalid> {
     let lower = word.to_lowercase();
     if LEVELS.contains(&lower.as_str()) {
         return Ok(());
@@ -100,10 +100,10 @@ fn level(word: &str) -> Result<(), Bad> {
         Some(word) => format!("write {word:?}"),
         None => format!("write {}", words()),
     };
-    Err(Bad::new(format!("there is no level {word:?}"), fix))
+    Err(Invalid::new(format!("there is no level {word:?}"), fix))
 }
 
-fn target(name: &str) -> Result<(), Bad> {
+fn target(name: &str) -> Result<(), Invalid> {
     let plain = name.replace('-', "_");
     let (root, rest) = name.split_once("::").unwrap_or((name, ""));
     if root != "pgsluice" {
@@ -126,12 +126,12 @@ fn target(name: &str) -> Result<(), Bad> {
     ))
 }
 
-fn no_target(name: &str, near: Option<String>) -> Bad {
+fn no_target(name: &str, near: Option<String>) -> Invalid {
     let fix = match near {
         Some(near) => format!("write {near:?}"),
         None => format!("write one of {}", CRATES.join(", ")),
     };
-    Bad::new(format!("there is no target {name:?}"), fix)
+    Invalid::new(format!("there is no target {name:?}"), fix)
 }
 
 fn words() -> String {

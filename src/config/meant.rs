@@ -4,7 +4,7 @@
 
 use super::foreign::Foreign;
 use super::keys::SECTIONS;
-use super::problem::Bad;
+use super::problem::Invalid;
 use super::schema::{
     Key, Path, Repeat, Section, env_name, header, nearest, nearest_above, toml_key,
 };
@@ -250,7 +250,7 @@ fn of_run(words: &str) -> Guess {
 pub(super) fn in_file(
     name: &str,
     (here, entry): (&'static Section, Option<&str>),
-) -> (Bad, Option<Path>) {
+) -> (Invalid, Option<Path>) {
     let guess = key(name, Some(here));
     let Guess::Key(target) = guess else {
         return (of_no_key(&guess, here), None);
@@ -258,7 +258,7 @@ pub(super) fn in_file(
     let key = target.key.name;
     let same = target.section.name == here.name;
     let bad = if same {
-        Bad::new(
+        Invalid::new(
             format!("unknown key; did you mean {key}?"),
             target.with_note(format!("write {key}")),
         )
@@ -271,7 +271,7 @@ pub(super) fn in_file(
             true => "move it there".to_owned(),
             false => format!("write {key} {home}"),
         };
-        Bad::new(message, target.with_note(fix))
+        Invalid::new(message, target.with_note(fix))
     };
     let path = target.path(entry.filter(|_| same));
     (bad, Some(path))
@@ -284,17 +284,17 @@ fn place(section: &Section) -> String {
     }
 }
 
-fn of_no_key(guess: &Guess, here: &Section) -> Bad {
+fn of_no_key(guess: &Guess, here: &Section) -> Invalid {
     match guess {
         Guess::Section(section) => {
             let header = header(section, "NAME");
-            Bad::new(
+            Invalid::new(
                 format!("unknown key; did you mean the section {header}?"),
                 format!("write {header}, and its keys below"),
             )
         }
-        Guess::Advice(note) => Bad::new("unknown key", *note),
-        Guess::Key(_) | Guess::Nothing => Bad::new(
+        Guess::Advice(note) => Invalid::new("unknown key", *note),
+        Guess::Key(_) | Guess::Nothing => Invalid::new(
             "unknown key",
             format!("take it out; known are {}", known(here)),
         ),
@@ -312,15 +312,15 @@ fn known(here: &Section) -> String {
 
 /// A section of a file that is not known by this name; `inner` are the names of
 /// the tables in it.
-pub(super) fn section_in_file(name: &str, inner: &[&str]) -> (Bad, Option<&'static Section>) {
+pub(super) fn section_in_file(name: &str, inner: &[&str]) -> (Invalid, Option<&'static Section>) {
     let guess = Foreign::find(&plain(name), Some("")).map(of_foreign);
     if let Some(Guess::Advice(note)) = guess {
-        return (Bad::new("unknown section", note), None);
+        return (Invalid::new("unknown section", note), None);
     }
     let Some(section) = section(name) else {
         let root = Section::named("").unwrap_or(&SECTIONS[0]);
         let fix = format!("take it out; known are {}", known(root));
-        return (Bad::new("unknown section", fix), None);
+        return (Invalid::new("unknown section", fix), None);
     };
     let entry = match inner.first() {
         Some(entry) => toml_key(entry),
@@ -328,7 +328,7 @@ pub(super) fn section_in_file(name: &str, inner: &[&str]) -> (Bad, Option<&'stat
         None => "NAME".to_owned(),
     };
     let header = header(section, &entry);
-    let bad = Bad::new(
+    let bad = Invalid::new(
         format!("unknown section; did you mean {header}?"),
         format!("write {header}"),
     );
@@ -336,12 +336,12 @@ pub(super) fn section_in_file(name: &str, inner: &[&str]) -> (Bad, Option<&'stat
 }
 
 /// An unknown variable, whose path is `names`.
-pub(super) fn in_environment(prefix: &str, names: &[&str]) -> (Bad, Option<Path>) {
+pub(super) fn in_environment(prefix: &str, names: &[&str]) -> (Invalid, Option<Path>) {
     let plan_name = names.join("_").to_uppercase();
-    if super::plan::is_variable(&plan_name) {
+    if super::app_env::is_variable(&plan_name) {
         let fix = format!("write {plan_name}");
         return (
-            Bad::new(format!("unknown variable; did you mean {plan_name}?"), fix),
+            Invalid::new(format!("unknown variable; did you mean {plan_name}?"), fix),
             None,
         );
     }
@@ -352,25 +352,25 @@ pub(super) fn in_environment(prefix: &str, names: &[&str]) -> (Bad, Option<Path>
             let variable = format!("{prefix}{}", path.0.join("__").to_uppercase());
             let fix = target.with_note(format!("write {variable}"));
             let message = format!("unknown variable; did you mean {variable}?");
-            (Bad::new(message, fix), Some(path))
+            (Invalid::new(message, fix), Some(path))
         }
         Guess::Section(section) => {
             let key = section.keys.first().map_or("", |key| key.name);
             let fix = format!("write {}", env_name(section, "CLUSTER", key));
             let message = "is the name of a section; the name of a key has to follow";
-            (Bad::new(message, fix), None)
+            (Invalid::new(message, fix), None)
         }
-        Guess::Advice(note) => (Bad::new("unknown variable", note), None),
+        Guess::Advice(note) => (Invalid::new("unknown variable", note), None),
         Guess::Nothing => {
             let fix = "take it out, or write the key's path in capitals, joined by two \
                        underscores, for example PGSLUICE_LIMITS__MAX_CLIENT_CONN";
-            (Bad::new("unknown variable", fix), None)
+            (Invalid::new("unknown variable", fix), None)
         }
     }
 }
 
 /// An unknown key of a flag.
-pub(super) fn in_flag(names: &[&str]) -> (Bad, Option<Path>) {
+pub(super) fn in_flag(names: &[&str]) -> (Invalid, Option<Path>) {
     let (guess, entry) = path(names);
     match guess {
         Guess::Key(target) => {
@@ -378,17 +378,17 @@ pub(super) fn in_flag(names: &[&str]) -> (Bad, Option<Path>) {
             let dotted = path.0.join(".");
             let fix = target.with_note(format!("write --set {dotted}=VALUE"));
             let message = format!("unknown key; did you mean {dotted}?");
-            (Bad::new(message, fix), Some(path))
+            (Invalid::new(message, fix), Some(path))
         }
         Guess::Section(section) => {
             let fix = format!("write --set {}.KEY=VALUE", section.name);
-            (Bad::new("is the name of a section", fix), None)
+            (Invalid::new("is the name of a section", fix), None)
         }
-        Guess::Advice(note) => (Bad::new("unknown key", note), None),
+        Guess::Advice(note) => (Invalid::new("unknown key", note), None),
         Guess::Nothing => {
             let fix =
                 "take it out, or write the key's path, for example --set limits.max_client_conn=50";
-            (Bad::new("unknown key", fix), None)
+            (Invalid::new("unknown key", fix), None)
         }
     }
 }

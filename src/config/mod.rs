@@ -1,10 +1,11 @@
-//! Configuration: what was written and where (`file`, `environment`, `plan`, the
+//! Configuration: what was written and where (`file`, `environment`, `app_env`, the
 //! table of `keys`), what it becomes (`resolve`), what the proxy works with
 //! (`values`).
 //!
 //! Precedence: defaults < `proxy.toml` < the plan's `DB_*` variables <
 //! `PGSLUICE_*` < flags. This is the only room that names figment and toml.
 
+mod app_env;
 pub(crate) mod encoding;
 mod environment;
 mod file;
@@ -14,7 +15,6 @@ mod kinds;
 mod layer;
 mod log_filter;
 mod meant;
-mod plan;
 mod pools_file;
 mod problem;
 mod require_auth;
@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use layer::{Layer, Merged};
-use problem::{At, Bad, Origin, Problems};
+use problem::{Invalid, Location, Origin, Problems};
 
 pub(crate) use problem::Problem;
 pub(crate) use show::{Setting, as_json, as_toml};
@@ -129,11 +129,11 @@ fn examine(path: Option<&Path>, sources: &Sources) -> (Option<Loaded>, Vec<Probl
     }
     let environment = environment::variables(&sources.env, &file, &mut problems);
     let flags = environment::flags(&sources.flags, &mut problems);
-    let around = plan::Neighbours {
+    let around = app_env::Neighbours {
         file: &file,
         stronger: [&environment, &flags],
     };
-    let plan = plan::variables(&sources.env, &around, &mut problems);
+    let plan = app_env::variables(&sources.env, &around, &mut problems);
     let merged = with_pools_file(&[file, plan, environment, flags], &mut problems);
     let config = resolve::resolve(&merged, &sources.env, &mut problems);
     let mut settings = show::settings(&merged, &config);
@@ -150,7 +150,7 @@ fn read_file(path: &Path, problems: &mut Problems) -> Layer {
     match std::fs::read_to_string(path) {
         Ok(text) => file::read(path, &text, problems),
         Err(error) => {
-            let at = At::source(Origin::File(path.to_owned()));
+            let at = Location::source(Origin::File(path.to_owned()));
             problems.add(&at, unreadable(path, &error));
             Layer::new("file")
         }
@@ -158,30 +158,30 @@ fn read_file(path: &Path, problems: &mut Problems) -> Layer {
 }
 
 /// Why the file itself cannot be read; it is named in front.
-fn unreadable(path: &Path, error: &std::io::Error) -> Bad {
+fn unreadable(path: &Path, error: &std::io::Error) -> Invalid {
     use std::io::ErrorKind;
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match error.kind() {
-        ErrorKind::NotFound => Bad::new(
+        ErrorKind::NotFound => Invalid::new(
             format!("there is no such file ({})", whole.display()),
             "give the path of the configuration file with -c; without -c it is ./proxy.toml, \
              if there is one",
         ),
-        ErrorKind::PermissionDenied => Bad::new(
+        ErrorKind::PermissionDenied => Invalid::new(
             format!("this user may not read it ({})", whole.display()),
             "let the user that runs pgsluice read it (chown, chmod), and enter the directories \
              above it",
         ),
-        ErrorKind::IsADirectory => Bad::new(
+        ErrorKind::IsADirectory => Invalid::new(
             format!("is a directory ({})", whole.display()),
             "give the file; docker makes a directory of a mounted file that is not there: remove \
              the directory, and put the file in its place",
         ),
-        ErrorKind::InvalidData => Bad::new(
+        ErrorKind::InvalidData => Invalid::new(
             "is not text in UTF-8",
             "save it as UTF-8; it is TOML, as in the example proxy.toml",
         ),
-        _ => Bad::new(
+        _ => Invalid::new(
             format!("cannot be read: {error}"),
             "give a readable file with -c",
         ),

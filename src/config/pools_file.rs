@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::kinds::Shape;
 use super::layer::{Layer, Place};
-use super::problem::{At, Bad, Origin, Problems};
+use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Section, nearest};
 
 const LIST: &str = "connection_pools";
@@ -20,14 +20,14 @@ const FIELDS: &[&str] = &["name", "mode", "size", "database", "user", "priority"
 pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Problems) -> Layer {
     let mut layer = Layer::new("pools file");
     let origin = Origin::File(path.to_owned());
-    let mut problem = |key: String, line: Option<usize>, bad: Bad| {
+    let mut problem = |key: String, line: Option<usize>, bad: Invalid| {
         let origin = origin.clone();
-        problems.add(&At { key, origin, line }, bad);
+        problems.add(&Location { key, origin, line }, bad);
     };
     let document = match serde_json::from_str::<Json>(text) {
         Ok(document) => document,
         Err(error) => {
-            let bad = Bad::new(
+            let bad = Invalid::new(
                 format!("not JSON: {error}"),
                 "correct the syntax of this line",
             );
@@ -36,7 +36,7 @@ pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Probl
         }
     };
     let shape = || {
-        Bad::new(
+        Invalid::new(
             format!("must be an object with the list {LIST:?}"),
             format!("write {{\"{LIST}\": [...]}}"),
         )
@@ -63,7 +63,7 @@ pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Probl
             problem(
                 shown,
                 None,
-                Bad::new("must be an object", "write {\"name\": ..., \"size\": ...}"),
+                Invalid::new("must be an object", "write {\"name\": ..., \"size\": ...}"),
             );
             continue;
         };
@@ -84,7 +84,7 @@ pub(super) fn read(path: &FsPath, text: &str, first: usize, problems: &mut Probl
 }
 
 /// The text form of a field; `null` is an absent one.
-fn field(section: &Section, name: &str, value: &Json) -> Result<Option<Value>, Bad> {
+fn field(section: &Section, name: &str, value: &Json) -> Result<Option<Value>, Invalid> {
     let of_plan = section.key(name).filter(|key| FIELDS.contains(&key.name));
     let Some(key) = of_plan else {
         return Err(unknown(name, FIELDS));
@@ -93,24 +93,24 @@ fn field(section: &Section, name: &str, value: &Json) -> Result<Option<Value>, B
         (_, Json::Null) => Ok(None),
         (Shape::Integer, Json::Number(number)) => Ok(Some(Value::from(number.to_string()))),
         (Shape::Text, Json::String(text)) => Ok(Some(Value::from(text.as_str()))),
-        (Shape::Integer, _) => Err(Bad::new(
+        (Shape::Integer, _) => Err(Invalid::new(
             "must be a number",
             format!("write for example {}", key.info.example),
         )),
-        _ => Err(Bad::new(
+        _ => Err(Invalid::new(
             "must be text",
             format!("write for example {}", key.info.example),
         )),
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> Bad {
+fn unknown(name: &str, known: &[&str]) -> Invalid {
     match nearest(name, known.iter().copied()) {
-        Some(near) => Bad::new(
+        Some(near) => Invalid::new(
             format!("unknown key; did you mean {near}?"),
             format!("write {near}"),
         ),
-        None => Bad::new(
+        None => Invalid::new(
             "unknown key",
             format!("take it out; known are {}", known.join(", ")),
         ),

@@ -21,13 +21,13 @@ pub(crate) enum Origin {
 
 /// A key together with the place that gave its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct At {
+pub(crate) struct Location {
     pub(crate) key: String,
     pub(crate) origin: Origin,
     pub(crate) line: Option<usize>,
 }
 
-impl At {
+impl Location {
     /// A place that is a whole source rather than a key in it.
     pub(crate) fn source(origin: Origin) -> Self {
         Self {
@@ -64,9 +64,9 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Where it is, as one token; see [`At::origin_text`].
+    /// Where it is, as one token; see [`Location::origin_text`].
     pub(crate) fn origin_text(&self) -> String {
-        let at = At {
+        let at = Location {
             key: String::new(),
             origin: self.origin.clone(),
             line: self.line,
@@ -104,12 +104,12 @@ impl fmt::Display for Problem {
 
 /// What is wrong and what would be right, before it is known where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bad {
+pub(crate) struct Invalid {
     pub(crate) message: String,
     pub(crate) fix: String,
 }
 
-impl Bad {
+impl Invalid {
     pub(crate) fn new(message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -128,7 +128,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    pub(crate) fn add(&mut self, at: &At, bad: Bad) {
+    pub(crate) fn add(&mut self, at: &Location, bad: Invalid) {
         let problem = Problem {
             line: at.line,
             origin: at.origin.clone(),
@@ -162,7 +162,7 @@ impl Problems {
     }
 
     /// Files that a key is missing, unless it was written and is wrong.
-    pub(crate) fn add_missing(&mut self, at: &At, bad: Bad) {
+    pub(crate) fn add_missing(&mut self, at: &Location, bad: Invalid) {
         if !self.excuses(&at.key) {
             self.add(at, bad);
         }
@@ -176,7 +176,7 @@ impl Problems {
     }
 
     /// Keeps the value, or files what is wrong with it under `at`.
-    pub(crate) fn keep<T>(&mut self, at: &At, result: Result<T, Bad>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, at: &Location, result: Result<T, Invalid>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(bad) => {

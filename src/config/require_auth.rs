@@ -1,7 +1,7 @@
 //! `require_auth`: libpq's list of what a server may ask of whoever logs in.
 
 use super::kinds::{Info, Kind, Shape, TEXT, not_a_word};
-use super::problem::Bad;
+use super::problem::Invalid;
 
 /// A way in which a server has the proxy, or a client, prove itself; libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Kind for RequireAuth {
 
     /// As in libpq, except that `none` has to be written to be meant: a list of what is
     /// refused does not let a server off that asks for nothing.
-    fn parse(text: &str) -> Result<Self, Bad> {
+    fn parse(text: &str) -> Result<Self, Invalid> {
         let mut named = Self(0);
         let mut negated = None;
         for item in text.split(',').map(str::trim) {
@@ -88,13 +88,13 @@ impl Kind for RequireAuth {
                 return Err(not_a_word(word, &words));
             };
             if *negated.get_or_insert(is_negated) != is_negated {
-                return Err(Bad::new(
+                return Err(Invalid::new(
                     "some methods are allowed and others refused (!)",
                     "write what is allowed, for example \"scram-sha-256,md5\", or only what is refused, for example \"!password,!md5\"",
                 ));
             }
             if named.allows(*method) {
-                return Err(Bad::new(
+                return Err(Invalid::new(
                     format!("{word} is written twice"),
                     "write it once",
                 ));
@@ -110,7 +110,7 @@ impl Kind for RequireAuth {
             .without(ServerMethod::Gss)
             .without(ServerMethod::Sspi);
         if possible.0 == 0 {
-            return Err(Bad::new(
+            return Err(Invalid::new(
                 "leaves no method that works here: GSSAPI and SSPI logins are neither made nor relayed",
                 "write for example \"scram-sha-256\"",
             ));

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
+use super::app_env;
 use super::keys::SECTIONS;
 use super::kinds::Info;
-use super::plan;
-use super::problem::{At, Bad, Origin};
+use super::problem::{Invalid, Location, Origin};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +125,7 @@ impl fmt::Display for Path {
 
 /// A known key with the path that leads to it.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct KnownKey {
     pub(crate) path: Path,
     pub(crate) key: &'static Key,
 }
@@ -135,12 +135,12 @@ pub(crate) struct Found {
 pub(crate) enum Miss {
     Unknown,
     /// It is known what is wrong with it.
-    Bad(Bad),
+    Bad(Invalid),
 }
 
 /// Looks up a path that was split at its separators (`.` or `__`); an entry's
 /// name may contain the separator.
-pub(crate) fn locate(names: &[&str], separator: &str) -> Result<Found, Miss> {
+pub(crate) fn locate(names: &[&str], separator: &str) -> Result<KnownKey, Miss> {
     let (section, entry, name) = match names {
         [] | [""] => return Err(Miss::Unknown),
         [name] => (Section::named(""), None, *name),
@@ -162,12 +162,12 @@ pub(crate) fn locate(names: &[&str], separator: &str) -> Result<Found, Miss> {
             "__" => (format!("PGSLUICE_{}", path.to_uppercase()), ""),
             _ => (format!("--set {path}"), "=VALUE"),
         };
-        return Err(Miss::Bad(Bad::new(
+        return Err(Miss::Bad(Invalid::new(
             format!("the entries of {} are numbered from 0", section.name),
             format!("write {path}{example}"),
         )));
     }
-    Ok(Found {
+    Ok(KnownKey {
         path: section.path(entry.as_deref()).join(name),
         key,
     })
@@ -201,22 +201,23 @@ pub(crate) fn env_name(section: &Section, entry: &str, key: &str) -> String {
 /// A key of an entry that must be written, and how to write it in the kind of
 /// source that the entry came from. `at` is the entry.
 pub(crate) fn missing(
-    at: &At,
+    at: &Location,
     (section, entry): (&Section, &str),
     key: &str,
     fix: &str,
-) -> (At, Bad) {
+) -> (Location, Invalid) {
     let mut at = at.clone();
     at.key = format!("{}.{key}", at.key);
     let fix = match &at.origin {
         Origin::Env(variable) => {
             let own = || env_name(section, entry, key);
-            let name = plan::name_of(variable, section.name, key).map_or_else(own, str::to_owned);
+            let name =
+                app_env::name_of(variable, section.name, key).map_or_else(own, str::to_owned);
             format!("set {name}; in a file, {fix}")
         }
         Origin::Default | Origin::File(_) | Origin::Flag(_) => fix.to_owned(),
     };
-    (at, Bad::new("is missing", fix))
+    (at, Invalid::new("is missing", fix))
 }
 
 /// The candidate that `name` is probably a misspelling of.

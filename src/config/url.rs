@@ -3,7 +3,7 @@
 //!
 //! No message repeats any part of the URL: the password may be anywhere in it.
 
-use super::problem::Bad;
+use super::problem::Invalid;
 
 /// The parts that were present.
 #[derive(Default, Clone, PartialEq, Eq)]
@@ -21,13 +21,14 @@ const EXAMPLE: &str =
     "write postgres://USER:PASSWORD@HOST:PORT/DBNAME?sslrootcert=ca-certificate.crt";
 
 /// Splits a URL into its parts.
-pub(super) fn parse(url: &str) -> Result<ConnectionUrl, Bad> {
-    let rest = without_scheme(url).ok_or_else(|| Bad::new("is not a postgres:// URL", EXAMPLE))?;
+pub(super) fn parse(url: &str) -> Result<ConnectionUrl, Invalid> {
+    let rest =
+        without_scheme(url).ok_or_else(|| Invalid::new("is not a postgres:// URL", EXAMPLE))?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
     // Otherwise part of a password would be taken, and shown, as another part.
     if dbname.contains('@') || query.contains('@') {
-        return Err(Bad::new(
+        return Err(Invalid::new(
             "has an @ behind a / or ?",
             "in the password write / as %2F, ? as %3F and @ as %40",
         ));
@@ -43,7 +44,7 @@ pub(super) fn parse(url: &str) -> Result<ConnectionUrl, Bad> {
     };
     let (host, port) = host_and_port(hostport)?;
     if !port.is_empty() && port.parse::<u16>().is_err() {
-        return Err(Bad::new("has a port that is no number", EXAMPLE));
+        return Err(Invalid::new("has a port that is no number", EXAMPLE));
     }
     let mut parameters = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -70,9 +71,9 @@ fn without_scheme(url: &str) -> Option<&str> {
     matches!(base, "postgres" | "postgresql").then_some(rest)
 }
 
-fn host_and_port(text: &str) -> Result<(&str, &str), Bad> {
+fn host_and_port(text: &str) -> Result<(&str, &str), Invalid> {
     if text.contains(',') {
-        return Err(Bad::new(
+        return Err(Invalid::new(
             "names several hosts; an upstream has one",
             EXAMPLE,
         ));
@@ -80,16 +81,16 @@ fn host_and_port(text: &str) -> Result<(&str, &str), Bad> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let (host, port) = bracketed
             .split_once(']')
-            .ok_or_else(|| Bad::new("has a [ without its ]", EXAMPLE))?;
+            .ok_or_else(|| Invalid::new("has a [ without its ]", EXAMPLE))?;
         return Ok((host, port.strip_prefix(':').unwrap_or_default()));
     }
     Ok(text.split_once(':').unwrap_or((text, "")))
 }
 
 /// Undoes percent encoding; an empty part is an absent one.
-fn decoded(text: &str) -> Result<Option<String>, Bad> {
+fn decoded(text: &str) -> Result<Option<String>, Invalid> {
     let bad = || {
-        Bad::new(
+        Invalid::new(
             "has a % that is not followed by two hexadecimal digits of UTF-8",
             "write a literal % as %25",
         )

@@ -16,7 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::metrics::Metrics;
 use crate::name::Name;
-use crate::net::{Listener, Lobby, Peer, Portable, Setback, Socket, Visit};
+use crate::net::{
+    AcceptBackoff, AcceptLimit, DetachedSocket, Listener, Peer, PendingConnection, Socket,
+};
 use crate::session::{self, Service, log_session};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
 use crate::tls::MaybeTls;
@@ -50,7 +52,7 @@ impl Worker {
 }
 
 /// Where the fewest live; of several such `here`, where a client has no way to go.
-fn roomiest(workers: &[Worker], here: usize) -> usize {
+fn least_loaded(workers: &[Worker], here: usize) -> usize {
     let places = (here..workers.len()).chain(0..here);
     let clients = |at: &usize| {
         let worker = workers.get(*at);
@@ -61,13 +63,13 @@ fn roomiest(workers: &[Worker], here: usize) -> usize {
 
 /// A client's presence on a worker, until dropped.
 #[derive(Debug)]
-struct Presence {
-    front: Arc<Front>,
+struct WorkerGuard {
+    front: Arc<Server>,
     worker: usize,
 }
 
-impl Presence {
-    fn new(front: &Arc<Front>, worker: usize) -> Self {
+impl WorkerGuard {
+    fn new(front: &Arc<Server>, worker: usize) -> Self {
         front.metrics.clients.increment(1.0);
         if let Some(worker) = front.workers.get(worker) {
             worker.clients.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +81,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         self.front.metrics.clients.decrement(1.0);
         if let Some(worker) = self.front.workers.get(self.worker) {
@@ -90,18 +92,18 @@ impl Drop for Presence {
 
 /// What every accept loop shares.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct Server {
     pub(crate) admission: Admission,
     pub(crate) service: Service,
     workers: Vec<Worker>,
     pub(crate) tasks: TaskTracker,
     /// No more clients are accepted.
     pub(crate) closing: CancellationToken,
-    lobby: Arc<Lobby>,
+    lobby: Arc<AcceptLimit>,
     metrics: Metrics,
 }
 
-impl Front {
+impl Server {
     pub(crate) fn new(
         admission: Admission,
         service: Service,
@@ -114,7 +116,7 @@ impl Front {
             workers,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            lobby: Arc::new(Lobby::new(places)),
+            lobby: Arc::new(AcceptLimit::new(places)),
             metrics: service.metrics.clone(),
             service,
         }
@@ -125,15 +127,15 @@ impl Front {
 /// returns. A loop that panics is begun again: a port that is held and never served is
 /// worse than one that is closed. On a worker, and not beside them, since half of the clients or more stay
 /// there: for them no other thread has to be woken.
-pub(crate) async fn serve(listener: Listener, front: Arc<Front>, here: usize) {
+pub(crate) async fn serve(listener: Listener, front: Arc<Server>, here: usize) {
     let listener = Arc::new(listener);
     let what = format!("accepting at {}", listener.address());
     let accepting = || accept(Arc::clone(&listener), Arc::clone(&front), here);
     supervise(&what, &front.closing, accepting).await;
 }
 
-async fn accept(listener: Arc<Listener>, front: Arc<Front>, here: usize) {
-    let mut setback = Setback::default();
+async fn accept(listener: Arc<Listener>, front: Arc<Server>, here: usize) {
+    let mut setback = AcceptBackoff::default();
     let mut closing = pin!(front.closing.cancelled());
     loop {
         let accepted = tokio::select! {
@@ -160,7 +162,7 @@ async fn accept(listener: Arc<Listener>, front: Arc<Front>, here: usize) {
                     }
                     continue;
                 };
-                welcome(&front, guest, visit, here);
+                dispatch(&front, guest, visit, here);
             }
             // Out of descriptors, mostly: it passes when a client leaves.
             Err(error) => {
@@ -175,18 +177,23 @@ async fn accept(listener: Arc<Listener>, front: Arc<Front>, here: usize) {
 }
 
 /// Gives a socket to a worker.
-fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit, here: usize) {
-    let at = roomiest(&front.workers, here);
+fn dispatch(
+    front: &Arc<Server>,
+    (socket, peer): (Socket, Peer),
+    visit: PendingConnection,
+    here: usize,
+) {
+    let at = least_loaded(&front.workers, here);
     let Some(worker) = front.workers.get(at) else {
         return;
     };
     let socket = match at == here {
-        true => Ok(Portable::Here(socket)),
+        true => Ok(DetachedSocket::Here(socket)),
         false => socket.unsettle(),
     };
     match socket {
         Ok(socket) => {
-            let task = attend(Presence::new(front, at), (socket, peer), visit);
+            let task = handle_connection(WorkerGuard::new(front, at), (socket, peer), visit);
             front.tasks.spawn_on(task, &worker.handle);
         }
         Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
@@ -195,7 +202,11 @@ fn welcome(front: &Arc<Front>, (socket, peer): (Socket, Peer), visit: Visit, her
 
 /// One client from its first byte to its last. What is over when a client idles is
 /// boxed, so that it takes no room then.
-async fn attend(presence: Presence, (socket, peer): (Portable, Peer), visit: Visit) {
+async fn handle_connection(
+    presence: WorkerGuard,
+    (socket, peer): (DetachedSocket, Peer),
+    visit: PendingConnection,
+) {
     let front = &*presence.front;
     let receiving = match socket.settle() {
         Ok(socket) => Box::pin(receive(front, socket, peer, visit)),
@@ -207,24 +218,24 @@ async fn attend(presence: Presence, (socket, peer): (Portable, Peer), visit: Vis
     front.metrics.clients_total.increment(1);
     // The place is kept for as long as the client is.
     if let Some((client, _place)) = receiving.await {
-        entertain(front, client).await;
+        serve_session(front, client).await;
     }
 }
 
 /// A client that may be given a session, and its place; whoever wants something
 /// else has been seen to.
 async fn receive(
-    front: &Front,
+    front: &Server,
     socket: Socket,
     peer: Peer,
-    visit: Visit,
+    visit: PendingConnection,
 ) -> Option<(Box<Admitted>, OwnedSemaphorePermit)> {
-    match hear_out(front, socket, peer, visit).await {
+    match handshake(front, socket, peer, visit).await {
         Ok((Ok(Arrival::Client(client)), place)) => return Some((client, place)),
         Ok((Ok(Arrival::Cancel(key, stream)), _place)) => {
             Box::pin(cancel(front, &key, peer, stream)).await;
         }
-        Ok((Err(refused), _place)) => Box::pin(turn_away(front, refused, peer)).await,
+        Ok((Err(refused), _place)) => Box::pin(reject(front, refused, peer)).await,
         Err(unheard) => {
             front.metrics.refused(unheard.label());
             tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
@@ -233,12 +244,12 @@ async fn receive(
     None
 }
 
-async fn last_call(closing: &CancellationToken) {
+async fn drain_deadline(closing: &CancellationToken) {
     closing.cancelled().await;
     sleep(LAST_CALL).await;
 }
 
-async fn entertain(front: &Front, client: Box<Admitted>) {
+async fn serve_session(front: &Server, client: Box<Admitted>) {
     let began = Instant::now();
     let (session, ending, parting) = session::run(client, &front.service).await;
     front.metrics.session_ended(ending.label());
@@ -281,14 +292,14 @@ fn seconds(duration: Duration) -> f64 {
 
 /// Why a connection was given up before it was clear what it wanted.
 #[derive(Debug, Clone, Copy)]
-enum Unheard {
+enum HandshakeAborted {
     /// Others waited, and it had not logged in.
     Dismissed,
     /// The proxy is going down.
     Closing,
 }
 
-impl Unheard {
+impl HandshakeAborted {
     const fn label(self) -> &'static str {
         match self {
             Self::Dismissed => "flood",
@@ -298,26 +309,26 @@ impl Unheard {
 }
 
 /// What a client wants, and its place.
-async fn hear_out(
-    front: &Front,
+async fn handshake(
+    front: &Server,
     socket: Socket,
     peer: Peer,
-    visit: Visit,
-) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), Unheard> {
+    visit: PendingConnection,
+) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), HandshakeAborted> {
     let unavailable = || front.service.refuses_logins();
     let admitting = front.admission.admit((socket, peer), unavailable);
     let outcome = tokio::select! {
         // Boxed: so that neither part is of a size for which the allocator has to look.
         outcome = Box::pin(admitting) => outcome,
-        () = visit.dismissed() => return Err(Unheard::Dismissed),
-        () = last_call(&front.closing) => return Err(Unheard::Closing),
+        () = visit.dismissed() => return Err(HandshakeAborted::Dismissed),
+        () = drain_deadline(&front.closing) => return Err(HandshakeAborted::Closing),
     };
-    Ok((outcome, visit.stay().ok_or(Unheard::Dismissed)?))
+    Ok((outcome, visit.stay().ok_or(HandshakeAborted::Dismissed)?))
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
 /// client learns that it is done by the close, and nothing more.
-async fn cancel(front: &Front, key: &CancelKey, peer: Peer, stream: MaybeTls) {
+async fn cancel(front: &Server, key: &CancelKey, peer: Peer, stream: MaybeTls) {
     let Some((session, target)) = front.service.registry.cancel_target(key) else {
         front.metrics.cancel("unknown");
         let pid = key.pid();
@@ -337,7 +348,7 @@ async fn cancel(front: &Front, key: &CancelKey, peer: Peer, stream: MaybeTls) {
     drop(stream);
 }
 
-async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
+async fn reject(front: &Server, refused: Refused, peer: Peer) {
     let Refused {
         failure,
         stream,
@@ -348,7 +359,7 @@ async fn turn_away(front: &Front, refused: Refused, peer: Peer) {
     let user = startup.map(|startup| Name::from(startup.user()).to_string());
     let database = startup.map(|startup| Name::from(startup.database()).to_string());
     front.metrics.refused(reason);
-    match (failure.told(), stream) {
+    match (failure.client_error(), stream) {
         (Some(fault), Some(stream)) => {
             let fix = fault.hint.as_deref();
             tracing::warn!(client = %peer, user, database, reason, error = %failure, fix, "client refused");
@@ -371,7 +382,9 @@ mod tests {
     use super::*;
 
     /// Of what `start` returns.
-    const fn size<F: Future>(_start: fn(Presence, (Portable, Peer), Visit) -> F) -> usize {
+    const fn size<F: Future>(
+        _start: fn(WorkerGuard, (DetachedSocket, Peer), PendingConnection) -> F,
+    ) -> usize {
         size_of::<F>()
     }
 
@@ -379,7 +392,7 @@ mod tests {
     async fn a_client_goes_where_the_fewest_are_and_otherwise_stays() {
         let workers: Vec<_> = (0..3).map(|_| Worker::new(Handle::current())).collect();
         let come = |here| {
-            let at = roomiest(&workers, here);
+            let at = least_loaded(&workers, here);
             workers[at].clients.fetch_add(1, Ordering::Relaxed);
             at
         };
@@ -394,6 +407,10 @@ mod tests {
     #[test]
     fn the_task_of_an_idle_client_is_small() {
         // With the runtime's own part of it, less than a kilobyte.
-        assert!(size(attend) <= 768, "{} bytes", size(attend));
+        assert!(
+            size(handle_connection) <= 768,
+            "{} bytes",
+            size(handle_connection)
+        );
     }
 }

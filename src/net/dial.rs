@@ -33,7 +33,7 @@ pub(crate) enum DialError {
 
 /// How far a connection may lead, and how long it may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reach<'a> {
+pub(crate) struct DialOptions<'a> {
     pub(crate) resolver: &'a Resolver,
     pub(crate) within: Duration,
     /// For plaintext: what `localhost` means is up to the machine's hosts file.
@@ -49,7 +49,7 @@ pub(crate) struct Reach<'a> {
 pub(crate) async fn dial(
     address: &UpstreamAddress,
     keepalive: &Keepalive,
-    reach: Reach<'_>,
+    reach: DialOptions<'_>,
 ) -> Result<Socket, DialError> {
     let socket =
         match address {
@@ -66,7 +66,7 @@ pub(crate) async fn dial(
     Ok(socket)
 }
 
-async fn dial_tcp((host, port): (&str, u16), reach: Reach<'_>) -> Result<Socket, DialError> {
+async fn dial_tcp((host, port): (&str, u16), reach: DialOptions<'_>) -> Result<Socket, DialError> {
     let deadline = Instant::now() + reach.within;
     let resolved = reach.resolver.resolve((host, port), reach.within).await;
     let addresses = resolved.map_err(|source| DialError::Resolve {
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn plaintext_stays_on_this_machine_whatever_a_name_resolves_to() {
-        let reach = Reach {
+        let reach = DialOptions {
             resolver: &Resolver::default(),
             within: Duration::from_secs(1),
             loopback_only: true,
@@ -157,7 +157,7 @@ mod tests {
     async fn a_name_that_cannot_be_resolved_any_more_leads_to_its_last_address() {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        let reach = Reach {
+        let reach = DialOptions {
             resolver: &Resolver::knowing(address),
             within: Duration::from_secs(3),
             loopback_only: true,

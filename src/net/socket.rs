@@ -64,16 +64,16 @@ impl Socket {
 
     /// What the kernel holds for the reader right now. Asks it and not the event
     /// loop, which may not have looked, or be another thread's.
-    pub(crate) fn glance(&self) -> Glance {
+    pub(crate) fn glance(&self) -> Peeked {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
         };
         match socket.peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Glance::Ended,
-            Ok(_) => Glance::Bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Quiet,
-            Err(_) => Glance::Ended,
+            Ok(0) => Peeked::Ended,
+            Ok(_) => Peeked::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peeked::Quiet,
+            Err(_) => Peeked::Ended,
         }
     }
 
@@ -110,10 +110,10 @@ impl Socket {
     ///
     /// # Errors
     /// It cannot be unwatched.
-    pub(crate) fn unsettle(self) -> io::Result<Portable> {
+    pub(crate) fn unsettle(self) -> io::Result<DetachedSocket> {
         Ok(match self {
-            Self::Tcp(stream) => Portable::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Portable::Unix(stream.into_std()?),
+            Self::Tcp(stream) => DetachedSocket::Tcp(stream.into_std()?),
+            Self::Unix(stream) => DetachedSocket::Unix(stream.into_std()?),
         })
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn set_tcp_options(socket: &SockRef<'_>, keepalive: &Keepalive) {
 
 /// What is there to be read from a socket, without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Glance {
+pub(crate) enum Peeked {
     Quiet,
     Bytes,
     /// End of file, or an error.
@@ -151,7 +151,7 @@ pub(crate) enum Glance {
 
 /// A socket on its way to the runtime that will serve it.
 #[derive(Debug)]
-pub(crate) enum Portable {
+pub(crate) enum DetachedSocket {
     /// That runtime watches it already.
     Here(Socket),
     /// None does.
@@ -159,7 +159,7 @@ pub(crate) enum Portable {
     Unix(std::os::unix::net::UnixStream),
 }
 
-impl Portable {
+impl DetachedSocket {
     /// The socket, watched by the runtime of the calling task.
     ///
     /// # Errors

@@ -38,12 +38,12 @@ pub(crate) enum UpstreamState {
 
 /// A place under the cap, given back by being dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct CapPlace {
     permit: Permit,
     _counted: Counted,
 }
 
-impl Place {
+impl CapPlace {
     pub(crate) const fn new(permit: Permit, counted: Counted) -> Self {
         Self {
             permit,
@@ -55,7 +55,7 @@ impl Place {
 /// An upstream connection's place under the cap, and how to leave it.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    place: Place,
+    place: CapPlace,
     upstream: Arc<Upstream>,
     alive: Option<Alive>,
     pub(crate) key: Option<CancelKey>,
@@ -63,7 +63,7 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
-    pub(crate) const fn new(place: Place, upstream: Arc<Upstream>) -> Self {
+    pub(crate) const fn new(place: CapPlace, upstream: Arc<Upstream>) -> Self {
         Self {
             place,
             upstream,

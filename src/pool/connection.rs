@@ -14,14 +14,14 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::books::{ConnectionId, Item, PoolNumber};
 use super::closing::{Closing, UpstreamState};
-use super::holder::Holder;
-use super::plan::{Placeholders, Want};
-use crate::net::Glance;
+use super::idle_hold::IdleHold;
+use super::plan::{CheckoutRequest, Placeholders};
+use super::pool_state::{ConnectionId, PoolNumber, PooledConnection};
+use crate::net::Peeked;
 use crate::state::parameters::Parameters;
+use crate::state::prepared::ServerStatements;
 use crate::state::settings::Settings;
-use crate::state::statements::Server;
 use crate::tls::MaybeTls;
 use crate::upstream::Opened;
 use crate::wire::backend;
@@ -38,7 +38,7 @@ const MAX_NEWS: usize = 64 << 10;
 
 /// What a client may have left on a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Left {
+pub(crate) enum LeftBehind {
     #[default]
     Nothing,
     /// Undone by the scrub that keeps prepared statements.
@@ -59,17 +59,17 @@ pub(crate) struct Connection {
     /// What its owner had changed when it was given back; `None` while somebody uses it,
     /// and after that where it was not noted: then it has to be cleaned.
     pub(crate) settings: Option<Settings>,
-    pub(crate) statements: Server,
+    pub(crate) statements: ServerStatements,
     /// The client whose state may still be on it. Cleared by sessions.
     pub(crate) owner: Option<u64>,
     /// The client that was told of it at its login, and is to find it there.
     promised: Option<u64>,
     /// Who was told of it, whoever may have used it since.
-    told: Weak<Holder>,
+    told: Weak<IdleHold>,
     /// What every client that begins on it, or as it has begun, is told at its login.
     pub(super) notices: Bytes,
     /// What has to be undone before another client uses it. Set by sessions.
-    pub(crate) left: Left,
+    pub(crate) left: LeftBehind,
     /// Whether there was nothing more to read when it was used last. Set by sessions.
     pub(crate) dry: bool,
     /// Custom settings that were ever set on it: they cannot be removed.
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) pool: PoolNumber,
     /// Who used it last, where that client is to hear of its end.
-    pub(super) last_client: Weak<Holder>,
+    pub(super) last_client: Weak<IdleHold>,
     /// The FATAL that the server has ended it with.
     last_words: Option<Bytes>,
     opened_at: Instant,
@@ -118,12 +118,12 @@ impl Connection {
             base: reported.clone(),
             reported,
             settings: Some(Settings::default()),
-            statements: Server::new(max_prepared_statements),
+            statements: ServerStatements::new(max_prepared_statements),
             owner: None,
             promised: None,
             told: Weak::new(),
             notices: opened.notices,
-            left: Left::Nothing,
+            left: LeftBehind::Nothing,
             dry: false,
             placeholders: Placeholders::new(),
             id,
@@ -165,7 +165,7 @@ impl Connection {
     }
 
     /// Keeps it for `client` rather than for others, if it is nobody's.
-    pub(super) fn promise(&mut self, client: u64, holder: &Arc<Holder>) {
+    pub(super) fn promise(&mut self, client: u64, holder: &Arc<IdleHold>) {
         let told = self.is_told();
         if self.owner.is_none() && !(told && self.promised.is_some()) {
             self.promised = Some(client);
@@ -210,7 +210,7 @@ impl Connection {
     }
 
     /// What the kernel knows of the server: nothing new, news, or that it has closed.
-    pub(super) fn glance(&self) -> Glance {
+    pub(super) fn glance(&self) -> Peeked {
         self.stream.socket().glance()
     }
 
@@ -261,9 +261,9 @@ impl Connection {
             // The event loop may not have looked yet, and what there is may be TLS's
             // own, which brings no bytes.
             Poll::Pending => match self.stream.socket().glance() {
-                Glance::Quiet => Poll::Ready(Ok(0)),
-                Glance::Ended => Poll::Ready(Err(Stale::Ended)),
-                Glance::Bytes => Poll::Pending,
+                Peeked::Quiet => Poll::Ready(Ok(0)),
+                Peeked::Ended => Poll::Ready(Err(Stale::Ended)),
+                Peeked::Bytes => Poll::Pending,
             },
         }
     }
@@ -328,7 +328,7 @@ fn is_termination(message: &[u8]) -> bool {
     code.as_deref() == Some(SqlState::ADMIN_SHUTDOWN.code())
 }
 
-impl Item for Box<Connection> {
+impl PooledConnection for Box<Connection> {
     fn id(&self) -> ConnectionId {
         self.id
     }
@@ -345,7 +345,7 @@ impl Item for Box<Connection> {
         self.opened_at
     }
 
-    fn suits(&self, want: &Want) -> bool {
+    fn suits(&self, want: &CheckoutRequest) -> bool {
         (self.owner == Some(want.client) || want.tolerates(&self.placeholders))
             && !(want.is_newcomer() && self.is_told())
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::books::{Reason, Tally};
 use super::closing::UpstreamState;
-use super::connection::{Connection, Left, Stale};
-use super::holder::Holder;
+use super::connection::{Connection, LeftBehind, Stale};
+use super::idle_hold::IdleHold;
+use super::pool_state::{CheckoutFailure, CloseReason, Counts};
 use super::pools::Pool;
 use crate::config::values::PoolMode;
 use crate::fault::{ClientFacing, Fault, rounded};
@@ -31,7 +31,7 @@ pub(crate) enum LeaseError {
     #[error("no connection became free in {:?} ({} in use, {} others waiting)", rounded(*waited), tally.lent, tally.waiting)]
     TimedOut {
         waited: Duration,
-        tally: Tally,
+        tally: Counts,
         /// Of the pool.
         size: u32,
     },
@@ -102,7 +102,7 @@ impl LeaseError {
 }
 
 /// What stands in the way, as far as it is known here, and what helps.
-const fn relief(tally: Tally, size: u32, mode: PoolMode) -> &'static str {
+const fn relief(tally: Counts, size: u32, mode: PoolMode) -> &'static str {
     if tally.lent < size {
         return "The pool may have more connections, and others have taken all that \
                 limits.max_upstream_conn, max_user_connections or max_db_connections allow: \
@@ -120,6 +120,16 @@ const fn relief(tally: Tally, size: u32, mode: PoolMode) -> &'static str {
         }
         PoolMode::Statement => {
             "Statements are long, or the pool is small: look for slow ones, or raise its size."
+        }
+    }
+}
+
+/// What a waiter makes of [`CheckoutFailure::Login`] itself: it knows the pool.
+impl From<CheckoutFailure> for LeaseError {
+    fn from(failure: CheckoutFailure) -> Self {
+        match failure {
+            CheckoutFailure::Login | CheckoutFailure::NoWay => Self::NoWay,
+            CheckoutFailure::Closed => Self::Closed,
         }
     }
 }
@@ -158,7 +168,7 @@ impl Lease {
 
     /// The client uses the connection from here on. Where only its own login could make
     /// it another, it is told if this one is lost later, on the shelf.
-    pub(crate) fn used_by(&mut self, holder: &Arc<Holder>) {
+    pub(crate) fn used_by(&mut self, holder: &Arc<IdleHold>) {
         if self.can_be_replaced() {
             return;
         }
@@ -203,10 +213,10 @@ impl Lease {
             .pools()
             .act(|room, _| room.books.can_spare(pool.number))
         {
-            self.end(UpstreamState::AtRest, Reason::Client);
+            self.end(UpstreamState::AtRest, CloseReason::Client);
         } else {
             if let Some(connection) = &mut self.connection {
-                connection.left = Left::Full;
+                connection.left = LeftBehind::Full;
                 connection.owner = None;
             }
             self.check_in();
@@ -215,12 +225,12 @@ impl Lease {
 
     /// Ends the connection.
     pub(crate) fn close(mut self, state: UpstreamState) {
-        self.end(state, Reason::Client);
+        self.end(state, CloseReason::Client);
     }
 
     /// Ends a connection that the server has ended while nobody needed it.
     pub(crate) fn lost(mut self) {
-        self.end(UpstreamState::Torn, Reason::Lost);
+        self.end(UpstreamState::Torn, CloseReason::Lost);
     }
 
     /// Ends a connection that was found to be of no use on the shelf.
@@ -229,10 +239,10 @@ impl Lease {
             let meant = self.pool.pools().expects_terminations();
             self.tell_of_loss(meant);
         }
-        self.end(UpstreamState::Torn, Reason::Lost);
+        self.end(UpstreamState::Torn, CloseReason::Lost);
     }
 
-    fn end(&mut self, state: UpstreamState, reason: Reason) {
+    fn end(&mut self, state: UpstreamState, reason: CloseReason) {
         if let Some(connection) = self.connection.take() {
             connection.key.take_back();
             self.pool.close((connection, self.held), state, reason);
@@ -245,8 +255,8 @@ impl Lease {
     }
 
     /// The client keeps the connection though it is idle: it can be asked for it.
-    /// If somebody waits already, `holder` is asked before this returns.
-    pub(crate) fn hold(&mut self, holder: &Arc<Holder>) {
+    /// If somebody waits already, `idle_hold` is asked before this returns.
+    pub(crate) fn hold(&mut self, holder: &Arc<IdleHold>) {
         if self.held && holder.rest() {
             return;
         }
@@ -263,7 +273,7 @@ impl Lease {
     }
 
     /// The client uses it again: it cannot be asked.
-    pub(crate) fn resume(&mut self, holder: &Holder) {
+    pub(crate) fn resume(&mut self, holder: &IdleHold) {
         if self.held && !holder.resume() {
             self.unlist();
         }
@@ -285,7 +295,7 @@ impl Lease {
 
     /// The answer of one that was asked and cannot give it away. It is not asked again
     /// until it has resumed and held anew.
-    pub(crate) fn refuse(&self, holder: &Holder) {
+    pub(crate) fn refuse(&self, holder: &IdleHold) {
         let Some(connection) = self.connection.as_ref().filter(|_| self.held) else {
             return;
         };
@@ -320,7 +330,7 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.end(UpstreamState::Torn, Reason::Client);
+        self.end(UpstreamState::Torn, CloseReason::Client);
     }
 }
 
@@ -331,9 +341,9 @@ mod tests {
     #[test]
     fn the_hint_is_about_what_keeps_the_connections() {
         let hint = |lent, mode| {
-            let tally = Tally {
+            let tally = Counts {
                 lent,
-                ..Tally::default()
+                ..Counts::default()
             };
             let (waited, size) = (Duration::ZERO, 2);
             let error = LeaseError::TimedOut {

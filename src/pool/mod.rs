@@ -1,17 +1,14 @@
 //! Who holds which upstream connection, and who waits for one.
 //!
-//! `accounts` and `gatekeeper` keep the cap: every connection, pooled or a client's
-//! own, has a [`Permit`] from before its dial until the server has closed. `books`
+//! `limiter_state` and `limiter` keep the cap: every connection, pooled or a client's
+//! own, has a [`Permit`] from before its dial until the server has closed. `pool_state`
 //! decides which client gets which pooled connection, and `pools` carries that out.
 
-mod accounts;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the model of the tests looks closer")
-)]
-mod books;
 mod closing;
 mod connection;
+mod connector;
+mod idle_hold;
+mod lease;
 #[cfg_attr(
     not(test),
     expect(
@@ -19,28 +16,31 @@ mod connection;
         reason = "resizing is for reload, snapshots for the console"
     )
 )]
-mod gatekeeper;
-mod holder;
-mod keeper;
-mod lease;
-mod opening;
+mod limiter;
+mod limiter_state;
+mod maintenance;
 mod plan;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the model of the tests looks closer")
+)]
+mod pool_state;
 mod pools;
 mod probation;
 mod waits;
 
-pub(crate) use accounts::{Caps, Key};
-pub(crate) use closing::{Closing, Place, UpstreamState};
-pub(crate) use gatekeeper::{Gatekeeper, Permit};
+pub(crate) use closing::{CapPlace, Closing, UpstreamState};
+pub(crate) use limiter::{ConnectionLimiter, Permit};
+pub(crate) use limiter_state::{Caps, Key};
 
 pub(crate) use self::{
-    books::ConnectionId,
-    connection::{Connection, Left, ServerKey},
-    holder::Holder,
-    keeper::keep,
+    connection::{Connection, LeftBehind, ServerKey},
+    idle_hold::IdleHold,
     lease::{Lease, LeaseError},
-    plan::{OpenerPlan, Placeholders, PoolId, PoolPlan, Want},
-    pools::{Pool, Pools, Vacancy},
+    maintenance::maintain,
+    plan::{CheckoutRequest, OpenerPlan, Placeholders, PoolId, PoolPlan},
+    pool_state::ConnectionId,
+    pools::{DatabaseEviction, Pool, Pools},
     probation::{Probation, Silence},
     waits::Wait,
 };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::books::ConnectionId;
+use super::pool_state::ConnectionId;
 use crate::config::values::{ChannelBinding, Priority};
 use crate::name::Name;
 use crate::secret::Secret;
@@ -72,7 +72,7 @@ pub(crate) type Placeholders = BTreeSet<Box<[u8]>>;
 
 /// What a client asks of a connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Want {
+pub(crate) struct CheckoutRequest {
     pub(crate) client: u64,
     /// The connection it used last.
     pub(crate) prefer: Option<ConnectionId>,
@@ -85,7 +85,7 @@ pub(crate) struct Want {
     newcomer: bool,
 }
 
-impl Want {
+impl CheckoutRequest {
     /// Of a session that lives on the calling thread.
     pub(crate) fn new(client: u64) -> Self {
         Self {

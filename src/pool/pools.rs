@@ -1,6 +1,6 @@
 //! The pools of one upstream: the door to the books, which several threads use.
 //!
-//! Not here: the rules (`books`), and how connections are made (`opening`). This is
+//! Not here: the rules (`pool_state`), and how connections are made (`connector`). This is
 //! one lock around the books, a mailbox for each waiter, and the promise that
 //! whatever is dropped, and whenever, gives back what it had.
 //!
@@ -20,25 +20,25 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::accounts::Key;
-use super::books::{Books, ConnectionId, Effect, Effects, Failure, PoolNumber};
-use super::books::{Reason, Rival, Ticket};
 use super::closing::{Closing, UpstreamState};
 use super::connection::Connection;
-use super::gatekeeper::Gatekeeper;
-use super::holder::{Asked, Holder};
+use super::connector;
+use super::idle_hold::{IdleHold, ReclaimAnswer};
 use super::lease::LeaseError;
-use super::opening;
+use super::limiter::ConnectionLimiter;
+use super::limiter_state::Key;
 use super::plan::{Opener, PoolId, PoolPlan};
+use super::pool_state::{CloseReason, CompetingWaiter, Ticket};
+use super::pool_state::{ConnectionId, Effect, Effects, PoolNumber, PoolState};
 use crate::name::Name;
 use crate::state::parameters::Parameters;
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
-mod door;
-mod introduction;
+mod login_greeting;
+mod pool;
 
-pub(crate) use introduction::Introduction;
+pub(crate) use login_greeting::LoginGreeting;
 
 #[cfg(test)]
 mod tests;
@@ -60,8 +60,8 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) gatekeeper: Gatekeeper,
-    pub(super) room: Mutex<Room>,
+    pub(super) gatekeeper: ConnectionLimiter,
+    pub(super) room: Mutex<PoolsInner>,
     /// Bounds the logins in flight.
     pub(super) logins: Semaphore,
     /// An opener that waits for a slot may be needless.
@@ -78,10 +78,10 @@ pub(super) struct Inner {
 }
 
 #[derive(Debug)]
-pub(super) struct Room {
-    pub(super) books: Books<Box<Connection>>,
+pub(super) struct PoolsInner {
+    pub(super) books: PoolState<Box<Connection>>,
     mailboxes: HashMap<Ticket, oneshot::Sender<Outcome>>,
-    pub(super) holders: HashMap<ConnectionId, (PoolNumber, Arc<Holder>)>,
+    pub(super) holders: HashMap<ConnectionId, (PoolNumber, Arc<IdleHold>)>,
     pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
     /// Several where plans differ.
     by_id: HashMap<PoolId, Vec<PoolNumber>>,
@@ -102,7 +102,7 @@ pub(crate) struct Pool {
     /// Of the last login, if that failed.
     pub(super) last_error: Mutex<Option<LeaseError>>,
     /// The last one that was given.
-    introduction: Mutex<Option<Introduction>>,
+    introduction: Mutex<Option<LoginGreeting>>,
     /// An opener has come to its end.
     settled: Notify,
     /// What the last connection reported at its login.
@@ -111,12 +111,12 @@ pub(crate) struct Pool {
 }
 
 /// What is done once the lock is released.
-enum Job {
+enum Deferred {
     Open(Arc<Pool>),
     Withdraw,
     /// Somebody was asked in vain.
     Relieve,
-    Close(Box<Connection>, Reason),
+    Close(Box<Connection>, CloseReason),
 }
 
 impl Pools {
@@ -124,13 +124,13 @@ impl Pools {
     /// when a thread ends.
     pub(crate) fn new(
         upstream: Arc<Upstream>,
-        gatekeeper: Gatekeeper,
+        gatekeeper: ConnectionLimiter,
         max_logins: Option<u32>,
         main: Handle,
     ) -> Self {
         let logins = max_logins.map_or(Semaphore::MAX_PERMITS, |max| max as usize);
-        let room = Room {
-            books: Books::new(),
+        let room = PoolsInner {
+            books: PoolState::new(),
             mailboxes: HashMap::default(),
             holders: HashMap::default(),
             by_number: HashMap::default(),
@@ -225,16 +225,19 @@ impl Pools {
     /// closed, clients that keep one are asked for it. Returns when the server has let
     /// go of them, or after five seconds. While the result lives, connections to the
     /// database that are given back are closed unless somebody waits for them.
-    pub(crate) async fn vacate(&self, database: Name) -> Vacancy {
-        let vacancy = Vacancy {
+    pub(crate) async fn evict_database(&self, database: Name) -> DatabaseEviction {
+        let vacancy = DatabaseEviction {
             pools: self.clone(),
             database,
         };
-        self.act(|room, out| room.books.vacate(&vacancy.database, Instant::now(), out));
+        self.act(|room, out| {
+            room.books
+                .evict_database(&vacancy.database, Instant::now(), out)
+        });
         let vacated = async {
             loop {
                 let gone = self.inner.gone.notified();
-                if !self.inner.room.lock().books.is_vacating(&vacancy.database) {
+                if !self.inner.room.lock().books.is_evicting(&vacancy.database) {
                     return;
                 }
                 gone.await;
@@ -280,13 +283,13 @@ impl Pools {
     }
 
     /// Who waits at the cap, for the books to judge.
-    pub(super) fn rivals(&self) -> Vec<Rival> {
+    pub(super) fn competing_waiters(&self) -> Vec<CompetingWaiter> {
         if !self.inner.gatekeeper.is_crowded() {
             return Vec::new();
         }
-        let petitioners = self.inner.gatekeeper.petitioners(RIVALS).into_iter();
+        let petitioners = self.inner.gatekeeper.cap_waiters(RIVALS).into_iter();
         petitioners
-            .map(|petitioner| Rival {
+            .map(|petitioner| CompetingWaiter {
                 key: petitioner.key,
                 obstacle: petitioner.obstacle,
                 pool: petitioner.pool,
@@ -298,7 +301,7 @@ impl Pools {
     }
 
     /// Changes the books, and does what follows from it.
-    pub(super) fn act<T>(&self, change: impl FnOnce(&mut Room, &mut Work) -> T) -> T {
+    pub(super) fn act<T>(&self, change: impl FnOnce(&mut PoolsInner, &mut Work) -> T) -> T {
         let mut jobs = Vec::new();
         let result = {
             let mut room = self.inner.room.lock();
@@ -311,28 +314,33 @@ impl Pools {
         result
     }
 
-    fn perform(&self, jobs: Vec<Job>) {
+    fn perform(&self, jobs: Vec<Deferred>) {
         for job in jobs {
             match job {
-                Job::Open(pool) => opening::begin(&pool),
-                Job::Withdraw => self.inner.withdrawn.notify_waiters(),
-                Job::Relieve => self.relieve(),
-                Job::Close(mut connection, reason) => {
+                Deferred::Open(pool) => connector::begin(&pool),
+                Deferred::Withdraw => self.inner.withdrawn.notify_waiters(),
+                Deferred::Relieve => self.reclaim(),
+                Deferred::Close(mut connection, reason) => {
                     let pool = connection.pool;
-                    if reason == Reason::Lost {
+                    if reason == CloseReason::Lost {
                         connection.tell_of_loss(self.expects_terminations());
                     }
                     self.count_closed(pool, reason);
                     let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
-                    self.see_off(pool, closing, stream);
+                    self.close_in_background(pool, closing, stream);
                 }
             }
         }
     }
 
     /// Closes a connection that the books count as closing.
-    pub(super) fn see_off(&self, pool: PoolNumber, closing: Closing, mut stream: MaybeTls) {
-        let counted = Counted {
+    pub(super) fn close_in_background(
+        &self,
+        pool: PoolNumber,
+        closing: Closing,
+        mut stream: MaybeTls,
+    ) {
+        let counted = ClosingGuard {
             pools: self.clone(),
             pool,
         };
@@ -359,7 +367,7 @@ impl Pools {
         self.inner.tasks.spawn_on(task, runtime);
     }
 
-    fn count_closed(&self, pool: PoolNumber, reason: Reason) {
+    fn count_closed(&self, pool: PoolNumber, reason: CloseReason) {
         let room = self.inner.room.lock();
         if let Some(pool) = room.by_number.get(&pool) {
             let generation = pool.id.generation;
@@ -377,12 +385,12 @@ impl Pools {
 
 /// A connection that is closing; dropped when the server has let go of it.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct ClosingGuard {
     pub(super) pools: Pools,
     pub(super) pool: PoolNumber,
 }
 
-impl Drop for Counted {
+impl Drop for ClosingGuard {
     fn drop(&mut self) {
         let pool = self.pool;
         self.pools
@@ -391,22 +399,22 @@ impl Drop for Counted {
     }
 }
 
-/// A database that somebody needs to be free; see [`Pools::vacate`].
+/// A database that somebody needs to be free; see [`Pools::evict_database`].
 #[derive(Debug)]
 #[must_use = "once it is dropped, idle connections to the database are kept again"]
-pub(crate) struct Vacancy {
+pub(crate) struct DatabaseEviction {
     pools: Pools,
     database: Name,
 }
 
-impl Drop for Vacancy {
+impl Drop for DatabaseEviction {
     fn drop(&mut self) {
         let mut room = self.pools.inner.room.lock();
-        room.books.end_vacating(&self.database);
+        room.books.end_eviction(&self.database);
     }
 }
 
-impl Room {
+impl PoolsInner {
     fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
         let numbers = self.by_id.get(id)?.iter();
         numbers
@@ -423,7 +431,7 @@ impl Room {
     }
 
     /// Fills mailboxes, and collects what is to be done without the lock.
-    fn dispatch(&mut self, work: Work, jobs: &mut Vec<Job>) {
+    fn dispatch(&mut self, work: Work, jobs: &mut Vec<Deferred>) {
         let mut work = VecDeque::from(work);
         while let Some(effect) = work.pop_front() {
             match effect {
@@ -452,11 +460,13 @@ impl Room {
                 }
                 Effect::Open(pool) => {
                     if let Some(pool) = self.by_number.get(&pool) {
-                        jobs.push(Job::Open(Arc::clone(pool)));
+                        jobs.push(Deferred::Open(Arc::clone(pool)));
                     }
                 }
-                Effect::Withdraw(_) => jobs.push(Job::Withdraw),
-                Effect::Close(_, connection, reason) => jobs.push(Job::Close(connection, reason)),
+                Effect::Withdraw(_) => jobs.push(Deferred::Withdraw),
+                Effect::Close(_, connection, reason) => {
+                    jobs.push(Deferred::Close(connection, reason))
+                }
                 Effect::Ask(id, whom) => {
                     let Some((pool, holder)) = self.holders.get(&id) else {
                         continue;
@@ -464,28 +474,20 @@ impl Room {
                     let (pool, asked) = (*pool, holder.ask(whom));
                     let mut more = Vec::new();
                     match asked {
-                        Asked::Told => continue,
-                        Asked::Busy => {
+                        ReclaimAnswer::Told => continue,
+                        ReclaimAnswer::Busy => {
                             self.holders.remove(&id);
                             self.books.used(pool, id, Instant::now(), &mut more);
                         }
-                        Asked::Used => self.books.touched(pool, id, Instant::now(), &mut more),
+                        ReclaimAnswer::Used => {
+                            self.books.touched(pool, id, Instant::now(), &mut more)
+                        }
                     }
                     work.extend(more);
-                    jobs.push(Job::Relieve);
+                    jobs.push(Deferred::Relieve);
                 }
             }
         }
         self.work = work.into();
-    }
-}
-
-/// What a waiter makes of [`Failure::Login`] itself: it knows the pool.
-impl From<Failure> for LeaseError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Login | Failure::NoWay => Self::NoWay,
-            Failure::Closed => Self::Closed,
-        }
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::gatekeeper::Crowd;
+use super::limiter::Contention;
 
 /// How long a client that was asked is safe, though others wait: first, and for a while
 /// after one has given way. Those that are alive answer within milliseconds.
@@ -52,7 +52,7 @@ struct Logins {
 /// One of them, until dropped.
 #[derive(Debug)]
 pub(crate) struct Probation {
-    crowd: Arc<Crowd>,
+    crowd: Arc<Contention>,
     number: u64,
 }
 
@@ -98,7 +98,7 @@ impl Logins {
 }
 
 impl Probation {
-    pub(super) fn new(crowd: &Arc<Crowd>) -> Self {
+    pub(super) fn new(crowd: &Arc<Contention>) -> Self {
         let mut logins = crowd.unproven.logins.lock();
         logins.last += 1;
         let number = logins.last;
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_login_though_nobody_waits() {
-        let crowd = Arc::<Crowd>::default();
+        let crowd = Arc::<Contention>::default();
         let login = Probation::new(&crowd);
         let began = Instant::now();
         login.awaits_client(true);

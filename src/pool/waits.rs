@@ -1,8 +1,8 @@
 //! What somebody waits for who wants a connection: for people, in logs. Nothing here
 //! decides anything.
 
-use super::accounts::{Caps, Key};
-use super::gatekeeper::Gatekeeper;
+use super::limiter::ConnectionLimiter;
+use super::limiter_state::{Caps, Key};
 use super::pools::Pool;
 
 /// Users and databases that are named as those who have the connections.
@@ -20,7 +20,7 @@ pub(crate) struct Wait {
     pub(crate) owners: String,
 }
 
-impl Gatekeeper {
+impl ConnectionLimiter {
     /// What a connection for `key` waits for at the caps.
     pub(crate) fn wait_of(&self, key: &Key) -> Wait {
         let now = self.snapshot();
@@ -114,7 +114,7 @@ mod tests {
             per_user: Some(2),
             per_database: None,
         };
-        let gatekeeper = Gatekeeper::new(caps);
+        let gatekeeper = ConnectionLimiter::new(caps);
         let key = |user: &str| Key::new(user, "shop");
         let mut held = Vec::new();
         for user in ["app", "app", "report"] {

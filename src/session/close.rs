@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::tls::MaybeTls;
 
 /// How long a client may take to accept its last bytes.
-pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const CLIENT_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Lets the client go: what was written reaches it. A plain socket needs no more for
 /// that than to be closed.
@@ -16,5 +16,5 @@ pub(super) async fn client(mut stream: MaybeTls) {
     if !stream.is_tls() {
         return;
     }
-    let _ = timeout(CLIENT_PATIENCE, stream.shutdown()).await;
+    let _ = timeout(CLIENT_CLOSE_TIMEOUT, stream.shutdown()).await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::registry::Entry;
 use super::relay::Relay;
-use super::{Ahead, Ending, Leg, Parting, Service};
+use super::{Ahead, Service, SessionClose, SessionEnd, UpstreamLeg};
 use crate::pool::Closing;
 
 /// A client with a connection of its own.
@@ -34,7 +34,7 @@ impl<'a> Direct<'a> {
     }
 
     /// Carries until one side is done.
-    pub(super) async fn run(mut self: Box<Self>) -> (Ending, Parting) {
+    pub(super) async fn run(mut self: Box<Self>) -> (SessionEnd, SessionClose) {
         let departure = self.relay.run().await;
         let Self {
             relay,
@@ -42,7 +42,7 @@ impl<'a> Direct<'a> {
             mut closing,
             tls,
         } = *self;
-        let over = Leg {
+        let over = UpstreamLeg {
             upstream: Arc::clone(closing.upstream()),
             tls,
         };
@@ -50,9 +50,9 @@ impl<'a> Direct<'a> {
         drop(entry);
         closing.state = relay.upstream_state(&departure);
         let (client, upstream) = relay.into_streams();
-        let mut parting = Parting::of(client, None);
+        let mut parting = SessionClose::of(client, None);
         parting.upstream = Some((closing, upstream));
-        let ending = Ending::Carried {
+        let ending = SessionEnd::Carried {
             reason: departure.label(),
             detail: departure.detail(),
             over,

@@ -41,7 +41,7 @@ impl From<BadLength> for FlowError {
 
 /// How far a flow came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Progress {
     /// The source has nothing more now, or has had its turn: then the task is woken again.
     Empty,
     /// The destination takes nothing more now.
@@ -54,7 +54,7 @@ pub(super) enum Turn {
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum FrameAction {
     Pass,
     Drop,
     /// It stays where it is, until [`Flow::resume`].
@@ -75,10 +75,10 @@ pub(super) struct Flow {
     end: usize,
     walker: Walker,
     capacity: Capacity,
-    outlet: Outlet,
+    outlet: Destination,
     source: Source,
     /// What becomes of the rest of the frame that is being streamed.
-    rest: Step,
+    rest: FrameAction,
     walk: Walk,
     /// Bytes read since this was last asked for.
     carried: u64,
@@ -96,7 +96,7 @@ enum Source {
 
 /// Where what was written stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlet {
+enum Destination {
     Flushed,
     Unflushed,
     /// Nobody takes it any more.
@@ -128,9 +128,9 @@ impl Flow {
             end: 0,
             walker: Walker::NEW,
             capacity,
-            outlet: Outlet::Flushed,
+            outlet: Destination::Flushed,
             source: Source::Open,
-            rest: Step::Pass,
+            rest: FrameAction::Pass,
             walk: Walk::Done,
             carried: 0,
         }
@@ -156,7 +156,7 @@ impl Flow {
     pub(super) const fn is_clear(&self) -> bool {
         self.walker.at_boundary()
             && self.start == self.ready
-            && !matches!(self.outlet, Outlet::Unflushed)
+            && !matches!(self.outlet, Destination::Unflushed)
     }
 
     /// Whether a frame has gone on in part, and the rest of it has not come.
@@ -172,7 +172,7 @@ impl Flow {
     /// Looks at what is here without writing it, which is for those who drop it.
     pub(super) fn look(
         &mut self,
-        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
+        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> FrameAction,
     ) -> Result<(), BadLength> {
         self.resume();
         match self.walk {
@@ -208,7 +208,7 @@ impl Flow {
 
     /// The destination is gone: what is for it is read, looked at, and dropped.
     pub(super) const fn lose_outlet(&mut self) {
-        self.outlet = Outlet::Lost;
+        self.outlet = Destination::Lost;
     }
 
     /// Adds messages of our own behind everything that may be written.
@@ -301,8 +301,8 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut MaybeTls,
         destination: &mut MaybeTls,
-        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
-    ) -> Result<Turn, FlowError> {
+        mut visit: impl FnMut(Frame<'_>, &mut Vec<u8>) -> FrameAction,
+    ) -> Result<Progress, FlowError> {
         let mut fills = 0_u32;
         loop {
             if self.walk == Walk::Due {
@@ -313,26 +313,26 @@ impl Flow {
                 .map_err(FlowError::Destination)?
                 .is_pending()
             {
-                return Ok(Turn::Full);
+                return Ok(Progress::Full);
             }
             if self.walk == Walk::Stopped {
-                return Ok(Turn::Stopped);
+                return Ok(Progress::Stopped);
             }
             if self.source == Source::Ended {
                 self.release();
-                return Ok(Turn::Ended);
+                return Ok(Progress::Ended);
             }
             // The other direction is not to wait for the end of a long one: an error
             // should reach who is still sending.
             if fills == MOST_FILLS {
                 look_up(cx);
-                return Ok(Turn::Empty);
+                return Ok(Progress::Empty);
             }
             self.check_next()?;
             match self.poll_fill(cx, source).map_err(FlowError::Source)? {
                 Poll::Pending => {
                     self.release();
-                    return Ok(Turn::Empty);
+                    return Ok(Progress::Empty);
                 }
                 Poll::Ready(0) => self.end_source(),
                 Poll::Ready(n) => {
@@ -350,7 +350,7 @@ impl Flow {
         cx: &mut Context<'_>,
         destination: &mut MaybeTls,
     ) -> io::Result<Poll<()>> {
-        if self.outlet == Outlet::Lost {
+        if self.outlet == Destination::Lost {
             self.start = self.ready;
         }
         while self.start < self.ready {
@@ -361,12 +361,12 @@ impl Flow {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(n) => self.start += n,
             }
-            self.outlet = Outlet::Unflushed;
+            self.outlet = Destination::Unflushed;
         }
-        if self.outlet == Outlet::Unflushed {
+        if self.outlet == Destination::Unflushed {
             match Pin::new(destination).poll_flush(cx)? {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(()) => self.outlet = Outlet::Flushed,
+                Poll::Ready(()) => self.outlet = Destination::Flushed,
             }
         }
         Ok(Poll::Ready(()))
@@ -419,7 +419,7 @@ impl Flow {
 
     fn walk(
         &mut self,
-        visit: &mut impl FnMut(Frame<'_>, &mut Vec<u8>) -> Step,
+        visit: &mut impl FnMut(Frame<'_>, &mut Vec<u8>) -> FrameAction,
     ) -> Result<(), BadLength> {
         self.walk = Walk::Done;
         let mut before = Vec::new();
@@ -449,7 +449,7 @@ impl Flow {
                 before.clear();
             }
             match step {
-                Step::Pass => {
+                FrameAction::Pass => {
                     if gap > 0
                         && let Some(buffer) = &mut self.buffer
                     {
@@ -458,12 +458,12 @@ impl Flow {
                     }
                     self.ready += n;
                 }
-                Step::Drop if gap == 0 && self.start == self.ready => {
+                FrameAction::Drop if gap == 0 && self.start == self.ready => {
                     self.start += n;
                     self.ready += n;
                 }
-                Step::Drop => gap += n,
-                Step::Stop => {
+                FrameAction::Drop => gap += n,
+                FrameAction::Stop => {
                     self.walker = walker;
                     self.walk = Walk::Stopped;
                     break Ok(());

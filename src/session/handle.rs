@@ -35,7 +35,7 @@ pub(crate) use log_session;
 
 /// What a session is told from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum StopOrder {
     /// End when nothing is owed and no transaction is open.
     Drain,
     /// End, if that is still so.
@@ -104,7 +104,7 @@ impl Limit {
     }
 }
 
-impl Order {
+impl StopOrder {
     const fn code(self) -> u8 {
         match self {
             Self::Drain => 1,
@@ -179,7 +179,7 @@ pub(crate) struct Handle {
     transaction_since: AtomicU64,
     began: Instant,
     limits: OnceLock<Timeouts>,
-    /// Zero, or an [`Order::code`].
+    /// Zero, or an [`StopOrder::code`].
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -213,42 +213,42 @@ impl Handle {
 
     /// Called by the session's own task at each turn; the task is woken when an
     /// order comes, and again when another follows.
-    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Option<Order> {
+    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Option<StopOrder> {
         let order = self.order();
-        if order == Some(Order::End) {
+        if order == Some(StopOrder::End) {
             return order;
         }
         self.waker.register(cx.waker());
         // An order given in between was given to the old waker.
         match self.order() {
-            Some(Order::TimedOut(limit)) if self.overdue() != Some(limit) => {
-                let code = Order::TimedOut(limit).code();
+            Some(StopOrder::TimedOut(limit)) if self.overdue() != Some(limit) => {
+                let code = StopOrder::TimedOut(limit).code();
                 let unless_replaced =
                     self.order
                         .compare_exchange(code, 0, Ordering::AcqRel, Ordering::Relaxed);
-                unless_replaced.err().and_then(Order::from_code)
+                unless_replaced.err().and_then(StopOrder::from_code)
             }
             order => order,
         }
     }
 
     /// Completes when any order has been given.
-    pub(crate) async fn ordered(&self) -> Order {
+    pub(crate) async fn ordered(&self) -> StopOrder {
         poll_fn(|cx| self.poll_order(cx).map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    fn order(&self) -> Option<Order> {
-        Order::from_code(self.order.load(Ordering::Acquire))
+    fn order(&self) -> Option<StopOrder> {
+        StopOrder::from_code(self.order.load(Ordering::Acquire))
     }
 
-    pub(crate) fn give(&self, order: Order) {
+    pub(crate) fn give(&self, order: StopOrder) {
         let given = self
             .order
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |code| {
-                let replaces = match (Order::from_code(code), order) {
-                    (None, _) | (_, Order::End) => true,
-                    (Some(Order::End | Order::Drain), _) => false,
-                    (Some(Order::TimedOut(_)), order) => order == Order::Drain,
+                let replaces = match (StopOrder::from_code(code), order) {
+                    (None, _) | (_, StopOrder::End) => true,
+                    (Some(StopOrder::End | StopOrder::Drain), _) => false,
+                    (Some(StopOrder::TimedOut(_)), order) => order == StopOrder::Drain,
                 };
                 replaces.then(|| order.code())
             });

@@ -7,12 +7,12 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::handle::{Handle, Order};
+use super::handle::{Handle, StopOrder};
 use crate::config::values::Timeouts;
 
 /// The sessions of one proxy that have limits.
 #[derive(Debug, Default)]
-pub(crate) struct Watch(Mutex<Watched>);
+pub(crate) struct LimitWatch(Mutex<Watched>);
 
 #[derive(Debug, Default)]
 struct Watched {
@@ -21,7 +21,7 @@ struct Watched {
     next: Option<Instant>,
 }
 
-impl Watch {
+impl LimitWatch {
     /// `limits` hold for this session from here on; once a session.
     pub(super) fn enter(&self, handle: &Arc<Handle>, limits: Timeouts) {
         let Some(least) = limits.least() else { return };
@@ -47,7 +47,7 @@ impl Watch {
         }
         for handle in watched.by_id.values() {
             if let Some(limit) = handle.overdue() {
-                handle.give(Order::TimedOut(limit));
+                handle.give(StopOrder::TimedOut(limit));
             }
         }
         let left = watched.by_id.values().filter_map(|handle| handle.left());
@@ -83,13 +83,13 @@ mod tests {
         ))
     }
 
-    async fn order(handle: &Handle) -> Option<Order> {
+    async fn order(handle: &Handle) -> Option<StopOrder> {
         poll_fn(|cx| Poll::Ready(handle.poll_order(cx))).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_is_told_when_it_is_overdue_and_no_other() {
-        let watch = Watch::default();
+        let watch = LimitWatch::default();
         let [idle, busy, free] = [1, 2, 3].map(session);
         free.set_activity(Activity::Idle);
         watch.enter(&free, Timeouts::default());
@@ -110,17 +110,20 @@ mod tests {
         busy.set_activity(Activity::Active);
         advance(Duration::from_secs(2)).await;
         watch.enforce();
-        assert_eq!(order(&idle).await, Some(Order::TimedOut(Limit::ClientIdle)));
+        assert_eq!(
+            order(&idle).await,
+            Some(StopOrder::TimedOut(Limit::ClientIdle))
+        );
         assert_eq!(order(&busy).await, None);
         advance(Duration::from_secs(1)).await;
         watch.enforce();
-        assert_eq!(order(&busy).await, Some(Order::TimedOut(Limit::Query)));
+        assert_eq!(order(&busy).await, Some(StopOrder::TimedOut(Limit::Query)));
         assert_eq!(order(&free).await, None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_comes_later_may_be_overdue_before_the_others() {
-        let watch = Watch::default();
+        let watch = LimitWatch::default();
         let [first, second] = [1, 2].map(session);
         first.set_activity(Activity::Idle);
         watch.enter(&first, IDLE);
@@ -137,7 +140,7 @@ mod tests {
         watch.enforce();
         assert_eq!(
             order(&second).await,
-            Some(Order::TimedOut(Limit::ClientIdle))
+            Some(StopOrder::TimedOut(Limit::ClientIdle))
         );
         watch.leave(&second);
         assert!(!watch.0.lock().by_id.contains_key(&2));

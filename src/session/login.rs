@@ -14,7 +14,7 @@ mod failure;
 
 pub(super) use failure::LoginFailure;
 
-use super::registry::{CancelTarget, Entry, Seat};
+use super::registry::{CancelSlot, CancelTarget, Entry};
 use crate::config::values::{SaslPlus, ServerMethod, User};
 use crate::name::Name;
 use crate::net::framed::{FrameError, Framed, MAX_LOGIN_FRAME, MAX_UPSTREAM_FRAME, WholeFrame};
@@ -33,8 +33,8 @@ use crate::wire::startup::{CancelKey, StartupMessage, Version};
 /// What a client may send ahead of its turn in a login.
 const MAX_AHEAD: usize = 16 * 1024;
 
-impl Taken {
-    pub(super) fn new(seat: Arc<Seat>) -> Self {
+impl CapturedLogin {
+    pub(super) fn new(seat: Arc<CancelSlot>) -> Self {
         Self {
             key: None,
             reported: Reported::default(),
@@ -49,7 +49,7 @@ struct Login<'a> {
     client: &'a mut Framed<MaybeTls>,
     upstream: &'a mut Framed<MaybeTls>,
     sasl_plus: SaslPlus,
-    expects: Expects,
+    expects: LoginTurn,
     /// The upstream has asked for some proof.
     has_asked: bool,
     /// When the upstream must have spoken, if it is its turn.
@@ -63,7 +63,7 @@ struct Login<'a> {
     probation: Option<&'a Probation>,
     /// The database that the upstream is asked for, where the client's name is another.
     sent_dbname: Option<&'a Name>,
-    taken: Option<&'a mut Taken>,
+    taken: Option<&'a mut CapturedLogin>,
     /// Whose credentials are the proxy's.
     held: Option<Arc<User>>,
 }
@@ -71,15 +71,15 @@ struct Login<'a> {
 /// What a pool needs to know of a connection that a client's login opened. The
 /// client is given a key of the proxy's own.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct CapturedLogin {
     pub(super) key: Option<CancelKey>,
     pub(super) reported: Reported,
-    pub(super) seat: Arc<Seat>,
+    pub(super) seat: Arc<CancelSlot>,
 }
 
 /// Whose turn it is, as far as the client is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expects {
+enum LoginTurn {
     /// The upstream has asked for nothing.
     Nothing,
     /// SASLInitialResponse.
@@ -99,7 +99,7 @@ pub(super) async fn log_client_in(
     client: &mut Admitted,
     upstream: &mut Framed<MaybeTls>,
     entry: &mut Entry,
-    plan: Plan<'_>,
+    plan: LoginPlan<'_>,
 ) -> Result<(), LoginFailure> {
     let mut startup = client.startup.clone();
     let clamped = startup.clamp_version().then_some(startup.version());
@@ -110,7 +110,7 @@ pub(super) async fn log_client_in(
         client: &mut client.stream,
         upstream,
         sasl_plus: plan.sasl_plus,
-        expects: Expects::Nothing,
+        expects: LoginTurn::Nothing,
         has_asked: false,
         due: Instant::now() + plan.upstream.config().connect_timeout,
         stripped: false,
@@ -144,7 +144,7 @@ pub(super) async fn log_client_in(
     }
     match outcome {
         Ok(outcome) => outcome?,
-        Err(_) if login.expects == Expects::Nothing => return Err(LoginFailure::UpstreamSilent),
+        Err(_) if login.expects == LoginTurn::Nothing => return Err(LoginFailure::UpstreamSilent),
         Err(_) => return Err(LoginFailure::TimedOut),
     }
     // Authenticated: how long the server takes from here on is its own affair.
@@ -153,7 +153,7 @@ pub(super) async fn log_client_in(
 
 /// What a login needs to know.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
+pub(super) struct LoginPlan<'a> {
     pub(super) upstream: &'a Arc<Upstream>,
     /// The database to ask for, where it is not what the client asked for.
     pub(super) dbname: Option<&'a Name>,
@@ -161,7 +161,7 @@ pub(super) struct Plan<'a> {
     /// Until the upstream is satisfied; `None` if the proxy is already.
     pub(super) probation: Option<&'a Probation>,
     /// Filled in, if the connection is for a pool.
-    pub(super) taken: Option<&'a mut Taken>,
+    pub(super) taken: Option<&'a mut CapturedLogin>,
 }
 
 impl Login<'_> {
@@ -191,16 +191,16 @@ impl Login<'_> {
             Err(LoginError::Lost(error)) => return Err(upstream_failure(error)),
             Err(error) => return Err(error.into()),
         }
-        self.expects = Expects::Authenticated;
+        self.expects = LoginTurn::Authenticated;
         self.tell_client(&backend::AUTHENTICATION_OK).await
     }
 
     /// Relays until AuthenticationOk, and once that has been seen until
     /// ReadyForQuery.
     async fn relay(&mut self) -> Result<(), LoginFailure> {
-        let until_ready = self.expects == Expects::Authenticated;
+        let until_ready = self.expects == LoginTurn::Authenticated;
         loop {
-            let asked = matches!(self.expects, Expects::Mechanism | Expects::Response);
+            let asked = matches!(self.expects, LoginTurn::Mechanism | LoginTurn::Response);
             let room = self.client.ahead() < MAX_AHEAD;
             if let Some(probation) = self.probation {
                 probation.awaits_client(asked);
@@ -212,7 +212,7 @@ impl Login<'_> {
                         return Ok(());
                     }
                 }
-                () = sleep_until(self.due), if self.expects == Expects::Nothing => {
+                () = sleep_until(self.due), if self.expects == LoginTurn::Nothing => {
                     return Err(LoginFailure::UpstreamSilent);
                 }
                 silence = outstayed(self.probation), if asked => {
@@ -253,7 +253,7 @@ impl Login<'_> {
                 }
                 backend::AUTHENTICATION if !until_ready => {
                     out.extend_from_slice(&self.challenge(&frame)?);
-                    reached = self.expects == Expects::Authenticated;
+                    reached = self.expects == LoginTurn::Authenticated;
                 }
                 backend::BACKEND_KEY_DATA => out.extend_from_slice(&self.enter_key(&frame)),
                 backend::PARAMETER_STATUS => {
@@ -310,17 +310,17 @@ impl Login<'_> {
         }
         self.has_asked = true;
         self.expects = match request {
-            AuthRequest::Ok => Expects::Authenticated,
+            AuthRequest::Ok => LoginTurn::Authenticated,
             AuthRequest::Sasl(list) => {
-                self.expects = Expects::Mechanism;
+                self.expects = LoginTurn::Mechanism;
                 return Ok(self.offer(list, frame));
             }
-            AuthRequest::SaslFinal(_) => Expects::Nothing,
+            AuthRequest::SaslFinal(_) => LoginTurn::Nothing,
             AuthRequest::Gss => return Err(LoginFailure::Gss),
             AuthRequest::CleartextPassword
             | AuthRequest::Md5Password(_)
             | AuthRequest::SaslContinue(_)
-            | AuthRequest::Other(_) => Expects::Response,
+            | AuthRequest::Other(_) => LoginTurn::Response,
         };
         Ok(frame.bytes.clone())
     }
@@ -352,7 +352,7 @@ impl Login<'_> {
         if frame.tag() != frontend::PASSWORD {
             return Err(LoginFailure::Client("expected a password message"));
         }
-        if self.expects == Expects::Mechanism {
+        if self.expects == LoginTurn::Mechanism {
             let (mechanism, data) = frontend::parse_sasl_initial_response(frame.body())
                 .ok_or(LoginFailure::Client("malformed SASLInitialResponse"))?;
             let scram = [SCRAM_SHA_256, SCRAM_SHA_256_PLUS].map(str::as_bytes);
@@ -374,7 +374,7 @@ impl Login<'_> {
                 ));
             }
         }
-        self.expects = Expects::Nothing;
+        self.expects = LoginTurn::Nothing;
         self.due = Instant::now() + self.target.config().connect_timeout;
         self.upstream
             .send(&frame.bytes)

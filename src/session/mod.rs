@@ -2,17 +2,17 @@
 //! carry, close.
 
 mod close;
+mod closing;
 mod commit;
 mod direct;
-mod ending;
 mod flow;
 mod handle;
 mod limits;
 mod login;
-mod parting;
 mod pooled;
 mod registry;
 mod relay;
+mod session_end;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -29,25 +29,25 @@ use crate::fault::{ClientFacing, Fault};
 use crate::metrics::Metrics;
 use crate::name::Name;
 use crate::net::framed::Framed;
-use crate::pool::{Closing, Gatekeeper, Key, Place, Pools};
+use crate::pool::{CapPlace, Closing, ConnectionLimiter, Key, Pools};
 use crate::startup::{Admitted, Identity};
 use crate::tls::MaybeTls;
 use crate::upstream::{LoginPolicy, Upstream};
 use crate::wire::backend::error_field;
 use crate::wire::frame::HEADER;
 
-pub(crate) use ending::{Ending, Leg};
-pub(crate) use handle::{Handle, Order, log_session};
-pub(crate) use parting::Parting;
-pub(crate) use pooled::Library;
+pub(crate) use closing::SessionClose;
+pub(crate) use handle::{Handle, StopOrder, log_session};
+pub(crate) use pooled::DatabaseRegistry;
 pub(crate) use registry::{Entry, Registry};
+pub(crate) use session_end::{SessionEnd, UpstreamLeg};
 pub(crate) use waits::Warnings;
 
 use direct::Direct;
 use handle::Activity;
-use login::{LoginFailure, Plan, Taken, log_client_in};
+use login::{CapturedLogin, LoginFailure, LoginPlan, log_client_in};
 use pooled::{Welcomed, Wish};
-use registry::{NoRoom, Seat};
+use registry::{CancelSlot, ClientRejected};
 
 /// A waiting client may send this much before it is served.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -56,9 +56,9 @@ const MAX_AHEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) gatekeeper: ConnectionLimiter,
     pub(crate) pools: Pools,
-    pub(crate) library: Library,
+    pub(crate) library: DatabaseRegistry,
 }
 
 /// What every session of a proxy shares.
@@ -79,36 +79,42 @@ pub(crate) struct Service {
 pub(crate) async fn run(
     client: Box<Admitted>,
     service: &Service,
-) -> (Arc<Handle>, Ending, Parting) {
+) -> (Arc<Handle>, SessionEnd, SessionClose) {
     // Boxed, and gone once the session carries: an idle session keeps nothing of it.
     let (handle, begun) = Box::pin(begin(client, service)).await;
     let (ending, parting) = match begun {
-        Ok(Begun::Direct(session)) => session.run().await,
-        Ok(Begun::Pooled(session)) => session.run().await,
+        Ok(Started::Direct(session)) => session.run().await,
+        Ok(Started::Pooled(session)) => session.run().await,
         Err(ended) => *ended,
     };
     (handle, ending, parting)
 }
 
 /// A session that carries.
-enum Begun<'a> {
+enum Started<'a> {
     Direct(Box<Direct<'a>>),
-    Pooled(Box<pooled::Session<'a>>),
+    Pooled(Box<pooled::PooledSession<'a>>),
 }
 
 /// Up to the first byte that is carried, or to the reason why there will be none.
 async fn begin(
     mut client: Box<Admitted>,
     service: &Service,
-) -> (Arc<Handle>, Result<Begun<'_>, Box<(Ending, Parting)>>) {
+) -> (
+    Arc<Handle>,
+    Result<Started<'_>, Box<(SessionEnd, SessionClose)>>,
+) {
     let (user, database) = (client.startup.user(), client.startup.database());
     let entered = service.registry.enter(user, database, client.peer);
     let mut entry = match entered {
         Ok(entry) => entry,
         Err(no_room) => {
             let outsider = service.registry.outsider(user, database, client.peer);
-            let parting = Parting::of(client.stream.into_parts().0, Some(no_room.fault()));
-            return (outsider, Err(Box::new((Ending::NoRoom(no_room), parting))));
+            let parting = SessionClose::of(client.stream.into_parts().0, Some(no_room.fault()));
+            return (
+                outsider,
+                Err(Box::new((SessionEnd::NoRoom(no_room), parting))),
+            );
         }
     };
     let handle = Arc::clone(entry.handle());
@@ -116,19 +122,19 @@ async fn begin(
         let opening = open(&mut client, &mut entry, service);
         tokio::select! {
             opened = opening => opened,
-            _ = handle.ordered() => Err(Unopened::Fault(NoRoom::Draining.fault())),
+            _ = handle.ordered() => Err(OpenFailure::Fault(ClientRejected::Draining.fault())),
         }
     };
     let begun = match opened {
-        Ok(Opened::Direct { upstream, closing }) => {
+        Ok(LoggedIn::Direct { upstream, closing }) => {
             let client = client.stream.into_parts();
             let session = Direct::new(client, upstream, (closing, entry), service);
-            Ok(Begun::Direct(Box::new(session)))
+            Ok(Started::Direct(Box::new(session)))
         }
-        Ok(Opened::Pooled(welcomed)) => {
+        Ok(LoggedIn::Pooled(welcomed)) => {
             let ahead = client.stream.into_parts();
-            let session = pooled::Session::new(ahead, entry, *welcomed, service);
-            Ok(Begun::Pooled(Box::new(session)))
+            let session = pooled::PooledSession::new(ahead, entry, *welcomed, service);
+            Ok(Started::Pooled(Box::new(session)))
         }
         Err(unopened) => {
             drop(entry);
@@ -138,18 +144,18 @@ async fn begin(
     (handle, begun)
 }
 
-impl Unopened {
+impl OpenFailure {
     /// How that ends for the client on `stream`.
-    fn end(self, stream: MaybeTls) -> (Ending, Parting) {
+    fn end(self, stream: MaybeTls) -> (SessionEnd, SessionClose) {
         match self {
-            Self::Left => (Ending::LeftWhileWaiting, Parting::of(stream, None)),
+            Self::Left => (SessionEnd::LeftWhileWaiting, SessionClose::of(stream, None)),
             Self::Fault(fault) => {
-                let parting = Parting::of(stream, Some(fault.clone()));
-                (Ending::NotServed(fault), parting)
+                let parting = SessionClose::of(stream, Some(fault.clone()));
+                (SessionEnd::NotServed(fault), parting)
             }
             Self::Refused { response, text } => {
-                let mut parting = Parting::of(stream, None);
-                let ending = Ending::LoginFailed {
+                let mut parting = SessionClose::of(stream, None);
+                let ending = SessionEnd::LoginFailed {
                     label: "upstream_refused",
                     text,
                     cure: error_field(response.get(HEADER..).unwrap_or_default(), b'H'),
@@ -162,9 +168,9 @@ impl Unopened {
                 upstream,
                 closing,
             } => {
-                let mut parting = Parting::of(stream, failure.told());
+                let mut parting = SessionClose::of(stream, failure.told());
                 parting.upstream = Some((closing, upstream));
-                let ending = Ending::LoginFailed {
+                let ending = SessionEnd::LoginFailed {
                     label: failure.label(),
                     text: failure.to_string(),
                     cure: failure.cure(),
@@ -179,7 +185,7 @@ impl Unopened {
 type Ahead = (MaybeTls, BytesMut);
 
 /// Why no session came about.
-enum Unopened {
+enum OpenFailure {
     Left,
     Fault(Fault),
     /// In the upstream's own words.
@@ -195,7 +201,7 @@ enum Unopened {
 }
 
 /// A client that is logged in.
-enum Opened {
+enum LoggedIn {
     /// With a connection of its own.
     Direct {
         upstream: Ahead,
@@ -209,7 +215,7 @@ async fn open(
     client: &mut Admitted,
     entry: &mut Entry,
     service: &Service,
-) -> Result<Opened, Unopened> {
+) -> Result<LoggedIn, OpenFailure> {
     let route = service.route.load_full();
     let handle = Arc::clone(entry.handle());
     let (presented, asked) = (&handle.user, &handle.database);
@@ -239,7 +245,7 @@ async fn open(
             (dbname.as_ref(), None),
         );
         let (upstream, closing) = Box::pin(logging_in).await?;
-        return Ok(Opened::Direct { upstream, closing });
+        return Ok(LoggedIn::Direct { upstream, closing });
     };
     handle.set_pooled();
     entry.set_limits(plan.timeouts);
@@ -247,10 +253,10 @@ async fn open(
     if let Identity::Held(user) = &client.identity {
         let user = Arc::clone(user);
         let welcomed = pooled::welcome(client, &user, (entry, service), (route, wish)).await?;
-        return Ok(Opened::Pooled(Box::new(welcomed)));
+        return Ok(LoggedIn::Pooled(Box::new(welcomed)));
     }
-    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
-    let mut taken = Taken::new(Arc::new(seat));
+    let seat = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
+    let mut taken = CapturedLogin::new(Arc::new(seat));
     let logging_in = log_in(
         (client, entry, service),
         &route,
@@ -264,7 +270,7 @@ async fn open(
         (route, wish),
         (upstream, closing, taken),
     );
-    Ok(Opened::Pooled(Box::new(welcomed)))
+    Ok(LoggedIn::Pooled(Box::new(welcomed)))
 }
 
 /// Logs a client in over a connection of its own.
@@ -272,8 +278,8 @@ async fn log_in(
     (client, entry, service): (&mut Admitted, &mut Entry, &Service),
     route: &Route,
     (key, priority): (Key, Priority),
-    (dbname, taken): (Option<&Name>, Option<&mut Taken>),
-) -> Result<(Ahead, Closing), Unopened> {
+    (dbname, taken): (Option<&Name>, Option<&mut CapturedLogin>),
+) -> Result<(Ahead, Closing), OpenFailure> {
     // Waiting for others is not the client's slowness: its time stands still.
     let patience = client
         .login_deadline
@@ -284,13 +290,13 @@ async fn log_in(
     let connecting = pin!(route.upstream.connect());
     let stream = while_client_stays(&mut client.stream, connecting)
         .await?
-        .map_err(|error| Unopened::Fault(error.fault()))?;
+        .map_err(|error| OpenFailure::Fault(error.fault()))?;
     client.login_deadline = Instant::now() + patience;
 
     let mut closing = Closing::new(place, Arc::clone(&route.upstream));
     let tls = stream.tls_version();
     let mut upstream = Framed::new(stream);
-    let plan = Plan {
+    let plan = LoginPlan {
         upstream: &route.upstream,
         dbname,
         sasl_plus: service.sasl_plus,
@@ -310,7 +316,7 @@ async fn log_in(
             );
             Ok((upstream.into_parts(), closing))
         }
-        Err(failure) => Err(Unopened::Login {
+        Err(failure) => Err(OpenFailure::Login {
             failure,
             upstream: upstream.into_parts().0,
             closing,
@@ -349,7 +355,7 @@ async fn wait_for_place(
     (handle, service): (&Handle, &Service),
     route: &Route,
     (key, priority): (Key, Priority),
-) -> Result<Place, Unopened> {
+) -> Result<CapPlace, OpenFailure> {
     let metrics = route.upstream.metrics();
     let began = Instant::now();
     let deadline = began + service.query_wait_timeout;
@@ -372,8 +378,8 @@ async fn wait_for_place(
     };
     metrics.waited(began.elapsed());
     match outcome {
-        Ok(permit) => Ok(Place::new(permit, metrics.connection())),
-        Err(refusal) => Err(Unopened::Fault(refusal.fault())),
+        Ok(permit) => Ok(CapPlace::new(permit, metrics.connection())),
+        Err(refusal) => Err(OpenFailure::Fault(refusal.fault())),
     }
 }
 
@@ -382,13 +388,13 @@ async fn wait_for_place(
 async fn while_client_stays<T>(
     client: &mut Framed<MaybeTls>,
     mut future: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, Unopened> {
+) -> Result<T, OpenFailure> {
     loop {
         tokio::select! {
             biased;
             output = &mut future => return Ok(output),
             filled = client.fill(), if client.ahead() < MAX_AHEAD => {
-                filled.map_err(|_| Unopened::Left)?;
+                filled.map_err(|_| OpenFailure::Left)?;
             }
         }
     }

@@ -9,8 +9,8 @@ use atomic_waker::AtomicWaker;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 
-use super::handle::{Handle, Order};
-use super::limits::Watch;
+use super::handle::{Handle, StopOrder};
+use super::limits::LimitWatch;
 use crate::config::values::{Limits, Timeouts};
 use crate::fault::{ClientFacing, Fault};
 use crate::name::Name;
@@ -22,7 +22,7 @@ use crate::wire::startup::CancelKey;
 
 /// Why a client gets no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoRoom {
+pub(crate) enum ClientRejected {
     #[error("too many clients already ({0})")]
     Clients(u32),
     #[error("too many clients already for this user ({0})")]
@@ -33,7 +33,7 @@ pub(crate) enum NoRoom {
     Draining,
 }
 
-impl ClientFacing for NoRoom {
+impl ClientFacing for ClientRejected {
     fn fault(&self) -> Fault {
         let (sqlstate, label, hint) = match self {
             Self::Clients(_) => (
@@ -75,21 +75,21 @@ pub(crate) enum CancelTarget {
     /// To this server, with the client's own key, which is the server's.
     Direct(Arc<Upstream>),
     /// To whatever connection the client has at that moment.
-    Pooled(Arc<Seat>),
+    Pooled(Arc<CancelSlot>),
 }
 
 /// Which connection a pooled client has now, for whoever wants to cancel.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct CancelSlot {
     client: u64,
     upstream: Arc<Upstream>,
-    place: Mutex<Place>,
+    place: Mutex<CancelState>,
     /// Of the client's own task, while it waits.
     called_off: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
-enum Place {
+enum CancelState {
     /// Without a connection, and without need of one.
     #[default]
     Nowhere,
@@ -100,7 +100,7 @@ enum Place {
     Aboard(Arc<ServerKey>),
 }
 
-impl Seat {
+impl CancelSlot {
     pub(crate) fn new(client: u64, upstream: Arc<Upstream>) -> Self {
         Self {
             client,
@@ -113,8 +113,8 @@ impl Seat {
     /// The client wants a connection, and has to wait for it.
     pub(crate) fn wait(&self) {
         let mut place = self.place.lock();
-        if matches!(*place, Place::Nowhere) {
-            *place = Place::Waiting;
+        if matches!(*place, CancelState::Nowhere) {
+            *place = CancelState::Waiting;
         }
     }
 
@@ -124,7 +124,7 @@ impl Seat {
         poll_fn(|cx| {
             self.called_off.register(cx.waker());
             match *self.place.lock() {
-                Place::CalledOff => Poll::Ready(()),
+                CancelState::CalledOff => Poll::Ready(()),
                 _ => Poll::Pending,
             }
         })
@@ -135,21 +135,21 @@ impl Seat {
     #[must_use]
     pub(crate) fn take(&self, key: &Arc<ServerKey>) -> bool {
         let mut place = self.place.lock();
-        let wanted = !matches!(*place, Place::CalledOff);
+        let wanted = !matches!(*place, CancelState::CalledOff);
         if wanted {
-            *place = Place::Aboard(Arc::clone(key));
+            *place = CancelState::Aboard(Arc::clone(key));
         }
         wanted
     }
 
     /// The client has none: a cancel from here on is for nobody.
     pub(crate) fn leave(&self) {
-        *self.place.lock() = Place::Nowhere;
+        *self.place.lock() = CancelState::Nowhere;
     }
 
     fn key(&self) -> Option<Arc<ServerKey>> {
         match &*self.place.lock() {
-            Place::Aboard(key) => Some(Arc::clone(key)),
+            CancelState::Aboard(key) => Some(Arc::clone(key)),
             _ => None,
         }
     }
@@ -157,9 +157,9 @@ impl Seat {
     /// Whether the client was waiting, and now is not.
     fn call_off(&self) -> bool {
         let mut place = self.place.lock();
-        let waits = matches!(*place, Place::Waiting | Place::CalledOff);
+        let waits = matches!(*place, CancelState::Waiting | CancelState::CalledOff);
         if waits {
-            *place = Place::CalledOff;
+            *place = CancelState::CalledOff;
             self.called_off.wake();
         }
         waits
@@ -226,7 +226,7 @@ pub(crate) struct Registry {
     sessions: Mutex<Sessions>,
     /// By the key that its client was given; with the session that it is of.
     keys: Mutex<HashMap<CancelKey, (Arc<Handle>, CancelTarget)>>,
-    limited: Watch,
+    limited: LimitWatch,
 }
 
 impl Registry {
@@ -237,39 +237,39 @@ impl Registry {
             draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             keys: Mutex::default(),
-            limited: Watch::default(),
+            limited: LimitWatch::default(),
         }
     }
 
     /// Enters a client, unless a limit on clients says no.
     ///
     /// # Errors
-    /// See [`NoRoom`].
+    /// See [`ClientRejected`].
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: &[u8],
         database: &[u8],
         peer: Peer,
-    ) -> Result<Entry, NoRoom> {
+    ) -> Result<Entry, ClientRejected> {
         let mut sessions = self.sessions.lock();
         // Under the lock: an order to all is given under it too, so nobody slips by.
         if self.draining.load(Ordering::Relaxed) {
-            return Err(NoRoom::Draining);
+            return Err(ClientRejected::Draining);
         }
         let limits = &self.limits;
         let count = |of: &HashMap<Name, u32>, name: &[u8]| of.get(name).copied().unwrap_or(0);
         if sessions.by_id.len() >= limits.max_client_conn as usize {
-            return Err(NoRoom::Clients(limits.max_client_conn));
+            return Err(ClientRejected::Clients(limits.max_client_conn));
         }
         match limits.max_user_client_connections {
             Some(max) if count(&sessions.by_user, user) >= max => {
-                return Err(NoRoom::UserClients(max));
+                return Err(ClientRejected::UserClients(max));
             }
             _ => {}
         }
         match limits.max_db_client_connections {
             Some(max) if count(&sessions.by_database, database) >= max => {
-                return Err(NoRoom::DatabaseClients(max));
+                return Err(ClientRejected::DatabaseClients(max));
             }
             _ => {}
         }
@@ -298,7 +298,7 @@ impl Registry {
     }
 
     /// Gives every session an order; from now on nobody enters.
-    pub(crate) fn order_all(&self, order: Order) {
+    pub(crate) fn order_all(&self, order: StopOrder) {
         let sessions = self.sessions.lock();
         self.draining.store(true, Ordering::Relaxed);
         for handle in sessions.by_id.values() {
@@ -307,7 +307,7 @@ impl Registry {
     }
 
     /// The sessions that may last only so long.
-    pub(crate) const fn limited(&self) -> &Watch {
+    pub(crate) const fn limited(&self) -> &LimitWatch {
         &self.limited
     }
 

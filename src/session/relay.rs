@@ -10,10 +10,10 @@ use bytes::BytesMut;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::close::CLIENT_PATIENCE;
+use super::close::CLIENT_CLOSE_TIMEOUT;
 use super::commit::CommitWatch;
-use super::flow::{Flow, FlowError, Step, Turn};
-use super::handle::{Activity, Handle, Limit, Order, log_session};
+use super::flow::{Flow, FlowError, FrameAction, Progress};
+use super::handle::{Activity, Handle, Limit, StopOrder, log_session};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::pool::UpstreamState;
@@ -25,7 +25,7 @@ use crate::wire::{backend, frontend};
 
 /// Why carrying ended.
 #[derive(Debug)]
-pub(super) enum Departure {
+pub(super) enum RelayExit {
     /// The client said Terminate, or closed, and the upstream closed in turn.
     ClientLeft,
     /// The client cannot be written to.
@@ -53,7 +53,7 @@ pub(super) enum Departure {
     Dismissed(Fault),
 }
 
-impl Departure {
+impl RelayExit {
     /// Label of the metric and reason in the log.
     pub(super) const fn label(&self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl Departure {
     }
 
     /// What the client is told; `None` when it has left or been told already.
-    pub(super) fn told(&self) -> Option<Fault> {
+    pub(super) fn client_error(&self) -> Option<Fault> {
         let (state, text) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded | Self::BadMessage(_) => {
                 return None;
@@ -134,7 +134,7 @@ pub(super) struct Relay<'a> {
     pub(super) upstream: MaybeTls,
     to_upstream: Flow,
     to_client: Flow,
-    account: Account,
+    account: DirectInspector,
     handle: Arc<Handle>,
     metrics: &'a Metrics,
     activity: Activity,
@@ -143,7 +143,7 @@ pub(super) struct Relay<'a> {
 
 /// What is known from the frames that passed.
 #[derive(Debug)]
-struct Account {
+struct DirectInspector {
     ledger: Ledger,
     commit: CommitWatch,
     client: ClientSide,
@@ -165,7 +165,7 @@ enum ClientSide {
     Done,
 }
 
-impl Account {
+impl DirectInspector {
     fn on_frontend(&mut self, frame: Frame<'_>) {
         if frame.tag == frontend::COPY_DATA {
             return;
@@ -216,7 +216,7 @@ impl<'a> Relay<'a> {
         handle: Arc<Handle>,
         metrics: &'a Metrics,
     ) -> Self {
-        let account = Account {
+        let account = DirectInspector {
             ledger: Ledger::new(TransactionStatus::Idle),
             commit: CommitWatch::default(),
             client: ClientSide::Speaking,
@@ -242,15 +242,17 @@ impl<'a> Relay<'a> {
 
     /// Carries until one side is done. What is still owed to the client, a FATAL
     /// of the proxy's own included, has been written when this returns.
-    pub(super) async fn run(&mut self) -> Departure {
+    pub(super) async fn run(&mut self) -> RelayExit {
         let departure = poll_fn(|cx| self.poll(cx)).await;
         Box::pin(self.end(departure)).await
     }
 
-    async fn end(&mut self, departure: Departure) -> Departure {
+    async fn end(&mut self, departure: RelayExit) -> RelayExit {
         self.count();
         // In the middle of a message nothing can be said.
-        let told = departure.told().filter(|_| self.to_client.is_clear());
+        let told = departure
+            .client_error()
+            .filter(|_| self.to_client.is_clear());
         let farewell = async {
             if let Some(fault) = told {
                 self.client.write_all(&fault.fatal()).await?;
@@ -258,16 +260,16 @@ impl<'a> Relay<'a> {
             self.client.flush().await
         };
         // Whoever does not take it has left; the departure says enough.
-        let _ = timeout(CLIENT_PATIENCE, farewell).await;
+        let _ = timeout(CLIENT_CLOSE_TIMEOUT, farewell).await;
         departure
     }
 
     /// What the upstream is in the middle of, now that carrying has ended.
-    pub(super) fn upstream_state(&self, departure: &Departure) -> UpstreamState {
+    pub(super) fn upstream_state(&self, departure: &RelayExit) -> UpstreamState {
         match departure {
-            Departure::UpstreamEnded | Departure::UpstreamLost { .. } => UpstreamState::Ended,
-            Departure::ClientLeft if self.upstream_ended => UpstreamState::Ended,
-            Departure::BadUpstream(_) => UpstreamState::Torn,
+            RelayExit::UpstreamEnded | RelayExit::UpstreamLost { .. } => UpstreamState::Ended,
+            RelayExit::ClientLeft if self.upstream_ended => UpstreamState::Ended,
+            RelayExit::BadUpstream(_) => UpstreamState::Torn,
             _ if !self.to_upstream.is_clear() => UpstreamState::Torn,
             // A transaction that is open ends with the session.
             _ if self.account.ledger.owes_nothing() => UpstreamState::AtRest,
@@ -285,7 +287,7 @@ impl<'a> Relay<'a> {
         self.account.ledger.is_quiescent() && self.to_upstream.is_empty()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
             return Poll::Ready(departure);
         }
@@ -294,16 +296,16 @@ impl<'a> Relay<'a> {
         }
         self.count();
         match self.handle.poll_order(cx) {
-            Some(Order::Drain) if self.is_at_rest() && self.to_client.is_empty() => {
-                Poll::Ready(Departure::Ordered)
+            Some(StopOrder::Drain) if self.is_at_rest() && self.to_client.is_empty() => {
+                Poll::Ready(RelayExit::Ordered)
             }
-            Some(Order::End) => Poll::Ready(Departure::Ordered),
-            Some(Order::TimedOut(limit)) => Poll::Ready(Departure::TimedOut(limit)),
-            Some(Order::Drain) | None => Poll::Pending,
+            Some(StopOrder::End) => Poll::Ready(RelayExit::Ordered),
+            Some(StopOrder::TimedOut(limit)) => Poll::Ready(RelayExit::TimedOut(limit)),
+            Some(StopOrder::Drain) | None => Poll::Pending,
         }
     }
 
-    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         let account = &mut self.account;
         if account.client == ClientSide::Done {
             return Poll::Pending;
@@ -312,11 +314,11 @@ impl<'a> Relay<'a> {
             .to_upstream
             .turn(cx, &mut self.client, &mut self.upstream, |frame, _| {
                 account.on_frontend(frame);
-                Step::Pass
+                FrameAction::Pass
             });
         match turn {
-            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => Poll::Pending,
-            Ok(Turn::Ended) => self.poll_half_close(cx),
+            Ok(Progress::Empty | Progress::Full | Progress::Stopped) => Poll::Pending,
+            Ok(Progress::Ended) => self.poll_half_close(cx),
             // The upstream's last words, if any, are still to be read and passed on.
             Err(FlowError::Destination(_)) => {
                 account.client = ClientSide::Done;
@@ -327,15 +329,15 @@ impl<'a> Relay<'a> {
                 self.poll_half_close(cx)
             }
             // A reset: unlike after an end of file, no answer can reach it.
-            Err(FlowError::Source(error)) => Poll::Ready(Departure::ClientLost(error)),
-            Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
+            Err(FlowError::Source(error)) => Poll::Ready(RelayExit::ClientLost(error)),
+            Err(FlowError::BadLength(error)) => Poll::Ready(RelayExit::BadClient(error)),
         }
     }
 
     /// The client closed: Terminate is said for it if it did not, and the
     /// upstream's half is closed as well. The server answers what was asked before,
     /// and `client_connection_check_interval` sees what it would see without us.
-    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         if self.account.client == ClientSide::Speaking {
             // In the middle of a message nothing can be said.
             if self.to_upstream.is_clear() {
@@ -354,31 +356,31 @@ impl<'a> Relay<'a> {
         Poll::Pending
     }
 
-    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         let account = &mut self.account;
         let turn = self
             .to_client
             .turn(cx, &mut self.upstream, &mut self.client, |frame, _| {
                 account.on_backend(frame);
-                Step::Pass
+                FrameAction::Pass
             });
-        self.upstream_ended |= matches!(turn, Ok(Turn::Ended) | Err(FlowError::Source(_)));
-        let lost = |error| Departure::UpstreamLost {
+        self.upstream_ended |= matches!(turn, Ok(Progress::Ended) | Err(FlowError::Source(_)));
+        let lost = |error| RelayExit::UpstreamLost {
             commit_in_flight: account.commit.in_flight(),
             error,
         };
         Poll::Ready(match turn {
-            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => return Poll::Pending,
-            Ok(Turn::Ended) if account.farewell => Departure::UpstreamEnded,
-            Ok(Turn::Ended) if account.client != ClientSide::Speaking => Departure::ClientLeft,
-            Ok(Turn::Ended) => lost(None),
-            Err(FlowError::Source(_)) if account.farewell => Departure::UpstreamEnded,
+            Ok(Progress::Empty | Progress::Full | Progress::Stopped) => return Poll::Pending,
+            Ok(Progress::Ended) if account.farewell => RelayExit::UpstreamEnded,
+            Ok(Progress::Ended) if account.client != ClientSide::Speaking => RelayExit::ClientLeft,
+            Ok(Progress::Ended) => lost(None),
+            Err(FlowError::Source(_)) if account.farewell => RelayExit::UpstreamEnded,
             Err(FlowError::Source(error)) => {
                 self.to_client.end_source();
                 lost(Some(error))
             }
-            Err(FlowError::Destination(error)) => Departure::ClientLost(error),
-            Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
+            Err(FlowError::Destination(error)) => RelayExit::ClientLost(error),
+            Err(FlowError::BadLength(error)) => RelayExit::BadUpstream(error),
         })
     }
 

@@ -6,7 +6,7 @@
 
 mod authenticate;
 mod negotiate;
-mod refuse;
+mod reject;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,7 +26,7 @@ use crate::wire::scram::{SaltKey, Verifier};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupError, StartupMessage, Version};
 
-pub(crate) use refuse::refuse;
+pub(crate) use reject::refuse;
 
 /// What a listener demands of clients, built once from the configuration.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ pub(crate) enum StartupFailure {
 
 impl StartupFailure {
     /// What the client is told; `None` closes without a word, as Postgres does.
-    pub(crate) fn told(&self) -> Option<Fault> {
+    pub(crate) fn client_error(&self) -> Option<Fault> {
         let (sqlstate, hint) = match self {
             Self::Left
             | Self::Io(_)
@@ -188,7 +188,7 @@ impl StartupFailure {
                     "Connect with sslmode=require or stronger, or set listen.tls_mode = \"allow\".",
                 ),
             ),
-            Self::UnknownUser(name, heard) => return heard(name.clone()).told(),
+            Self::UnknownUser(name, heard) => return heard(name.clone()).client_error(),
             Self::WrongPassword(_) => (SqlState::INVALID_PASSWORD, None),
             Self::WrongPeer(_) | Self::WrongCertificate(_) => {
                 (SqlState::INVALID_AUTHORIZATION, None)
@@ -311,8 +311,8 @@ impl Admission {
             }
         };
         let (startup, ahead) = match first {
-            negotiate::Wish::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
-            negotiate::Wish::Session(startup, ahead) => (startup, ahead),
+            negotiate::ClientRequest::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
+            negotiate::ClientRequest::Session(startup, ahead) => (startup, ahead),
         };
         let mut admitted = Box::new(Admitted {
             stream: Framed::with_ahead(stream, ahead),
@@ -363,7 +363,7 @@ impl Admission {
 
 impl ClientFacing for StartupFailure {
     fn fault(&self) -> Fault {
-        self.told().unwrap_or_else(|| {
+        self.client_error().unwrap_or_else(|| {
             Fault::new(SqlState::PROTOCOL_VIOLATION, self.label(), self.to_string())
         })
     }

@@ -26,7 +26,7 @@ const ROOM: usize = 1024;
 
 /// What the client wants.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum ClientRequest {
     /// With what was read beyond it.
     Session(StartupMessage, BytesMut),
     Cancel(CancelKey),
@@ -34,15 +34,18 @@ pub(super) enum Wish {
 
 /// Which of the two requests for encryption were made; Postgres answers each once.
 #[derive(Debug, Default)]
-struct Asked {
+struct EncryptionRequests {
     tls: bool,
     gss: bool,
 }
 
 impl Admission {
-    pub(super) async fn negotiate(&self, socket: Socket) -> Result<(MaybeTls, Wish), Refused> {
+    pub(super) async fn negotiate(
+        &self,
+        socket: Socket,
+    ) -> Result<(MaybeTls, ClientRequest), Refused> {
         let (mut stream, mut seen) = self.open(socket).await?;
-        let mut asked = Asked {
+        let mut asked = EncryptionRequests {
             tls: stream.is_tls(),
             gss: stream.is_tls(),
         };
@@ -81,9 +84,9 @@ impl Admission {
                     minor: 5680,
                 }),
                 First::Unsupported(version) => StartupFailure::Unsupported(version),
-                First::Cancel(key) => return Ok((stream, Wish::Cancel(key))),
+                First::Cancel(key) => return Ok((stream, ClientRequest::Cancel(key))),
                 First::Startup(message) => match self.demand(&stream, &message) {
-                    Ok(()) => return Ok((stream, Wish::Session(message, ahead))),
+                    Ok(()) => return Ok((stream, ClientRequest::Session(message, ahead))),
                     Err(failure) => failure,
                 },
             };

@@ -3,14 +3,14 @@
 //!
 //! Transaction pooling lets a client's session move between connections. This
 //! room answers the questions that asks: what did a transaction leave behind
-//! (`trace`), can that be proven from the catalog (`proof`), what does the server
+//! (`tracker`), can that be proven from the catalog (`catalog`), what does the server
 //! say (`check`), what has to be replayed (`settings`), what undone (`scrub`),
-//! and which prepared statements are where (`statements`).
+//! and which prepared statements are where (`prepared`).
 
-pub(crate) mod check;
+pub(crate) mod catalog;
 pub(crate) mod parameters;
-pub(crate) mod proof;
-pub(crate) mod scrub;
+pub(crate) mod prepared;
+pub(crate) mod probe;
+pub(crate) mod reset;
 pub(crate) mod settings;
-pub(crate) mod statements;
-pub(crate) mod trace;
+pub(crate) mod tracker;

@@ -11,7 +11,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use super::check::Findings;
+use super::probe::Findings;
 
 /// A client with more than this is asked about instead.
 const MAX_ENTRIES: usize = 200;

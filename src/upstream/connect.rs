@@ -12,7 +12,7 @@ use super::health::Health;
 use crate::config::values::{self, UpstreamTls, Verify};
 use crate::fault::{ClientFacing, Fault};
 use crate::metrics::{Metrics, UpstreamMetrics};
-use crate::net::{DialError, Reach, ReadAhead, Resolver, dial};
+use crate::net::{DialError, DialOptions, ReadAhead, Resolver, dial};
 use crate::tls::{Connector, MaybeTls, SetupError, TlsFault};
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
@@ -63,7 +63,7 @@ impl ConnectError {
         }
     }
 
-    fn cure(&self) -> &'static str {
+    fn hint(&self) -> &'static str {
         match self {
             Self::Dial(DialError::Resolve { .. } | DialError::NoAddresses(_)) => {
                 "Check the upstream's `host`, and that this machine can resolve it."
@@ -97,7 +97,7 @@ impl ClientFacing for Unreachable {
             self.source.label(),
             self.to_string(),
         )
-        .hint(self.source.cure())
+        .hint(self.source.hint())
     }
 }
 
@@ -192,7 +192,7 @@ impl Upstream {
     }
 
     async fn dial_and_secure(&self) -> Result<MaybeTls, ConnectError> {
-        let reach = Reach {
+        let reach = DialOptions {
             resolver: &self.resolver,
             within: self.config.connect_timeout,
             loopback_only: self.connector.is_none(),

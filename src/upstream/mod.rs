@@ -14,4 +14,4 @@ pub(crate) use authenticate::{Credentials, LoginError, check, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
 pub(crate) use explain::{Asked, blame, explain};
 pub(crate) use health::{Alive, LoginPolicy};
-pub(crate) use open::{NotOpened, OpenError, Opened, Reported, open, probe};
+pub(crate) use open::{FailedOpen, OpenError, Opened, Reported, open, probe};

@@ -66,7 +66,7 @@ pub(crate) struct Opened {
 }
 
 /// What the server says of a session that has just begun.
-struct Begun {
+struct SessionStart {
     key: Option<CancelKey>,
     reported: Reported,
     notices: Vec<u8>,
@@ -118,7 +118,7 @@ impl ClientFacing for OpenError {
 
 /// A failure, and the connection it happened on: the server still has it.
 #[derive(Debug)]
-pub(crate) struct NotOpened {
+pub(crate) struct FailedOpen {
     pub(crate) error: OpenError,
     pub(crate) stream: Option<MaybeTls>,
 }
@@ -131,8 +131,8 @@ pub(crate) async fn open(
     upstream: &Upstream,
     startup: &StartupMessage,
     who: &Credentials<'_>,
-) -> Result<Opened, NotOpened> {
-    let stream = upstream.connect().await.map_err(|error| NotOpened {
+) -> Result<Opened, FailedOpen> {
+    let stream = upstream.connect().await.map_err(|error| FailedOpen {
         error: error.into(),
         stream: None,
     })?;
@@ -155,7 +155,7 @@ pub(crate) async fn open(
         Err(_) => OpenError::Silent,
     };
     upstream.note(Err(&error));
-    Err(NotOpened {
+    Err(FailedOpen {
         error,
         stream: Some(stream),
     })
@@ -166,8 +166,8 @@ pub(crate) async fn open(
 ///
 /// # Errors
 /// It does not.
-pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeTls, NotOpened> {
-    let stream = upstream.connect().await.map_err(|error| NotOpened {
+pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeTls, FailedOpen> {
+    let stream = upstream.connect().await.map_err(|error| FailedOpen {
         error: error.into(),
         stream: None,
     })?;
@@ -181,7 +181,7 @@ pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeT
     upstream.note(outcome.as_ref().copied());
     let stream = stream.into_parts().0;
     match outcome {
-        Err(error) if error.may_pass() => Err(NotOpened {
+        Err(error) if error.may_pass() => Err(FailedOpen {
             error,
             stream: Some(stream),
         }),
@@ -240,10 +240,10 @@ async fn log_in_whole(
     stream: &mut Framed<MaybeTls>,
     startup: &StartupMessage,
     who: &Credentials<'_>,
-) -> Result<Begun, LoginError> {
+) -> Result<SessionStart, LoginError> {
     stream.send(&startup.encode()).await?;
     log_in(stream, who).await?;
-    let mut begun = Begun {
+    let mut begun = SessionStart {
         key: None,
         reported: Reported::default(),
         notices: Vec::new(),

@@ -1,7 +1,7 @@
 //! What a client's SQL does to its session, as far as its text shows.
 //!
 //! [`statements`] cuts a text as the server does and says of each statement its
-//! [`Kind`] and its [`Effects`]. Transaction pooling asks it two things: what to
+//! [`Command`] and its [`Effects`]. Transaction pooling asks it two things: what to
 //! carry over to the next connection, and what to hold a connection for.
 //!
 //! Invariant: text is evidence, never proof. The strongest claim for a query is
@@ -32,8 +32,8 @@ mod tests;
 use calls::{Call, Calls, SetConfig};
 use cursor::Cursor;
 use effects::{Certainty, Effects, Marks};
-use functions::Class;
-use kind::Kind;
+use functions::FunctionClass;
+use kind::Command;
 use split::Segments;
 use token::{Lexer, Token, TokenKind};
 
@@ -93,7 +93,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) text: &'a [u8],
     /// Where that begins in the whole text.
     pub(crate) at: usize,
-    pub(crate) kind: Kind<'a>,
+    pub(crate) kind: Command<'a>,
     pub(crate) effects: Effects,
     escapes: bool,
 }
@@ -137,7 +137,7 @@ impl<'a> Statement<'a> {
     pub(crate) fn set_configs(&self) -> impl Iterator<Item = SetConfig<'a>> + use<'a> {
         let mut calls = Calls::new(self.text, self.escapes);
         std::iter::from_fn(move || {
-            calls.find(|call| call.class == Some(Class::Marked(Marks::SET_CONFIG)))?;
+            calls.find(|call| call.class == Some(FunctionClass::Marked(Marks::SET_CONFIG)))?;
             Some(calls.set_config())
         })
     }
@@ -178,7 +178,7 @@ impl<'a> Iterator for Statements<'a> {
             Inner::Unreadable(text) => Some(Statement {
                 text: text.take()?,
                 at: 0,
-                kind: Kind::Unknown,
+                kind: Command::Unknown,
                 effects: Effects {
                     marks: Marks::NONE,
                     certainty: Certainty::Unknown,

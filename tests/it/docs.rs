@@ -121,12 +121,12 @@ fn every_reason_to_keep_or_to_close_a_pooled_connection_is_explained() {
     let pooling = read("docs/pooling.md");
     for (file, function, heading) in [
         (
-            "src/state/trace/hold.rs",
+            "src/state/tracker/hold.rs",
             "fn label(self)",
             "## Why a client keeps its connection",
         ),
         (
-            "src/pool/books.rs",
+            "src/pool/pool_state.rs",
             "fn label(self)",
             "## Connections that end",
         ),

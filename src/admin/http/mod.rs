@@ -20,7 +20,9 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use super::Health;
 use crate::config::values::{Admin, Keepalive};
 use crate::metrics::Recorded;
-use crate::net::{BindError, Listener, Lobby, Seldom, Setback, Socket, Visit};
+use crate::net::{
+    AcceptBackoff, AcceptLimit, BindError, Listener, PendingConnection, RateLimited, Socket,
+};
 
 use answers::Answers;
 use hosts::Hosts;
@@ -59,9 +61,9 @@ pub(crate) struct Http {
 
 /// What all connections share.
 #[derive(Debug)]
-struct Desk {
+struct HttpServer {
     answers: Answers,
-    lobby: Arc<Lobby>,
+    lobby: Arc<AcceptLimit>,
 }
 
 impl Http {
@@ -98,9 +100,9 @@ impl Http {
     /// Answers, in tasks of the calling runtime, for as long as that is there.
     pub(crate) fn serve(self, health: Health) {
         let recorded = self.recorded;
-        let desk = Arc::new(Desk {
+        let desk = Arc::new(HttpServer {
             answers: Answers::new(self.hosts, health, recorded.clone()),
-            lobby: Arc::new(Lobby::new(PLACES)),
+            lobby: Arc::new(AcceptLimit::new(PLACES)),
         });
         for listener in self.listeners {
             tracing::info!(address = listener.address(), "http listening");
@@ -116,15 +118,15 @@ impl Http {
     }
 }
 
-async fn accept(listener: Listener, desk: Arc<Desk>) {
-    let mut setback = Setback::default();
-    let mut full = Seldom::default();
+async fn accept(listener: Listener, desk: Arc<HttpServer>) {
+    let mut setback = AcceptBackoff::default();
+    let mut full = RateLimited::default();
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
                 setback.is_over();
                 if let Some(visit) = desk.lobby.enter().await {
-                    tokio::spawn(attend(socket, visit, Arc::clone(&desk)));
+                    tokio::spawn(handle_connection(socket, visit, Arc::clone(&desk)));
                 } else if let Some(times) = full.due(Instant::now()) {
                     let address = listener.address();
                     tracing::warn!(address, client = %peer, places = PLACES, times, "http connection closed: requests under way take all places");
@@ -137,7 +139,7 @@ async fn accept(listener: Listener, desk: Arc<Desk>) {
 
 /// One connection from its first byte to its last. How it ends is nobody's concern:
 /// whoever asks sees that there is no answer.
-async fn attend(socket: Socket, visit: Visit, desk: Arc<Desk>) {
+async fn handle_connection(socket: Socket, visit: PendingConnection, desk: Arc<HttpServer>) {
     let asked = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
         asked.notify_one();

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Desk;
+use super::Resolver;
 use crate::config::keys::{ListenKeys, UpstreamKeys};
 use crate::config::kinds::TlsMode;
-use crate::config::problem::{At, Bad};
+use crate::config::problem::{Invalid, Location};
 use crate::config::values::{
     AuthMode, ClientAuth, ClientCertificates, ListenTls, ServerMethod, Upstream, UpstreamTls, User,
     Verify,
@@ -54,7 +54,12 @@ struct Gap {
 }
 
 /// Files what is open.
-pub(super) fn guard(desk: &mut Desk<'_>, keys: &ListenKeys, door: &Door<'_>, by: &mut Behind<'_>) {
+pub(super) fn guard(
+    desk: &mut Resolver<'_>,
+    keys: &ListenKeys,
+    door: &Door<'_>,
+    by: &mut Behind<'_>,
+) {
     if by.mode == AuthMode::Passthrough && door.open().is_none() {
         let_servers_ask_nothing(desk, by.upstreams);
     }
@@ -77,7 +82,7 @@ pub(super) fn guard(desk: &mut Desk<'_>, keys: &ListenKeys, door: &Door<'_>, by:
             let message = format!("{open} is not loopback: {why}");
             let fix = format!("{fix}, or accept it with allow_insecure_listen = true");
             desk.problems
-                .add(&keys.addresses.at, Bad::new(message, fix));
+                .add(&keys.addresses.at, Invalid::new(message, fix));
         }
     }
     check_login_methods(desk, door, by.users);
@@ -87,7 +92,7 @@ pub(super) fn guard(desk: &mut Desk<'_>, keys: &ListenKeys, door: &Door<'_>, by:
 /// Passthrough, where only this machine's own clients come: whom a server lets in that has
 /// proven who it is, or is on this machine too, is its own affair. Not if the proxy shows
 /// it a certificate: then it is the proxy whom it knows.
-fn let_servers_ask_nothing(desk: &Desk<'_>, upstreams: &mut BTreeMap<String, Arc<Upstream>>) {
+fn let_servers_ask_nothing(desk: &Resolver<'_>, upstreams: &mut BTreeMap<String, Arc<Upstream>>) {
     for (name, upstream) in upstreams {
         let is_known = match &upstream.tls {
             UpstreamTls::Disable => true,
@@ -100,7 +105,7 @@ fn let_servers_ask_nothing(desk: &Desk<'_>, upstreams: &mut BTreeMap<String, Arc
     }
 }
 
-fn says_what_to_ask(desk: &Desk<'_>, upstream: &str) -> bool {
+fn says_what_to_ask(desk: &Resolver<'_>, upstream: &str) -> bool {
     let path = UpstreamKeys::SECTION.path(Some(upstream));
     desk.merged.get(&path.join("require_auth")).is_some()
 }
@@ -108,7 +113,7 @@ fn says_what_to_ask(desk: &Desk<'_>, upstream: &str) -> bool {
 /// Passthrough over plaintext counts as open: the client would hand its password to
 /// whoever asks for it.
 fn relayed(
-    desk: &Desk<'_>,
+    desk: &Resolver<'_>,
     door: &Door<'_>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
 ) -> Vec<Gap> {
@@ -171,7 +176,11 @@ fn held(door: &Door<'_>, users: &BTreeMap<String, Arc<User>>) -> Vec<Gap> {
 }
 
 /// A method that no listener can satisfy would refuse every login.
-fn check_login_methods(desk: &mut Desk<'_>, door: &Door<'_>, users: &BTreeMap<String, Arc<User>>) {
+fn check_login_methods(
+    desk: &mut Resolver<'_>,
+    door: &Door<'_>,
+    users: &BTreeMap<String, Arc<User>>,
+) {
     let client_ca = *door.certificates() != ClientCertificates::NotAsked;
     let mut at = desk.merged.table(&ListenKeys::SECTION, None).at();
     for user in users.values() {
@@ -183,7 +192,7 @@ fn check_login_methods(desk: &mut Desk<'_>, door: &Door<'_>, users: &BTreeMap<St
                     user.name
                 );
                 desk.problems
-                    .add(&at, Bad::new(message, "give unix_socket_dirs"));
+                    .add(&at, Invalid::new(message, "give unix_socket_dirs"));
             }
             ClientAuth::Cert { .. } if !client_ca => {
                 "listen.tls_ca_file".clone_into(&mut at.key);
@@ -192,7 +201,7 @@ fn check_login_methods(desk: &mut Desk<'_>, door: &Door<'_>, users: &BTreeMap<St
                     user.name
                 );
                 desk.problems
-                    .add(&at, Bad::new(message, "give tls_mode and tls_ca_file"));
+                    .add(&at, Invalid::new(message, "give tls_mode and tls_ca_file"));
             }
             _ => {}
         }
@@ -201,7 +210,7 @@ fn check_login_methods(desk: &mut Desk<'_>, door: &Door<'_>, users: &BTreeMap<St
 
 /// A CA for clients looks like a lock; without somebody who needs a certificate it is none.
 fn check_client_ca(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     keys: &ListenKeys,
     door: &Door<'_>,
     users: &BTreeMap<String, Arc<User>>,
@@ -209,7 +218,7 @@ fn check_client_ca(
     let by_certificate = |user: &Arc<User>| matches!(user.auth, ClientAuth::Cert { .. });
     let is_idle = matches!(door.certificates(), ClientCertificates::Asked { .. })
         && !users.values().any(by_certificate);
-    let at: Option<&At> = keys.tls_ca_file.as_ref().map(|set| &set.at);
+    let at: Option<&Location> = keys.tls_ca_file.as_ref().map(|set| &set.at);
     let Some(at) = at.filter(|_| is_idle) else {
         return;
     };
@@ -222,5 +231,5 @@ fn check_client_ca(
         return;
     }
     let fix = "write tls_mode = \"verify-full\" (a certificate in the user's name) or \"verify-ca\" (any of this CA), or take it out";
-    desk.problems.add(at, Bad::new(message, fix));
+    desk.problems.add(at, Invalid::new(message, fix));
 }

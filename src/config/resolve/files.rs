@@ -6,11 +6,11 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Desk;
+use super::Resolver;
 use crate::config::encoding::{Encoded, Wanted};
 use crate::config::kinds::{FilePath, Text};
 use crate::config::layer::Set;
-use crate::config::problem::{At, Bad, Origin};
+use crate::config::problem::{Invalid, Location, Origin};
 use crate::config::values::Roots;
 use crate::secret::Secret;
 
@@ -33,11 +33,11 @@ pub(super) fn rooted(set: &Set<FilePath>) -> PathBuf {
 
 /// A certificate, key or list; what is in the file is checked as far as can be
 /// without the TLS library.
-pub(super) fn tls_file(desk: &mut Desk<'_>, set: &Set<FilePath>, wanted: Wanted) -> PathBuf {
+pub(super) fn tls_file(desk: &mut Resolver<'_>, set: &Set<FilePath>, wanted: Wanted) -> PathBuf {
     let path = rooted(set);
     if Encoded::is_value(&set.value.0) {
         // Not repeated: it may be a key.
-        let bad = Bad::new(
+        let bad = Invalid::new(
             "is the text of a certificate or key, and has to be a path",
             "write the text to a file, and give the file's path",
         );
@@ -55,14 +55,14 @@ pub(super) fn tls_file(desk: &mut Desk<'_>, set: &Set<FilePath>, wanted: Wanted)
 }
 
 /// The server's CA: a file, or the certificates themselves.
-pub(super) fn authority(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Roots {
+pub(super) fn authority(desk: &mut Resolver<'_>, set: &Set<FilePath>) -> Roots {
     if !Encoded::is_value(&set.value.0) {
         return Roots::File(tls_file(desk, set, Wanted::Authority));
     }
     let encoded = Encoded::of_value(&set.value.0);
     let checked = match encoded.check(Wanted::Authority) {
         // It would be shown as what it is.
-        Ok(()) if encoded.has_key() => Err(Bad::new(
+        Ok(()) if encoded.has_key() => Err(Invalid::new(
             "holds a private key beside the certificate",
             "give the certificate alone, and take the key for known to others",
         )),
@@ -73,7 +73,7 @@ pub(super) fn authority(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Roots {
 }
 
 /// A private key; others should not be able to read it.
-pub(super) fn private_key(desk: &mut Desk<'_>, set: &Set<FilePath>) -> PathBuf {
+pub(super) fn private_key(desk: &mut Resolver<'_>, set: &Set<FilePath>) -> PathBuf {
     let path = tls_file(desk, set, Wanted::PrivateKey);
     warn_if_shared(desk, &set.at, &path);
     path
@@ -98,7 +98,7 @@ impl SecretKeys<'_> {
 }
 
 /// The secret, from whichever spelling was used; two at once are a problem.
-pub(super) fn secret(desk: &mut Desk<'_>, keys: &SecretKeys<'_>) -> Option<Secret> {
+pub(super) fn secret(desk: &mut Resolver<'_>, keys: &SecretKeys<'_>) -> Option<Secret> {
     let places = [
         keys.direct.map(|set| &set.at),
         keys.file.map(|set| &set.at),
@@ -108,7 +108,7 @@ pub(super) fn secret(desk: &mut Desk<'_>, keys: &SecretKeys<'_>) -> Option<Secre
     if let (Some(first), Some(second)) = (given.next(), given.next()) {
         desk.problems.add(
             second,
-            Bad::new(
+            Invalid::new(
                 format!("{} gives the same secret", first.key),
                 "keep one of the two",
             ),
@@ -128,14 +128,14 @@ pub(super) fn secret(desk: &mut Desk<'_>, keys: &SecretKeys<'_>) -> Option<Secre
     Some(direct.value.clone())
 }
 
-fn secret_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Option<Secret> {
+fn secret_file(desk: &mut Resolver<'_>, set: &Set<FilePath>) -> Option<Secret> {
     let path = rooted(set);
     let text = read(&path)
         .map_err(|error| unreadable(set, &path, &error))
         .and_then(|bytes| {
             let fix = "write the password into it as plain text in UTF-8";
             String::from_utf8(bytes)
-                .map_err(|_| of_file(&path, Bad::new("holds no text in UTF-8", fix)))
+                .map_err(|_| of_file(&path, Invalid::new("holds no text in UTF-8", fix)))
         });
     let text = desk.problems.keep(&set.at, text)?;
     // A byte order mark is an editor's, and no part of the password.
@@ -146,13 +146,13 @@ fn secret_file(desk: &mut Desk<'_>, set: &Set<FilePath>) -> Option<Secret> {
     if line.is_empty() || line.contains('\0') {
         let message = format!("{} is empty or holds a NUL byte", path.display());
         desk.problems
-            .add(&set.at, Bad::new(message, "write the password into it"));
+            .add(&set.at, Invalid::new(message, "write the password into it"));
         return None;
     }
     Some(Secret::new(line))
 }
 
-fn secret_variable(desk: &mut Desk<'_>, set: &Set<Text>) -> Option<Secret> {
+fn secret_variable(desk: &mut Resolver<'_>, set: &Set<Text>) -> Option<Secret> {
     match desk.env.get(&set.value).filter(|text| !text.is_empty()) {
         Some(text) => Some(Secret::new(text.as_str())),
         None => {
@@ -167,7 +167,7 @@ fn secret_variable(desk: &mut Desk<'_>, set: &Set<Text>) -> Option<Secret> {
             };
             desk.problems.add(
                 &set.at,
-                Bad::new(message, "set the variable, or give the secret another way"),
+                Invalid::new(message, "set the variable, or give the secret another way"),
             );
             None
         }
@@ -189,8 +189,8 @@ fn shown(path: &Path) -> String {
         .to_string()
 }
 
-fn of_file(path: &Path, bad: Bad) -> Bad {
-    Bad::new(format!("{} {}", shown(path), bad.message), bad.fix)
+fn of_file(path: &Path, bad: Invalid) -> Invalid {
+    Invalid::new(format!("{} {}", shown(path), bad.message), bad.fix)
 }
 
 /// Why a file that the configuration names cannot be read.
@@ -198,11 +198,11 @@ pub(in crate::config) fn unreadable(
     set: &Set<FilePath>,
     path: &Path,
     error: &std::io::Error,
-) -> Bad {
+) -> Invalid {
     let written = set.value.0.as_str();
     // It may be anything, and is not repeated.
     if written.contains('\n') || written.split('/').any(|name| name.len() > LONGEST_NAME) {
-        return Bad::new(
+        return Invalid::new(
             "is no path",
             "write the text to a file, and give the file's path",
         );
@@ -239,10 +239,10 @@ pub(in crate::config) fn unreadable(
             "give the path of a readable file".to_owned(),
         ),
     };
-    of_file(path, Bad::new(message, fix))
+    of_file(path, Invalid::new(message, fix))
 }
 
-fn warn_if_shared(desk: &mut Desk<'_>, at: &At, path: &Path) {
+fn warn_if_shared(desk: &mut Resolver<'_>, at: &Location, path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };

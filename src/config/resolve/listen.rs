@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use super::exposure::{self, Behind, Door};
-use super::{Desk, KeepaliveKeys, at_least_one, files, keepalive};
+use super::{KeepaliveKeys, Resolver, at_least_one, files, keepalive};
 use crate::config::encoding::Wanted;
 use crate::config::keys::ListenKeys;
 use crate::config::kinds::{FilePath, TlsMode};
 use crate::config::layer::Set;
-use crate::config::problem::Bad;
+use crate::config::problem::Invalid;
 use crate::config::values::{
     AuthMode, ClientCertificates, Listen, ListenTls, OwnCertificate, ServerIdentity,
 };
@@ -17,7 +17,7 @@ use crate::config::values::{
 /// `sun_path` holds 108 bytes, the last one a NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-pub(super) fn resolve(desk: &mut Desk<'_>, mut behind: Behind<'_>) -> Listen {
+pub(super) fn resolve(desk: &mut Resolver<'_>, mut behind: Behind<'_>) -> Listen {
     let keys = ListenKeys::read(
         &desk.merged.table(&ListenKeys::SECTION, None),
         desk.problems,
@@ -35,7 +35,7 @@ pub(super) fn resolve(desk: &mut Desk<'_>, mut behind: Behind<'_>) -> Listen {
     if addresses.is_empty() && unix_socket_dirs.is_empty() && keys.addresses.value.0.is_empty() {
         desk.problems.add(
             &keys.addresses.at,
-            Bad::new(
+            Invalid::new(
                 "there is nothing to listen on",
                 "write addresses = [\"127.0.0.1:5432\"], or give unix_socket_dirs",
             ),
@@ -63,7 +63,7 @@ pub(super) fn resolve(desk: &mut Desk<'_>, mut behind: Behind<'_>) -> Listen {
     if backlog > 65_535 {
         desk.problems.add(
             &keys.backlog.at,
-            Bad::new("must be at most 65535", "write for example 1024"),
+            Invalid::new("must be at most 65535", "write for example 1024"),
         );
     }
     Listen {
@@ -79,7 +79,7 @@ pub(super) fn resolve(desk: &mut Desk<'_>, mut behind: Behind<'_>) -> Listen {
     }
 }
 
-fn addresses(desk: &mut Desk<'_>, texts: &[String], keys: &ListenKeys) -> Vec<SocketAddr> {
+fn addresses(desk: &mut Resolver<'_>, texts: &[String], keys: &ListenKeys) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
     for text in texts {
         let found = socket_addresses(text);
@@ -98,12 +98,12 @@ fn addresses(desk: &mut Desk<'_>, texts: &[String], keys: &ListenKeys) -> Vec<So
 }
 
 /// The addresses behind `host:port`; `*` is any, `localhost` both loopbacks.
-pub(super) fn socket_addresses(text: &str) -> Result<Vec<SocketAddr>, Bad> {
+pub(super) fn socket_addresses(text: &str) -> Result<Vec<SocketAddr>, Invalid> {
     if let Ok(address) = text.parse() {
         return Ok(vec![address]);
     }
     let example = "write for example \"127.0.0.1:5432\", \"[::1]:5432\" or \"*:5432\"";
-    let bad = || Bad::new(format!("{text:?} is not an address with a port"), example);
+    let bad = || Invalid::new(format!("{text:?} is not an address with a port"), example);
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
     let port: u16 = port.parse().map_err(|_| bad())?;
     let both = |v4: Ipv4Addr, v6: Ipv6Addr| vec![(v4, port).into(), (v6, port).into()];
@@ -114,14 +114,15 @@ pub(super) fn socket_addresses(text: &str) -> Result<Vec<SocketAddr>, Bad> {
         _ if host.is_empty() || host.contains([':', '[', ']']) => Err(bad()),
         _ => {
             let found = (host, port).to_socket_addrs();
-            let found = found
-                .map_err(|error| Bad::new(format!("{host} is not known here: {error}"), example))?;
+            let found = found.map_err(|error| {
+                Invalid::new(format!("{host} is not known here: {error}"), example)
+            })?;
             Ok(found.collect())
         }
     }
 }
 
-fn socket_dirs(desk: &mut Desk<'_>, keys: &ListenKeys, port: u16) -> Vec<PathBuf> {
+fn socket_dirs(desk: &mut Resolver<'_>, keys: &ListenKeys, port: u16) -> Vec<PathBuf> {
     let set = &keys.unix_socket_dirs;
     let mut dirs = Vec::new();
     for text in &set.value.0 {
@@ -134,12 +135,12 @@ fn socket_dirs(desk: &mut Desk<'_>, keys: &ListenKeys, port: u16) -> Vec<PathBuf
             let message = format!("{} is longer than a socket's path may be", socket.display());
             desk.problems.add(
                 &set.at,
-                Bad::new(message, "use a directory with a shorter path"),
+                Invalid::new(message, "use a directory with a shorter path"),
             );
         } else if !dir.is_dir() {
             let message = format!("{} is not a directory", dir.display());
             desk.problems
-                .add(&set.at, Bad::new(message, "create it, or take it out"));
+                .add(&set.at, Invalid::new(message, "create it, or take it out"));
         }
         dirs.push(dir);
     }
@@ -148,7 +149,7 @@ fn socket_dirs(desk: &mut Desk<'_>, keys: &ListenKeys, port: u16) -> Vec<PathBuf
 
 /// `may_make`: clients are on this machine and bind to nothing, so that a certificate
 /// which they cannot verify does for those whose settings insist on TLS.
-fn tls(desk: &mut Desk<'_>, keys: &ListenKeys, may_make: bool) -> ListenTls {
+fn tls(desk: &mut Resolver<'_>, keys: &ListenKeys, may_make: bool) -> ListenTls {
     let mode = keys.tls_mode.value;
     let files = [&keys.tls_cert_file, &keys.tls_key_file, &keys.tls_ca_file];
     if mode == TlsMode::Disable {
@@ -174,7 +175,8 @@ fn tls(desk: &mut Desk<'_>, keys: &ListenKeys, may_make: bool) -> ListenTls {
                 _ => "give both, or write tls_mode = \"disable\"",
             };
             let message = "TLS for clients needs tls_cert_file and tls_key_file";
-            desk.problems.add(&keys.tls_mode.at, Bad::new(message, fix));
+            desk.problems
+                .add(&keys.tls_mode.at, Invalid::new(message, fix));
             return ListenTls::Disable;
         }
     };
@@ -189,14 +191,15 @@ fn tls(desk: &mut Desk<'_>, keys: &ListenKeys, may_make: bool) -> ListenTls {
     }
 }
 
-fn client_certificates(desk: &mut Desk<'_>, keys: &ListenKeys) -> ClientCertificates {
+fn client_certificates(desk: &mut Resolver<'_>, keys: &ListenKeys) -> ClientCertificates {
     let mode = keys.tls_mode.value;
     let is_demanded = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
     let Some(set) = &keys.tls_ca_file else {
         if is_demanded {
             let message = "demands certificates of clients, and nothing says of which CA";
             let fix = "give tls_ca_file, or write tls_mode = \"require\"";
-            desk.problems.add(&keys.tls_mode.at, Bad::new(message, fix));
+            desk.problems
+                .add(&keys.tls_mode.at, Invalid::new(message, fix));
         }
         return ClientCertificates::NotAsked;
     };

@@ -15,18 +15,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_env;
 use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
 use super::kinds::FilePath;
 use super::layer::{Merged, Set};
-use super::plan;
-use super::problem::{At, Bad, Problems};
+use super::problem::{Invalid, Location, Problems};
 use super::schema::{Section, nearest};
 use super::values::{
     Admin, Auth, AuthMode, Config, Limits, Listen, Log, LogFormat, Upstream, UpstreamAddress,
 };
 
 /// What every part of `resolve` works with.
-struct Desk<'a> {
+struct Resolver<'a> {
     merged: &'a Merged,
     env: &'a BTreeMap<String, String>,
     problems: &'a mut Problems,
@@ -42,7 +42,7 @@ pub(super) fn resolve(
     env: &BTreeMap<String, String>,
     problems: &mut Problems,
 ) -> Config {
-    let desk = &mut Desk {
+    let desk = &mut Resolver {
         merged,
         env,
         problems,
@@ -69,7 +69,7 @@ pub(super) fn resolve(
     let pooling_keys = pooling::read(desk);
     let pools = pools::resolve_all(desk, &pooling_keys, limits.max_upstream_conn);
     pools::warn_of_strangers(desk, &pools, &users);
-    let found = pooling::Found {
+    let found = pooling::Resolved {
         keys: &pooling_keys,
         limits: &limits,
         auth: &auth_keys,
@@ -109,12 +109,12 @@ fn workers(asked: u32) -> usize {
 /// The pools file, needed before the merge is complete.
 pub(super) struct PoolsFile {
     pub(super) path: PathBuf,
-    pub(super) at: At,
+    pub(super) at: Location,
     written: Set<FilePath>,
 }
 
 impl PoolsFile {
-    pub(super) fn unreadable(&self, error: &std::io::Error) -> Bad {
+    pub(super) fn unreadable(&self, error: &std::io::Error) -> Invalid {
         files::unreadable(&self.written, &self.path, error)
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn pools_file(merged: &Merged, problems: &mut Problems) -> Option<Poo
 
 const FIRST_UPSTREAM: &str = "write\n    [upstreams.cluster]\n    host = \"db.example.com\"\n    sslrootcert = \"ca-certificate.crt\"";
 
-fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
+fn default_upstream(desk: &mut Resolver<'_>, root: &Root) -> String {
     let names = upstream::names(desk);
     match (&root.upstream, names.as_slice()) {
         // It was written, and what is wrong with it is said.
@@ -139,7 +139,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
             let known = ["DB_HOST", "DATABASE_URL"];
             let slip = known
                 .iter()
-                .find_map(|name| Some((plan::meant_to_be(desk.env, name)?, name)));
+                .find_map(|name| Some((app_env::meant_to_be(desk.env, name)?, name)));
             let fix = match slip {
                 Some((other, name)) => format!(
                     "set {name} in place of {other}, which is not read here, and DB_SSL_CERT, \
@@ -147,7 +147,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
                 ),
                 None => format!("set DB_HOST and DB_SSL_CERT, or {FIRST_UPSTREAM}"),
             };
-            let bad = Bad::new("no upstream is configured", fix);
+            let bad = Invalid::new("no upstream is configured", fix);
             desk.problems.add(&root.section, bad);
             String::new()
         }
@@ -157,7 +157,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
                 None => format!("write one of: {}", names.join(", ")),
             };
             let message = format!("there is no upstream {:?}", set.value);
-            desk.problems.add(&set.at, Bad::new(message, fix));
+            desk.problems.add(&set.at, Invalid::new(message, fix));
             String::new()
         }
         (Some(set), _) => set.value.clone(),
@@ -169,7 +169,7 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
             "upstream".clone_into(&mut at.key);
             desk.problems.add(
                 &at,
-                Bad::new(message, format!("write upstream = {:?}", names[0])),
+                Invalid::new(message, format!("write upstream = {:?}", names[0])),
             );
             String::new()
         }
@@ -178,7 +178,11 @@ fn default_upstream(desk: &mut Desk<'_>, root: &Root) -> String {
 
 /// An application's `DB_HOST=localhost` in the proxy's own environment would have
 /// the proxy connect to itself until every descriptor is gone.
-fn refuse_loops(desk: &mut Desk<'_>, listen: &Listen, upstreams: &BTreeMap<String, Arc<Upstream>>) {
+fn refuse_loops(
+    desk: &mut Resolver<'_>,
+    listen: &Listen,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+) {
     for (name, upstream) in upstreams {
         // The default in place of a bad value is nobody's wish.
         let section = UpstreamKeys::SECTION.path(Some(name));
@@ -205,7 +209,7 @@ fn refuse_loops(desk: &mut Desk<'_>, listen: &Listen, upstreams: &BTreeMap<Strin
             };
             desk.problems.add(
                 &at,
-                Bad::new(
+                Invalid::new(
                     "points at an address that the proxy itself listens on",
                     "give the server's own host and port, or change listen.addresses",
                 ),
@@ -228,7 +232,7 @@ fn reaches(host: &str, own: IpAddr) -> bool {
     })
 }
 
-fn limits(desk: &mut Desk<'_>) -> Limits {
+fn limits(desk: &mut Resolver<'_>) -> Limits {
     let keys = LimitKeys::read(&desk.merged.table(&LimitKeys::SECTION, None), desk.problems);
     Limits {
         max_client_conn: at_least_one(desk, &keys.max_client_conn),
@@ -247,21 +251,21 @@ fn zero_is_none(set: &Set<u32>) -> Option<u32> {
     Some(set.value).filter(|count| *count > 0)
 }
 
-fn at_least_one(desk: &mut Desk<'_>, set: &Set<u32>) -> u32 {
+fn at_least_one(desk: &mut Resolver<'_>, set: &Set<u32>) -> u32 {
     if set.value == 0 {
         desk.problems.add(
             &set.at,
-            Bad::new("must be at least 1", "write a number greater than 0"),
+            Invalid::new("must be at least 1", "write a number greater than 0"),
         );
     }
     set.value
 }
 
-fn some_time(desk: &mut Desk<'_>, set: &Set<Duration>) -> Duration {
+fn some_time(desk: &mut Resolver<'_>, set: &Set<Duration>) -> Duration {
     if set.value.is_zero() {
         desk.problems.add(
             &set.at,
-            Bad::new("must be longer than 0", "write for example \"30s\""),
+            Invalid::new("must be longer than 0", "write for example \"30s\""),
         );
     }
     set.value
@@ -275,12 +279,12 @@ struct KeepaliveKeys<'a> {
     user_timeout: &'a Set<Duration>,
 }
 
-fn keepalive(desk: &mut Desk<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Keepalive {
+fn keepalive(desk: &mut Resolver<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Keepalive {
     // The kernel counts whole seconds up to 32767, and probes up to 127.
     for set in [keys.idle, keys.interval] {
         let whole = set.value.subsec_nanos() == 0;
         if !whole || !(1..=32_767).contains(&set.value.as_secs()) {
-            let bad = Bad::new(
+            let bad = Invalid::new(
                 "must be whole seconds, from 1s to 32767s",
                 "write for example \"30s\"",
             );
@@ -290,13 +294,13 @@ fn keepalive(desk: &mut Desk<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Ke
     if !(1..=127).contains(&keys.count.value) {
         desk.problems.add(
             &keys.count.at,
-            Bad::new("must be from 1 to 127", "write for example 3"),
+            Invalid::new("must be from 1 to 127", "write for example 3"),
         );
     }
     if keys.user_timeout.value.as_millis() > i32::MAX as u128 {
         desk.problems.add(
             &keys.user_timeout.at,
-            Bad::new("is too long", "write at most \"24d\""),
+            Invalid::new("is too long", "write at most \"24d\""),
         );
     }
     super::values::Keepalive {
@@ -307,7 +311,7 @@ fn keepalive(desk: &mut Desk<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Ke
     }
 }
 
-fn admin(desk: &mut Desk<'_>) -> Admin {
+fn admin(desk: &mut Resolver<'_>) -> Admin {
     let keys = AdminKeys::read(&desk.merged.table(&AdminKeys::SECTION, None), desk.problems);
     let http = keys.http.and_then(|set| {
         let found = listen::socket_addresses(&set.value);
@@ -315,7 +319,7 @@ fn admin(desk: &mut Desk<'_>) -> Admin {
         if addresses.iter().any(|address| !address.ip().is_loopback()) {
             desk.problems.add(
                 &set.at,
-                Bad::new(
+                Invalid::new(
                     format!(
                         "{} is not a loopback address; this face has no login",
                         set.value
@@ -330,7 +334,7 @@ fn admin(desk: &mut Desk<'_>) -> Admin {
     if let Some(host) = hosts.value.0.iter().find(|host| !is_host(host)) {
         desk.problems.add(
             &hosts.at,
-            Bad::new(
+            Invalid::new(
                 format!("{host:?} is not a name or an address"),
                 "write it without scheme, port and path, for example \"metrics.internal\"",
             ),
@@ -359,7 +363,7 @@ pub(super) fn log_format(merged: &Merged, problems: &mut Problems) -> LogFormat 
     keys.format.value
 }
 
-fn log(desk: &mut Desk<'_>) -> Log {
+fn log(desk: &mut Resolver<'_>) -> Log {
     let keys = LogKeys::read(&desk.merged.table(&LogKeys::SECTION, None), desk.problems);
     Log {
         format: keys.format.value,
@@ -368,6 +372,6 @@ fn log(desk: &mut Desk<'_>) -> Log {
 }
 
 /// Reads every entry of a repeated section: its name and its table.
-fn entries(desk: &Desk<'_>, section: &Section) -> Vec<String> {
+fn entries(desk: &Resolver<'_>, section: &Section) -> Vec<String> {
     desk.merged.entries(section)
 }

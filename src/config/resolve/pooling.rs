@@ -3,29 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use super::{Desk, at_least_one, some_time, zero_is_none};
+use super::{Resolver, at_least_one, some_time, zero_is_none};
 use crate::config::keys::{AuthKeys, DatabaseKeys, PoolingKeys, UserKeys};
 use crate::config::layer::Set;
-use crate::config::problem::Bad;
+use crate::config::problem::Invalid;
 use crate::config::values::{
     AuthMode, Limits, OnSessionState, Overrides, Pool, PoolMode, PoolPlan, Pooling, Priority,
     Rules, Scrub, Timeouts, unless_zero,
 };
 
-pub(super) fn read(desk: &mut Desk<'_>) -> PoolingKeys {
+pub(super) fn read(desk: &mut Resolver<'_>) -> PoolingKeys {
     let table = desk.merged.table(&PoolingKeys::SECTION, None);
     PoolingKeys::read(&table, desk.problems)
 }
 
 /// What everything before this has found.
-pub(super) struct Found<'a> {
+pub(super) struct Resolved<'a> {
     pub(super) keys: &'a PoolingKeys,
     pub(super) limits: &'a Limits,
     pub(super) auth: &'a AuthKeys,
     pub(super) pools: &'a [Pool],
 }
 
-pub(super) fn resolve(desk: &mut Desk<'_>, found: &Found<'_>) -> Pooling {
+pub(super) fn resolve(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> Pooling {
     check(desk, found.keys);
     let defaults = defaults(desk, found);
     let databases = databases(desk, found);
@@ -44,7 +44,7 @@ pub(super) fn resolve(desk: &mut Desk<'_>, found: &Found<'_>) -> Pooling {
     pooling
 }
 
-fn defaults(desk: &mut Desk<'_>, found: &Found<'_>) -> PoolPlan {
+fn defaults(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> PoolPlan {
     let keys = found.keys;
     let prepared = at_least_one(desk, &keys.max_prepared_statements);
     PoolPlan {
@@ -73,7 +73,7 @@ fn defaults(desk: &mut Desk<'_>, found: &Found<'_>) -> PoolPlan {
     }
 }
 
-fn check(desk: &mut Desk<'_>, keys: &PoolingKeys) {
+fn check(desk: &mut Resolver<'_>, keys: &PoolingKeys) {
     min_within_size(desk, &keys.min_pool_size, keys.default_pool_size.value);
     if keys.pool_mode.value == PoolMode::Statement {
         no_transactions(desk, &keys.transaction_timeout);
@@ -93,7 +93,7 @@ fn check(desk: &mut Desk<'_>, keys: &PoolingKeys) {
     }
 }
 
-pub(super) fn min_within_size(desk: &mut Desk<'_>, min: &Set<u32>, size: u32) {
+pub(super) fn min_within_size(desk: &mut Resolver<'_>, min: &Set<u32>, size: u32) {
     if min.value > size {
         let message = format!(
             "{} connections are to be kept in a pool of {size}",
@@ -101,7 +101,7 @@ pub(super) fn min_within_size(desk: &mut Desk<'_>, min: &Set<u32>, size: u32) {
         );
         desk.problems.add(
             &min.at,
-            Bad::new(
+            Invalid::new(
                 message,
                 format!("write at most {size}, or make the pool larger"),
             ),
@@ -110,11 +110,11 @@ pub(super) fn min_within_size(desk: &mut Desk<'_>, min: &Set<u32>, size: u32) {
 }
 
 /// In statement mode no transaction outlives its statement.
-pub(super) fn no_transactions(desk: &mut Desk<'_>, timeout: &Set<std::time::Duration>) {
+pub(super) fn no_transactions(desk: &mut Resolver<'_>, timeout: &Set<std::time::Duration>) {
     if !timeout.value.is_zero() {
         desk.problems.add(
             &timeout.at,
-            Bad::new(
+            Invalid::new(
                 "there are no transactions to bound in statement mode",
                 "take it out; query_timeout bounds each statement",
             ),
@@ -122,7 +122,7 @@ pub(super) fn no_transactions(desk: &mut Desk<'_>, timeout: &Set<std::time::Dura
     }
 }
 
-fn databases(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrides> {
+fn databases(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, Overrides> {
     let mut databases = BTreeMap::new();
     let pools = found.pools.iter();
     let mut kept: u64 = pools
@@ -141,7 +141,7 @@ fn databases(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrid
             kept += u64::from(min.value);
             // Said once, at the database that crosses the line.
             if kept > most && before <= most {
-                desk.problems.add(&min.at, Bad::new(
+                desk.problems.add(&min.at, Invalid::new(
                     format!("{kept} connections are to be kept up to here, and limits.max_upstream_conn is {most}"),
                     "keep fewer, or raise max_upstream_conn if the server allows it",
                 ));
@@ -158,7 +158,7 @@ fn databases(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrid
     databases
 }
 
-fn users(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrides> {
+fn users(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, Overrides> {
     let mut users = BTreeMap::new();
     for entry in super::entries(desk, &UserKeys::SECTION) {
         let table = desk.merged.table(&UserKeys::SECTION, Some(&entry));
@@ -172,7 +172,7 @@ fn users(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrides> 
             for at in places.into_iter().flatten() {
                 let message = "users have settings of their own only in held mode";
                 let fix = "write mode = \"held\" under [auth], or a [[pools]] entry with this user";
-                desk.problems.add(at, Bad::new(message, fix));
+                desk.problems.add(at, Invalid::new(message, fix));
             }
         }
         let overrides = Overrides {
@@ -190,7 +190,7 @@ fn users(desk: &mut Desk<'_>, found: &Found<'_>) -> BTreeMap<String, Overrides> 
 
 /// Sizes of a user's or a database's pools although every client has a
 /// connection of its own.
-fn warn_of_unused_sizes(desk: &mut Desk<'_>) {
+fn warn_of_unused_sizes(desk: &mut Resolver<'_>) {
     for section in [&DatabaseKeys::SECTION, &UserKeys::SECTION] {
         for entry in super::entries(desk, section) {
             for key in ["pool_size", "min_pool_size"] {

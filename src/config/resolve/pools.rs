@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Desk, at_least_one, pooling, some_time};
+use super::{Resolver, at_least_one, pooling, some_time};
 use crate::config::keys::{DatabaseKeys, PoolKeys, PoolingKeys};
 use crate::config::layer::Set;
-use crate::config::problem::Bad;
+use crate::config::problem::Invalid;
 use crate::config::schema::missing;
 use crate::config::values::{Database, Overrides, Pool, PoolMode, User};
 
 pub(super) fn resolve_all(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     pooling: &PoolingKeys,
     max_upstream_conn: u32,
 ) -> Vec<Pool> {
     let mut pools: Vec<Pool> = Vec::new();
-    let mut sum = Sum {
+    let mut sum = PoolTotals {
         most: u64::from(max_upstream_conn),
-        ..Sum::default()
+        ..PoolTotals::default()
     };
     for entry in super::entries(desk, &PoolKeys::SECTION) {
         let table = desk.merged.table(&PoolKeys::SECTION, Some(&entry));
@@ -32,8 +32,10 @@ pub(super) fn resolve_all(
         };
         if pools.iter().any(|pool| pool.name == name.value) {
             let message = format!("there is another pool {:?}", name.value);
-            desk.problems
-                .add(&name.at, Bad::new(message, "give each pool its own name"));
+            desk.problems.add(
+                &name.at,
+                Invalid::new(message, "give each pool its own name"),
+            );
         }
         let reserve = keys.reserve_size.as_ref();
         let reserve = reserve.unwrap_or(&pooling.reserve_pool_size).value;
@@ -51,14 +53,14 @@ pub(super) fn resolve_all(
 
 /// What the pools up to here may take together.
 #[derive(Default)]
-struct Sum {
+struct PoolTotals {
     most: u64,
     sizes: u64,
     reserves: u64,
 }
 
-impl Sum {
-    fn add(&mut self, desk: &mut Desk<'_>, size: &Set<u32>, reserve: u32) {
+impl PoolTotals {
+    fn add(&mut self, desk: &mut Resolver<'_>, size: &Set<u32>, reserve: u32) {
         if desk.problems.excuses("limits.max_upstream_conn") {
             return;
         }
@@ -72,7 +74,7 @@ impl Sum {
                 0 => String::new(),
                 count => format!(" ({count} of them in reserve)"),
             };
-            desk.problems.add(&size.at, Bad::new(
+            desk.problems.add(&size.at, Invalid::new(
                 format!(
                     "the pools up to here need {sum} connections{reserves}, and limits.max_upstream_conn is {}",
                     self.most
@@ -83,14 +85,16 @@ impl Sum {
     }
 }
 
-fn check(desk: &mut Desk<'_>, keys: &PoolKeys, size: u32, default_mode: PoolMode) {
+fn check(desk: &mut Resolver<'_>, keys: &PoolKeys, size: u32, default_mode: PoolMode) {
     if let Some(min) = &keys.min_size {
         pooling::min_within_size(desk, min, size);
     }
     if let Some(set) = keys.max_pinned.as_ref().filter(|set| set.value > size) {
         let message = format!("{} of {size} connections cannot be pinned", set.value);
-        desk.problems
-            .add(&set.at, Bad::new(message, format!("write at most {size}")));
+        desk.problems.add(
+            &set.at,
+            Invalid::new(message, format!("write at most {size}")),
+        );
     }
     let mode = keys.mode.as_ref().map_or(default_mode, |set| set.value);
     if mode == PoolMode::Statement {
@@ -101,7 +105,7 @@ fn check(desk: &mut Desk<'_>, keys: &PoolKeys, size: u32, default_mode: PoolMode
     }
 }
 
-fn overrides(desk: &mut Desk<'_>, keys: &PoolKeys) -> Overrides {
+fn overrides(desk: &mut Resolver<'_>, keys: &PoolKeys) -> Overrides {
     fn value<T: Copy>(set: Option<&Set<T>>) -> Option<T> {
         set.map(|set| set.value)
     }
@@ -127,7 +131,7 @@ fn overrides(desk: &mut Desk<'_>, keys: &PoolKeys) -> Overrides {
 
 /// In held mode every role is known, so a pool that nobody can use is seen.
 pub(super) fn warn_of_strangers(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     pools: &[Pool],
     users: &BTreeMap<String, Arc<User>>,
 ) {
@@ -146,7 +150,7 @@ pub(super) fn warn_of_strangers(
 }
 
 fn needed<'k, T>(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     (keys, entry): (&PoolKeys, &str),
     name: &str,
     set: Option<&'k Set<T>>,
@@ -164,7 +168,7 @@ fn needed<'k, T>(
 }
 
 /// The written names, and each pool's name unless it was written too.
-pub(super) fn databases(desk: &mut Desk<'_>, pools: &[Pool]) -> BTreeMap<String, Database> {
+pub(super) fn databases(desk: &mut Resolver<'_>, pools: &[Pool]) -> BTreeMap<String, Database> {
     let mut databases = BTreeMap::new();
     for name in super::entries(desk, &DatabaseKeys::SECTION) {
         let table = desk.merged.table(&DatabaseKeys::SECTION, Some(&name));

@@ -6,23 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{self, SecretKeys};
-use super::{Desk, KeepaliveKeys, keepalive, some_time};
+use super::{KeepaliveKeys, Resolver, keepalive, some_time};
 use crate::config::encoding::Wanted;
 use crate::config::keys::UpstreamKeys;
 use crate::config::kinds::SslMode;
 use crate::config::layer::Set;
-use crate::config::problem::{At, Bad};
+use crate::config::problem::{Invalid, Location};
 use crate::config::schema::missing;
 use crate::config::values::{
     ChannelBinding, Negotiation, RequireAuth, Roots, ServerMethod, TlsClient, Upstream,
     UpstreamAddress, UpstreamTls, Verify,
 };
 
-pub(super) fn names(desk: &Desk<'_>) -> Vec<String> {
+pub(super) fn names(desk: &Resolver<'_>) -> Vec<String> {
     super::entries(desk, &UpstreamKeys::SECTION)
 }
 
-pub(super) fn resolve_all(desk: &mut Desk<'_>) -> BTreeMap<String, Arc<Upstream>> {
+pub(super) fn resolve_all(desk: &mut Resolver<'_>) -> BTreeMap<String, Arc<Upstream>> {
     let mut upstreams = BTreeMap::new();
     for name in names(desk) {
         let table = desk.merged.table(&UpstreamKeys::SECTION, Some(&name));
@@ -34,7 +34,7 @@ pub(super) fn resolve_all(desk: &mut Desk<'_>) -> BTreeMap<String, Arc<Upstream>
     upstreams
 }
 
-fn resolve(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstream> {
+fn resolve(desk: &mut Resolver<'_>, name: &str, keys: &UpstreamKeys) -> Option<Upstream> {
     let password = files::secret(
         desk,
         &SecretKeys {
@@ -92,11 +92,15 @@ fn required_by_default(tls: &UpstreamTls) -> RequireAuth {
     }
 }
 
-fn address(desk: &mut Desk<'_>, host: &Set<String>, port: &Set<u16>) -> Option<UpstreamAddress> {
+fn address(
+    desk: &mut Resolver<'_>,
+    host: &Set<String>,
+    port: &Set<u16>,
+) -> Option<UpstreamAddress> {
     if port.value == 0 {
         desk.problems.add(
             &port.at,
-            Bad::new(
+            Invalid::new(
                 "must be from 1 to 65535",
                 "write the server's port, for example 25060",
             ),
@@ -115,25 +119,25 @@ fn address(desk: &mut Desk<'_>, host: &Set<String>, port: &Set<u16>) -> Option<U
 
 /// A name or an address, and nothing else. The text is not repeated: a URL given
 /// by mistake has a password in it.
-fn plain_host(host: &str) -> Result<(), Bad> {
+fn plain_host(host: &str) -> Result<(), Invalid> {
     if host.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.contains("://") || host.contains('@') {
-        return Err(Bad::new(
+        return Err(Invalid::new(
             "must be a host name, not a URL",
             "give host, port, user and dbname one by one, or set DATABASE_URL",
         ));
     }
     if host.contains(':') {
-        return Err(Bad::new(
+        return Err(Invalid::new(
             "must be a host name without a port",
             "give the port in the key port",
         ));
     }
     if host.len() > 253 || !host.chars().all(name) {
-        return Err(Bad::new(
+        return Err(Invalid::new(
             "is not a host name",
             "write a DNS name, an IP address, or a socket directory starting with /",
         ));
@@ -153,7 +157,7 @@ fn is_local(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn tls(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> UpstreamTls {
+fn tls(desk: &mut Resolver<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> UpstreamTls {
     let mode = keys.sslmode.value;
     if mode == SslMode::Disable {
         check_disabled(desk, keys, host);
@@ -163,7 +167,7 @@ fn tls(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> Upst
         let fix = "write sslmode = \"disable\"; the socket never leaves the machine";
         desk.problems.add(
             &keys.sslmode.at,
-            Bad::new("Postgres has no TLS on a unix socket", fix),
+            Invalid::new("Postgres has no TLS on a unix socket", fix),
         );
     }
     let (verify, roots) = trust(desk, name, keys);
@@ -185,25 +189,25 @@ fn tls(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys, host: &str) -> Upst
     })
 }
 
-fn check_disabled(desk: &mut Desk<'_>, keys: &UpstreamKeys, host: &str) {
+fn check_disabled(desk: &mut Resolver<'_>, keys: &UpstreamKeys, host: &str) {
     if !is_local(host) {
         desk.problems.add(
             &keys.sslmode.at,
-            Bad::new(
+            Invalid::new(
                 "plaintext is allowed only to loopback and unix sockets",
                 "write sslmode = \"verify-full\" and give sslrootcert",
             ),
         );
     }
     if keys.sslnegotiation.value == Negotiation::Direct {
-        let bad = Bad::new(
+        let bad = Invalid::new(
             "direct negotiation needs TLS, and sslmode is disable",
             "take it out, or change sslmode",
         );
         desk.problems.add(&keys.sslnegotiation.at, bad);
     }
     if keys.channel_binding.value == ChannelBinding::Require {
-        let bad = Bad::new(
+        let bad = Invalid::new(
             "channel binding needs TLS, and sslmode is disable",
             "write \"prefer\", or change sslmode",
         );
@@ -212,7 +216,7 @@ fn check_disabled(desk: &mut Desk<'_>, keys: &UpstreamKeys, host: &str) {
 }
 
 /// What is verified, against which roots.
-fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots) {
+fn trust(desk: &mut Resolver<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots) {
     let mode = keys.sslmode.value;
     let (verify, roots) = match (&keys.sslrootcert, mode) {
         (Some(set), SslMode::VerifyFull) if set.value.0 == "system" => {
@@ -220,7 +224,7 @@ fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots
         }
         (Some(set), _) if set.value.0 == "system" => {
             // As in libpq: any public CA would vouch for a server of any name.
-            let bad = Bad::new(
+            let bad = Invalid::new(
                 "the system's CAs are safe only with verify-full",
                 "write sslmode = \"verify-full\"",
             );
@@ -262,7 +266,7 @@ fn trust(desk: &mut Desk<'_>, name: &str, keys: &UpstreamKeys) -> (Verify, Roots
 const ROOTS: &str = "write sslrootcert = \"ca-certificate.crt\" (the provider's CA), \
                      or \"system\" for a publicly trusted certificate";
 
-fn missing_roots(desk: &mut Desk<'_>, section: &At, name: &str) {
+fn missing_roots(desk: &mut Resolver<'_>, section: &Location, name: &str) {
     let entry = (&UpstreamKeys::SECTION, name);
     let (at, mut bad) = missing(section, entry, "sslrootcert", ROOTS);
     bad.message
@@ -274,7 +278,7 @@ fn missing_roots(desk: &mut Desk<'_>, section: &At, name: &str) {
 }
 
 fn identity(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     keys: &UpstreamKeys,
 ) -> Option<(std::path::PathBuf, std::path::PathBuf)> {
     match (&keys.sslcert, &keys.sslkey) {
@@ -285,14 +289,14 @@ fn identity(
         (Some(one), None) => {
             desk.problems.add(
                 &one.at,
-                Bad::new("sslcert without sslkey", "give sslkey too"),
+                Invalid::new("sslcert without sslkey", "give sslkey too"),
             );
             None
         }
         (None, Some(one)) => {
             desk.problems.add(
                 &one.at,
-                Bad::new("sslkey without sslcert", "give sslcert too"),
+                Invalid::new("sslkey without sslcert", "give sslcert too"),
             );
             None
         }

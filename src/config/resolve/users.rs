@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Desk;
+use super::Resolver;
 use super::files::{self, SecretKeys};
 use crate::config::keys::{AuthKeys, UpstreamKeys, UserKeys};
 use crate::config::kinds::{AuthMethod, Text};
 use crate::config::layer::{Set, secret_spellings};
-use crate::config::problem::{At, Bad};
+use crate::config::problem::{Invalid, Location};
 use crate::config::values::{AuthMode, ClientAuth, ServerMethod, Upstream, User};
 use crate::secret::Secret;
 
 pub(super) fn resolve_all(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     auth: &AuthKeys,
     upstream: Option<&Arc<Upstream>>,
 ) -> BTreeMap<String, Arc<User>> {
@@ -26,7 +26,7 @@ pub(super) fn resolve_all(
         if position == 0 && chosen && auth.mode.value == AuthMode::Passthrough {
             desk.problems.add(
                 &keys.section,
-                Bad::new(
+                Invalid::new(
                     "users are of no use in passthrough mode: the upstream checks every client",
                     "write mode = \"held\" under [auth], or take the users out",
                 ),
@@ -38,7 +38,7 @@ pub(super) fn resolve_all(
         if users.contains_key(&user.name) {
             let message = format!("there is another user {:?}", user.name);
             desk.problems
-                .add(&keys.section, Bad::new(message, "keep one of them"));
+                .add(&keys.section, Invalid::new(message, "keep one of them"));
         }
         users.insert(user.name.clone(), Arc::new(user));
     }
@@ -46,7 +46,7 @@ pub(super) fn resolve_all(
     if entries.is_empty() && !written && auth.mode.value == AuthMode::Held {
         desk.problems.add(
             &auth.mode.at,
-            Bad::new(
+            Invalid::new(
                 "held mode without users lets nobody in",
                 "add [[users]] with name and password_file, or write mode = \"passthrough\"",
             ),
@@ -56,7 +56,7 @@ pub(super) fn resolve_all(
 }
 
 /// An environment made for the application often names its user and password.
-pub(super) fn warn_of_unused_credentials(desk: &mut Desk<'_>) {
+pub(super) fn warn_of_unused_credentials(desk: &mut Resolver<'_>) {
     const KEYS: [&str; 4] = ["user", "password", "password_file", "password_env"];
     for name in super::entries(desk, &UpstreamKeys::SECTION) {
         let section = UpstreamKeys::SECTION.path(Some(&name));
@@ -79,7 +79,11 @@ pub(super) fn warn_of_unused_credentials(desk: &mut Desk<'_>) {
     }
 }
 
-fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>>) -> Option<User> {
+fn resolve(
+    desk: &mut Resolver<'_>,
+    keys: &UserKeys,
+    upstream: Option<&Arc<Upstream>>,
+) -> Option<User> {
     let password = files::secret(
         desk,
         &SecretKeys {
@@ -95,7 +99,7 @@ fn resolve(desk: &mut Desk<'_>, keys: &UserKeys, upstream: Option<&Arc<Upstream>
     };
     let own_upstream_password = files::secret(desk, &own_keys);
     let Some(name) = keys.name.as_ref().map(|set| set.value.clone()) else {
-        let bad = Bad::new("a user needs a name", "write name = \"app\"");
+        let bad = Invalid::new("a user needs a name", "write name = \"app\"");
         if !desk.problems.excuses(&format!("{}.name", keys.section.key)) {
             desk.problems.add(&keys.section, bad);
         }
@@ -148,7 +152,7 @@ fn is_verifier(secret: &Secret) -> bool {
 }
 
 fn check_upstream_password(
-    desk: &mut Desk<'_>,
+    desk: &mut Resolver<'_>,
     keys: &UserKeys,
     (own, given): (Option<&Secret>, &Option<Secret>),
     upstream: Option<&Arc<Upstream>>,
@@ -158,10 +162,10 @@ fn check_upstream_password(
         keys.upstream_password_file.as_ref().map(|set| &set.at),
         keys.upstream_password_env.as_ref().map(|set| &set.at),
     ];
-    let place: Option<&At> = places.into_iter().flatten().next();
+    let place: Option<&Location> = places.into_iter().flatten().next();
     let fix = "give upstream_password_file, with the password and not a hash of it";
     if given.as_ref().is_some_and(is_verifier) {
-        let bad = Bad::new(
+        let bad = Invalid::new(
             "is a SCRAM verifier; the upstream has to be given the password itself",
             fix,
         );
@@ -169,7 +173,7 @@ fn check_upstream_password(
     }
     let needs_one = |upstream: &Arc<Upstream>| !upstream.require_auth.allows(ServerMethod::None);
     if given.is_none() && own.is_some_and(is_verifier) && upstream.is_some_and(needs_one) {
-        let bad = Bad::new(
+        let bad = Invalid::new(
             "the client's password is given as a SCRAM verifier, which the upstream cannot be given",
             fix,
         );
@@ -178,7 +182,7 @@ fn check_upstream_password(
 }
 
 /// Methods that ask for a password need one, and the others have no use for it.
-fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
+fn check_password(desk: &mut Resolver<'_>, keys: &UserKeys) {
     let asks = matches!(
         keys.auth.value,
         AuthMethod::Password | AuthMethod::Md5 | AuthMethod::ScramSha256
@@ -188,7 +192,7 @@ fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
         keys.password_file.as_ref().map(|set| &set.at),
         keys.password_env.as_ref().map(|set| &set.at),
     ];
-    let given: Option<&At> = places.into_iter().flatten().next();
+    let given: Option<&Location> = places.into_iter().flatten().next();
     let is_bad = |name: String| {
         desk.problems
             .excuses(&format!("{}.{name}", keys.section.key))
@@ -199,14 +203,14 @@ fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
     match given {
         None if asks => desk.problems.add(
             &keys.section,
-            Bad::new(
+            Invalid::new(
                 "a user who logs in with a password needs one",
                 "give password_file, password_env or password",
             ),
         ),
         Some(at) if !asks => desk.problems.add(
             at,
-            Bad::new(
+            Invalid::new(
                 "the client is not asked for a password with this auth",
                 "take it out; the upstream's is upstream_password_file",
             ),
@@ -215,7 +219,7 @@ fn check_password(desk: &mut Desk<'_>, keys: &UserKeys) {
     }
 }
 
-fn client_auth(desk: &mut Desk<'_>, keys: &UserKeys, name: &str) -> ClientAuth {
+fn client_auth(desk: &mut Resolver<'_>, keys: &UserKeys, name: &str) -> ClientAuth {
     let method = keys.auth.value;
     if method != AuthMethod::Peer {
         unused(desk, keys.os_user.as_ref(), "peer");
@@ -238,12 +242,12 @@ fn client_auth(desk: &mut Desk<'_>, keys: &UserKeys, name: &str) -> ClientAuth {
     }
 }
 
-fn unused(desk: &mut Desk<'_>, set: Option<&Set<Text>>, method: &str) {
+fn unused(desk: &mut Resolver<'_>, set: Option<&Set<Text>>, method: &str) {
     if let Some(set) = set {
         let message = format!("is used only with auth = {method:?}");
         desk.problems.add(
             &set.at,
-            Bad::new(message, format!("take it out, or write auth = {method:?}")),
+            Invalid::new(message, format!("take it out, or write auth = {method:?}")),
         );
     }
 }

@@ -17,9 +17,9 @@ use super::*;
 use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
 use crate::config::values::{RequireAuth, ServerMethod, UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
-use crate::pool::books::PoolNumber;
 use crate::pool::connection::Stale;
-use crate::pool::{Caps, Lease, OpenerPlan, Want, keep};
+use crate::pool::pool_state::PoolNumber;
+use crate::pool::{Caps, CheckoutRequest, Lease, OpenerPlan, maintain};
 use crate::wire::startup::{self, First};
 
 mod cancels;
@@ -175,13 +175,13 @@ impl Stand {
             },
         };
         let upstream = Upstream::new(Arc::new(config), &Metrics::detached()).unwrap();
-        let gatekeeper = Gatekeeper::new(Caps {
+        let gatekeeper = ConnectionLimiter::new(Caps {
             total,
             per_user: None,
             per_database: None,
         });
         let pools = Pools::new(Arc::new(upstream), gatekeeper, Some(4), Handle::current());
-        let keeper = tokio::spawn(keep(pools.clone(), CancellationToken::new()));
+        let keeper = tokio::spawn(maintain(pools.clone(), CancellationToken::new()));
         Self {
             pools,
             server: Arc::default(),
@@ -225,7 +225,7 @@ impl Stand {
         let gatekeeper = &self.pools.inner.gatekeeper;
         let permit = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
         let connection = upstream.metrics().connection();
-        let place = crate::pool::Place::new(permit.await.unwrap(), connection);
+        let place = crate::pool::CapPlace::new(permit.await.unwrap(), connection);
         let closing = Closing::new(place, Arc::clone(upstream));
         let who = crate::upstream::Credentials {
             user: "u",
@@ -271,7 +271,8 @@ fn opener(database: &str) -> Arc<OpenerPlan> {
 }
 
 async fn lease(pool: &Arc<Pool>, client: u64) -> Result<Lease, LeaseError> {
-    pool.lease(Want::new(client), Instant::now() + LONG).await
+    pool.lease(CheckoutRequest::new(client), Instant::now() + LONG)
+        .await
 }
 
 /// One exchange: the connection works, from here.
@@ -438,7 +439,10 @@ async fn clients_wait_for_a_server_that_is_away() {
     let mut stand = Stand::down(2);
     let pool = stand.pool("d", 2);
     let patience = Instant::now() + Duration::from_millis(10);
-    let failed = pool.lease(Want::new(1), patience).await.unwrap_err();
+    let failed = pool
+        .lease(CheckoutRequest::new(1), patience)
+        .await
+        .unwrap_err();
     assert!(matches!(failed, LeaseError::Failed(_)), "{failed:?}");
     *stand.server.refusal.lock() = Some(error("57P03"));
     let (leased, ()) = tokio::join!(lease(&pool, 1), async {
@@ -523,12 +527,12 @@ async fn a_database_is_vacated_and_pools_of_the_past_are_closed() {
     let stand = Stand::new(3);
     let pool = stand.pool("d", 2);
     lease(&pool, 1).await.unwrap().check_in();
-    let vacancy = stand.pools.vacate("d".into()).await;
+    let vacancy = stand.pools.evict_database("d".into()).await;
     assert_eq!(stand.server.live.load(Ordering::SeqCst), 0);
     drop(vacancy);
     lease(&pool, 1).await.unwrap().check_in();
     stand.pools.bump_generation();
-    stand.pools.look_over();
+    stand.pools.tick();
     assert_eq!(
         stand.server.live.load(Ordering::SeqCst),
         1,
@@ -536,7 +540,7 @@ async fn a_database_is_vacated_and_pools_of_the_past_are_closed() {
     );
     drop(pool);
     until(|| {
-        stand.pools.look_over();
+        stand.pools.tick();
         stand.server.live.load(Ordering::SeqCst) == 0
     })
     .await;

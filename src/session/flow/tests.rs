@@ -51,14 +51,14 @@ async fn a_long_direction_lets_the_other_hear_of_its_socket() {
     let task = tokio::spawn(poll_fn(move |cx| {
         let before = up.carried;
         talk_on(&mut talker, &mut sent);
-        let turn = up.turn(cx, &mut client, &mut upstream, |_, _| Step::Drop);
-        assert_eq!(turn.unwrap(), Turn::Empty);
+        let turn = up.turn(cx, &mut client, &mut upstream, |_, _| FrameAction::Drop);
+        assert_eq!(turn.unwrap(), Progress::Empty);
         let mut heard = false;
         let turn = down.turn(cx, &mut upstream, &mut client, |_, _| {
             heard = true;
-            Step::Drop
+            FrameAction::Drop
         });
-        assert_eq!(turn.unwrap(), Turn::Empty);
+        assert_eq!(turn.unwrap(), Progress::Empty);
         if said {
             return Poll::Ready(heard);
         }
@@ -91,8 +91,8 @@ fn no_frame_moves_all_that_is_behind_it() {
     assert_linear("dropped behind what waits", 2048, full, |flow| {
         let mut first = true;
         let pass_one = |_: Frame<'_>, _: &mut Vec<u8>| match std::mem::take(&mut first) {
-            true => Step::Pass,
-            false => Step::Drop,
+            true => FrameAction::Pass,
+            false => FrameAction::Drop,
         };
         flow.look(pass_one).unwrap();
         assert_eq!((flow.to_write().len(), flow.unseen().len()), (5, 0));
@@ -101,7 +101,7 @@ fn no_frame_moves_all_that_is_behind_it() {
         let frames = flow.end;
         let put = |_: Frame<'_>, before: &mut Vec<u8>| {
             before.extend(b"S\0\0\0\x04");
-            Step::Pass
+            FrameAction::Pass
         };
         flow.look(put).unwrap();
         assert_eq!(
@@ -112,8 +112,12 @@ fn no_frame_moves_all_that_is_behind_it() {
 }
 
 /// A message, how many bytes go before it, and what becomes of it.
-fn visits() -> impl Strategy<Value = Vec<(usize, usize, Step)>> {
-    let step = prop_oneof![Just(Step::Pass), Just(Step::Drop), Just(Step::Stop)];
+fn visits() -> impl Strategy<Value = Vec<(usize, usize, FrameAction)>> {
+    let step = prop_oneof![
+        Just(FrameAction::Pass),
+        Just(FrameAction::Drop),
+        Just(FrameAction::Stop)
+    ];
     let before = prop_oneof![3 => Just(0), 1 => 1..60_usize];
     proptest::collection::vec((0..90_usize, before, step), 0..200)
 }
@@ -133,13 +137,13 @@ proptest! {
                 let (length, own, step) = visits[at];
                 assert_eq!(frame.len, length);
                 // The second time, what it waited for is there.
-                let step = if stopped { Step::Pass } else { step };
+                let step = if stopped { FrameAction::Pass } else { step };
                 if !stopped {
                     before.extend(vec![b'x'; own]);
                     expected.extend(vec![b'x'; own]);
                 }
-                stopped = step == Step::Stop;
-                if step == Step::Pass {
+                stopped = step == FrameAction::Stop;
+                if step == FrameAction::Pass {
                     expected.extend(message(b'd', length));
                 }
                 at += usize::from(!stopped);

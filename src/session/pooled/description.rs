@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::super::flow::Step;
-use crate::state::statements::Described;
+use super::super::flow::FrameAction;
+use crate::state::prepared::Described;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 use crate::wire::frontend;
@@ -62,12 +62,12 @@ pub(super) fn refuse_stale(out: &mut Vec<u8>) {
 
 /// The error that a plain server raises, in place of the one that
 /// [`refuse_stale`] provoked.
-pub(super) fn translate(error: Frame<'_>, before: &mut Vec<u8>) -> Step {
+pub(super) fn translate(error: Frame<'_>, before: &mut Vec<u8>) -> FrameAction {
     let provoked = backend::error_field(error.body, b'C').as_deref() == Some("26000")
         && backend::error_field(error.body, b'M')
             .is_some_and(|message| message.contains("pgsluice: ") && message.contains(STALE));
     if !provoked {
-        return Step::Pass;
+        return FrameAction::Pass;
     }
     let severity = backend::error_field(error.body, b'S').unwrap_or_default();
     let fields = [
@@ -89,5 +89,5 @@ pub(super) fn translate(error: Frame<'_>, before: &mut Vec<u8>) -> Step {
     let len = u32::try_from(4 + body.len()).unwrap_or(u32::MAX);
     before.extend_from_slice(&len.to_be_bytes());
     before.extend_from_slice(&body);
-    Step::Drop
+    FrameAction::Drop
 }

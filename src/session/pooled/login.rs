@@ -13,12 +13,14 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::handle::log_session;
-use super::super::login::Taken;
-use super::super::registry::{CancelTarget, Entry, Seat};
-use super::super::{Ahead, Route, Service, Unopened, waits, while_client_stays};
-use super::guest::Home;
+use super::super::login::CapturedLogin;
+use super::super::registry::{CancelSlot, CancelTarget, Entry};
+use super::super::{Ahead, OpenFailure, Route, Service, waits, while_client_stays};
+use super::client::AnnouncedBackend;
 use crate::config::values::{PoolPlan, User};
-use crate::pool::{self, Closing, Holder, Key, LeaseError, OpenerPlan, Pool, PoolId, Want};
+use crate::pool::{
+    self, CheckoutRequest, Closing, IdleHold, Key, LeaseError, OpenerPlan, Pool, PoolId,
+};
 use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -45,14 +47,14 @@ pub(in super::super) struct Welcomed {
     pub(super) route: Arc<Route>,
     pub(super) pool: Arc<Pool>,
     pub(super) plan: Arc<PoolPlan>,
-    pub(super) seat: Arc<Seat>,
+    pub(super) seat: Arc<CancelSlot>,
     /// What the client has been told.
     pub(super) known: Parameters,
     /// The connection whose process the client believes to have.
-    pub(super) home: Option<Home>,
+    pub(super) home: Option<AnnouncedBackend>,
     pub(super) pid: Option<u32>,
     /// How its pool reaches it.
-    pub(super) holder: Arc<Holder>,
+    pub(super) holder: Arc<IdleHold>,
 }
 
 impl Wish {
@@ -99,7 +101,7 @@ pub(in super::super) fn adopt(
     startup: &StartupMessage,
     entry: &Entry,
     (route, wish): (Arc<Route>, Wish),
-    ((stream, ahead), closing, taken): (Ahead, Closing, Taken),
+    ((stream, ahead), closing, taken): (Ahead, Closing, CapturedLogin),
 ) -> Welcomed {
     let pool = wish.pool(&route, startup, None);
     let opened = Opened {
@@ -121,7 +123,7 @@ pub(in super::super) fn adopt(
         let _ = lease.give_to(client);
         known.unify(&lease.reported);
         lease.used_by(&holder);
-        let home = Home {
+        let home = AnnouncedBackend {
             id: lease.id(),
             key: Arc::downgrade(&lease.key),
         };
@@ -146,7 +148,7 @@ pub(in super::super) async fn welcome(
     user: &User,
     (entry, service): (&mut Entry, &Service),
     (route, wish): (Arc<Route>, Wish),
-) -> Result<Welcomed, Unopened> {
+) -> Result<Welcomed, OpenFailure> {
     let (startup, key) = (&client.startup, &wish.key);
     let opener = &|| OpenerPlan {
         startup: startup.for_pool(key.user.as_bytes(), key.database.as_bytes()),
@@ -157,7 +159,7 @@ pub(in super::super) async fn welcome(
     };
     let pool = wish.pool(&route, startup, Some(opener));
     let deadline = Instant::now() + wish.plan.query_wait_timeout;
-    let want = Want::new(entry.handle().id);
+    let want = CheckoutRequest::new(entry.handle().id);
     let holder = Arc::default();
     let introduced = {
         // Who has to wait hears of an outage as who comes anew does.
@@ -173,13 +175,13 @@ pub(in super::super) async fn welcome(
         while_client_stays(&mut client.stream, waiting).await?
     };
     let introduction = introduced.map_err(|error| match error {
-        LeaseError::Refused { response, text } => Unopened::Refused { response, text },
-        error => Unopened::Fault(error.fault_in(wish.plan.mode)),
+        LeaseError::Refused { response, text } => OpenFailure::Refused { response, text },
+        error => OpenFailure::Fault(error.fault_in(wish.plan.mode)),
     })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
     let length = if newest { SECRET.1 } else { SECRET.0 };
-    let seat = Seat::new(entry.handle().id, Arc::clone(&route.upstream));
+    let seat = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
     let seat = Arc::new(seat);
     let key = entry.issue_cancel_key(CancelTarget::Pooled(Arc::clone(&seat)), || {
         let secret = (0..length).map(|_| rand::random()).collect();
@@ -194,7 +196,7 @@ pub(in super::super) async fn welcome(
         .stream
         .send(&greeting)
         .await
-        .map_err(|_| Unopened::Left)?;
+        .map_err(|_| OpenFailure::Left)?;
     let upstream = &route.upstream.config().name;
     log_session!(info, entry.handle(), upstream, "session started");
     Ok(Welcomed {
@@ -203,7 +205,7 @@ pub(in super::super) async fn welcome(
         plan: wish.plan,
         seat,
         known: introduction.parameters,
-        home: Some(Home {
+        home: Some(AnnouncedBackend {
             id: introduction.connection,
             key: introduction.key,
         }),

@@ -3,23 +3,23 @@
 //! It keeps the connection that it used last for as long as nobody else needs it,
 //! so that alone it is served as in session mode. A connection changes hands only
 //! between transactions, and only when it is known what the client leaves on it:
-//! see `state::trace`.
+//! see `state::tracker`.
 
+mod admission;
+mod at_idle;
+mod client;
+mod custom_settings;
+mod database_catalog;
 mod description;
-mod gate;
-mod guest;
 mod idle;
-mod knowledge;
+mod inspection;
+mod inspector;
 mod login;
-mod names;
+mod notification_pids;
 mod policy;
 mod portals;
 mod relay;
 mod replies;
-mod rest;
-mod talk;
-mod terms;
-mod voices;
 mod waiting;
 
 use std::future::poll_fn;
@@ -27,77 +27,78 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::handle::{Activity, Order, log_session};
-use super::registry::{Entry, Seat};
-use super::relay::Departure;
-use super::{Ahead, Ending, Leg, Parting, Route, Service};
+use super::handle::{Activity, StopOrder, log_session};
+use super::registry::{CancelSlot, Entry};
+use super::relay::RelayExit;
+use super::{Ahead, Route, Service, SessionClose, SessionEnd, UpstreamLeg};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
 use crate::name::Name;
-use crate::pool::{Holder, Lease, LeaseError, Left, Pool, UpstreamState};
-use crate::state::scrub;
-use crate::state::trace::{Hold, Reason, Residue};
+use crate::pool::{IdleHold, Lease, LeaseError, LeftBehind, Pool, UpstreamState};
+use crate::state::reset;
+use crate::state::tracker::{Cleanup, Hold, HoldReason};
 use crate::wire::frontend;
 
-use guest::Guest;
-use idle::{Refusal, Stir};
-use relay::{Leave, Line, Relay};
-use rest::note_left;
-use talk::{Health, Need, Rules, Talk};
+use at_idle::note_left;
+use client::PooledClient;
+use idle::{RejectedBatch, Wakeup};
+use inspector::{Health, Inspector, Precondition, Rules};
+use relay::{ClientLink, LeaseExit, PooledRelay};
 
-pub(crate) use knowledge::Library;
+pub(crate) use database_catalog::DatabaseRegistry;
 pub(super) use login::{Welcomed, Wish, adopt, welcome};
 
 /// A client of a pool, logged in.
 #[derive(Debug)]
-pub(super) struct Session<'a> {
+pub(super) struct PooledSession<'a> {
     service: &'a Service,
     entry: Entry,
-    line: Line,
-    guest: Box<Guest>,
+    line: ClientLink,
+    guest: Box<PooledClient>,
     pool: Arc<Pool>,
     plan: Arc<PoolPlan>,
     route: Arc<Route>,
-    seat: Arc<Seat>,
+    seat: Arc<CancelSlot>,
     /// Places for clients that keep a connection.
     pins: Arc<Semaphore>,
     /// How it is asked for a connection that it keeps.
-    holder: Arc<Holder>,
-    refusal: Refusal,
-    pinning: Pinning,
+    holder: Arc<IdleHold>,
+    refusal: RejectedBatch,
+    pinning: PinRequest,
     /// Its next connection is to be its home, if that can be had soon.
-    homing: bool,
+    prefers_announced: bool,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
 }
 
 /// A client with a connection, and what it needs for rare wishes.
-struct Aboard<'a> {
-    relay: Relay<'a>,
+struct Checkout<'a> {
+    relay: PooledRelay<'a>,
     pins: &'a Arc<Semaphore>,
-    seat: &'a Seat,
+    seat: &'a CancelSlot,
 }
 
-impl Aboard<'_> {
+impl Checkout<'_> {
     /// Until the client leaves the connection, or wants what it cannot be given on it.
-    async fn run(&mut self) -> Leave {
+    async fn run(&mut self) -> LeaseExit {
         let relay = &mut self.relay;
         let leave = loop {
             match relay.run().await {
-                Leave::Needs(Need::Vacant(database)) => {
+                LeaseExit::Needs(Precondition::Vacant(database)) => {
                     relay.busy();
-                    let vacancy = Box::pin(relay.pools.vacate(Name::from(&*database))).await;
+                    let vacancy =
+                        Box::pin(relay.pools.evict_database(Name::from(&*database))).await;
                     relay.satisfied(Some(vacancy));
                 }
-                Leave::Needs(Need::Pin(reason)) => {
+                LeaseExit::Needs(Precondition::Pin(reason)) => {
                     let Ok(place) = Arc::clone(self.pins).try_acquire_owned() else {
-                        break Leave::Needs(Need::Pin(reason));
+                        break LeaseExit::Needs(Precondition::Pin(reason));
                     };
                     relay.busy();
                     relay.talk.guest.pin = Some(place);
                     relay.satisfied(None);
                 }
-                Leave::Stuck => {
+                LeaseExit::Stuck => {
                     if let Err(error) = Box::pin(self.seat.cancel_at_once()).await {
                         log_session!(
                             debug,
@@ -110,7 +111,10 @@ impl Aboard<'_> {
                 other => break other,
             }
         };
-        if matches!(leave, Leave::Needs(Need::Pin(_) | Need::Home)) {
+        if matches!(
+            leave,
+            LeaseExit::Needs(Precondition::Pin(_) | Precondition::Home)
+        ) {
             // A place that it has waited for is still its own.
             let pin = relay.talk.guest.pin.take();
             relay.let_go();
@@ -123,15 +127,15 @@ impl Aboard<'_> {
 /// A statement for which a client has to have a place among those who keep their
 /// connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pinning {
+enum PinRequest {
     None,
     /// It waits for one, without a connection meanwhile.
-    Wanted(Reason),
+    Wanted(HoldReason),
     /// It has waited long enough.
-    Refused(Reason),
+    Refused(HoldReason),
 }
 
-impl<'a> Session<'a> {
+impl<'a> PooledSession<'a> {
     pub(super) fn new(
         (client, ahead): Ahead,
         entry: Entry,
@@ -147,8 +151,8 @@ impl<'a> Session<'a> {
         Self {
             service,
             entry,
-            line: Line::new(client, &ahead),
-            guest: Box::new(Guest::new(
+            line: ClientLink::new(client, &ahead),
+            guest: Box::new(PooledClient::new(
                 &handle,
                 welcomed.known,
                 (welcomed.pid, welcomed.home),
@@ -160,20 +164,20 @@ impl<'a> Session<'a> {
             seat: welcomed.seat,
             pins,
             holder: welcomed.holder,
-            refusal: Refusal::Over,
-            pinning: Pinning::None,
-            homing: false,
+            refusal: RejectedBatch::Over,
+            pinning: PinRequest::None,
+            prefers_announced: false,
             tls: "none",
         }
     }
 
     /// Serves the client until it leaves.
-    pub(super) async fn run(mut self: Box<Self>) -> (Ending, Parting) {
+    pub(super) async fn run(mut self: Box<Self>) -> (SessionEnd, SessionClose) {
         let departure = self.serve().await;
         Box::pin(self.part(departure)).await
     }
 
-    async fn part(self: Box<Self>, departure: Departure) -> (Ending, Parting) {
+    async fn part(self: Box<Self>, departure: RelayExit) -> (SessionEnd, SessionClose) {
         let Self {
             line,
             entry,
@@ -184,36 +188,36 @@ impl<'a> Session<'a> {
         } = *self;
         pool.leave();
         drop(entry);
-        let (client, told) = line.part(departure.told()).await;
-        let over = Leg {
+        let (client, told) = line.part(departure.client_error()).await;
+        let over = UpstreamLeg {
             upstream: Arc::clone(&route.upstream),
             tls,
         };
-        let ending = Ending::Carried {
+        let ending = SessionEnd::Carried {
             reason: departure.label(),
             detail: departure.detail(),
             over,
         };
-        (ending, Parting::of(client, told))
+        (ending, SessionClose::of(client, told))
     }
 
-    async fn serve(&mut self) -> Departure {
+    async fn serve(&mut self) -> RelayExit {
         loop {
             let handle = Arc::clone(self.entry.handle());
             handle.set_activity(Activity::Idle);
             let told_by = (&*handle, &*self.holder);
             let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, told_by)).await;
             match stir {
-                Stir::Wants => {}
-                Stir::Left => return Departure::ClientLeft,
-                Stir::Lost(error) => return Departure::ClientLost(error),
-                Stir::BadClient(error) => return Departure::BadClient(error),
-                Stir::BadMessage(tag) => return self.line.unknown(tag),
-                Stir::Ordered(Order::TimedOut(limit)) => return Departure::TimedOut(limit),
-                Stir::Ordered(_) => return Departure::Ordered,
-                Stir::Bereft(last_words) => return self.line.bereft(last_words),
+                Wakeup::Wants => {}
+                Wakeup::Left => return RelayExit::ClientLeft,
+                Wakeup::Lost(error) => return RelayExit::ClientLost(error),
+                Wakeup::BadClient(error) => return RelayExit::BadClient(error),
+                Wakeup::BadMessage(tag) => return self.line.unknown(tag),
+                Wakeup::Ordered(StopOrder::TimedOut(limit)) => return RelayExit::TimedOut(limit),
+                Wakeup::Ordered(_) => return RelayExit::Ordered,
+                Wakeup::Bereft(last_words) => return self.line.server_lost(last_words),
             }
-            if let Pinning::Wanted(reason) = self.pinning {
+            if let PinRequest::Wanted(reason) = self.pinning {
                 Box::pin(self.wait_for_pin(reason)).await;
             }
             // Boxed: an idle client is not to pay for what a lease needs.
@@ -224,15 +228,15 @@ impl<'a> Session<'a> {
             let departure = match self.unless_called_off(lease) {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
                 // As if its own connection had been lost, which it has.
-                Err(error @ LeaseError::NoWay) => Some(Departure::Stranded(error.fault())),
-                Err(LeaseError::Closed) => Some(Departure::Ordered),
+                Err(error @ LeaseError::NoWay) => Some(RelayExit::Stranded(error.fault())),
+                Err(LeaseError::Closed) => Some(RelayExit::Ordered),
                 Err(error) => {
                     let fault = error.fault_in(self.plan.mode);
                     if !matches!(error, LeaseError::CalledOff) {
                         self.service.metrics.refused(fault.label);
                         self.refusal_told(fault.label, &error.to_string());
                     }
-                    self.refusal = Refusal::Answer(fault.error());
+                    self.refusal = RejectedBatch::Answer(fault.error());
                     None
                 }
             };
@@ -245,10 +249,10 @@ impl<'a> Session<'a> {
     /// Carries over `lease` until the client has left; `None` when it goes on
     /// without a connection. Begins and ends with each transaction, so that what is
     /// rare is boxed: this is to be small.
-    async fn carry(&mut self, lease: Lease) -> Option<Departure> {
+    async fn carry(&mut self, lease: Lease) -> Option<RelayExit> {
         // Used where it lies: to move it costs as much as to look at a frame.
         let (leave, mut lease, end, dismissal) = {
-            let mut aboard = self.board(lease);
+            let mut aboard = self.check_out(lease);
             let leave = aboard.run().await;
             let relay = &mut aboard.relay;
             let end = (relay.talk.health(), relay.upstream_state());
@@ -257,17 +261,19 @@ impl<'a> Session<'a> {
         };
         lease.dry = self.line.to_client.is_dry();
         match leave {
-            Leave::Needs(Need::Pin(reason)) => self.pinning = Pinning::Wanted(reason),
-            Leave::Needs(Need::Home) => self.homing = true,
+            LeaseExit::Needs(Precondition::Pin(reason)) => {
+                self.pinning = PinRequest::Wanted(reason)
+            }
+            LeaseExit::Needs(Precondition::Home) => self.prefers_announced = true,
             _ => {}
         }
         self.seat.leave();
-        let departure = self.put_away(lease, leave, end);
-        departure.map(|departure| dismissal.map_or(departure, Departure::Dismissed))
+        let departure = self.check_in(lease, leave, end);
+        departure.map(|departure| dismissal.map_or(departure, RelayExit::Dismissed))
     }
 
     /// Makes `lease` this client's, and says what has to be said first to both sides.
-    fn board(&mut self, mut lease: Lease) -> Aboard<'_> {
+    fn check_out(&mut self, mut lease: Lease) -> Checkout<'_> {
         if self.guest.last.replace(lease.id()) != Some(lease.id()) {
             self.guest.streak = 0;
         }
@@ -283,17 +289,18 @@ impl<'a> Session<'a> {
             on_session_state: self.plan.on_session_state,
             scrub: self.plan.scrub,
         };
-        let mut talk = Talk::new(&mut self.guest, rules);
+        let mut talk = Inspector::new(&mut self.guest, rules);
         let mut told = Vec::new();
         talk.begin(batches, &mut lease, &mut told);
         self.line.to_client.append(&told);
         let pools = &self.route.pools;
         let surroundings = (&**self.entry.handle(), &self.service.metrics, pools);
-        let mut relay = Relay::new(&mut self.line, lease, talk, surroundings, &self.holder);
-        if let Pinning::Refused(reason) = std::mem::replace(&mut self.pinning, Pinning::None) {
+        let mut relay = PooledRelay::new(&mut self.line, lease, talk, surroundings, &self.holder);
+        if let PinRequest::Refused(reason) = std::mem::replace(&mut self.pinning, PinRequest::None)
+        {
             relay.refused(reason);
         }
-        Aboard {
+        Checkout {
             relay,
             pins: &self.pins,
             seat: &self.seat,
@@ -301,54 +308,54 @@ impl<'a> Session<'a> {
     }
 
     /// What becomes of the connection, and whether that was the end of the session.
-    fn put_away(
+    fn check_in(
         &self,
         lease: Lease,
-        leave: Leave,
+        leave: LeaseExit,
         (health, state): (Health, UpstreamState),
-    ) -> Option<Departure> {
+    ) -> Option<RelayExit> {
         let doubtful = health != Health::Good;
         match leave {
             // The server is still there.
-            Leave::Over(departure) if health == Health::Broken => {
+            LeaseExit::Over(departure) if health == Health::Broken => {
                 lease.close(UpstreamState::Torn);
                 Some(departure)
             }
-            Leave::Over(departure) => {
+            LeaseExit::Over(departure) => {
                 lease.close(match departure {
-                    Departure::UpstreamEnded | Departure::UpstreamLost { .. } => {
+                    RelayExit::UpstreamEnded | RelayExit::UpstreamLost { .. } => {
                         UpstreamState::Ended
                     }
-                    Departure::BadUpstream(_) => UpstreamState::Torn,
+                    RelayExit::BadUpstream(_) => UpstreamState::Torn,
                     _ => state,
                 });
                 Some(departure)
             }
-            Leave::ClientLeft => {
+            LeaseExit::ClientLeft => {
                 if doubtful {
                     lease.close(UpstreamState::AtRest);
                 } else {
-                    self.take_leave(lease);
+                    self.return_or_close(lease);
                 }
-                Some(Departure::ClientLeft)
+                Some(RelayExit::ClientLeft)
             }
-            Leave::Lost => {
+            LeaseExit::Lost => {
                 let meant = self.route.pools.expects_terminations() && self.guest.is_told(&lease);
                 lease.lost();
-                meant.then_some(Departure::UpstreamLost {
+                meant.then_some(RelayExit::UpstreamLost {
                     commit_in_flight: false,
                     error: None,
                 })
             }
-            Leave::Released | Leave::Discarded | Leave::Needs(_) if doubtful => {
+            LeaseExit::Released | LeaseExit::Discarded | LeaseExit::Needs(_) if doubtful => {
                 lease.close(UpstreamState::AtRest);
                 None
             }
-            Leave::Discarded => {
+            LeaseExit::Discarded => {
                 lease.retire();
                 None
             }
-            Leave::Released | Leave::Needs(_) | Leave::Stuck => {
+            LeaseExit::Released | LeaseExit::Needs(_) | LeaseExit::Stuck => {
                 lease.check_in();
                 None
             }
@@ -367,7 +374,7 @@ impl<'a> Session<'a> {
         }
         let settings = self.guest.trace.settings();
         let same = there.is_some_and(|there| there.is_same(settings));
-        let clean = connection.left == Left::Nothing && same;
+        let clean = connection.left == LeftBehind::Nothing && same;
         let scrubs = match self.plan.scrub {
             Scrub::Auto => !clean,
             Scrub::Always => true,
@@ -379,14 +386,14 @@ impl<'a> Session<'a> {
         self.service.metrics.scrubs.increment(1);
         let mut batches = 1;
         let mut text = Vec::new();
-        if connection.left == Left::Full {
-            for full in scrub::FULL {
+        if connection.left == LeftBehind::Full {
+            for full in reset::FULL {
                 out.extend_from_slice(&frontend::query(full.as_bytes()));
                 batches += 1;
             }
             connection.statements.clear();
         } else {
-            text.extend_from_slice(scrub::LIGHT.as_bytes());
+            text.extend_from_slice(reset::LIGHT.as_bytes());
         }
         let mut replay = Vec::new();
         settings.replay(&mut replay);
@@ -395,18 +402,18 @@ impl<'a> Session<'a> {
         }
         text.extend_from_slice(&replay);
         out.extend_from_slice(&frontend::query(&text));
-        connection.left = Left::Nothing;
+        connection.left = LeftBehind::Nothing;
         batches
     }
 
     /// The client has left at rest: the connection is for others.
-    fn take_leave(&self, mut lease: Lease) {
-        let closes = self.guest.trace.residue() == Residue::Close;
+    fn return_or_close(&self, mut lease: Lease) {
+        let closes = self.guest.trace.residue() == Cleanup::Close;
         // What was only suspected was not looked into.
         let left = match self.guest.trace.hold() {
-            Hold::Free => Left::Nothing,
-            Hold::Soft => Left::Light,
-            Hold::Check(_) | Hold::Hard(_) => Left::Full,
+            Hold::Free => LeftBehind::Nothing,
+            Hold::Soft => LeftBehind::Light,
+            Hold::Check(_) | Hold::Hard(_) => LeftBehind::Full,
         };
         let connection = &mut *lease;
         note_left(connection, &self.guest, left);

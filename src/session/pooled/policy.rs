@@ -5,13 +5,18 @@
 //! any other error.
 
 use crate::config::values::OnSessionState;
-use crate::state::trace::Reason;
+use crate::state::tracker::HoldReason;
 use crate::wire::frame::Frame;
 use crate::wire::frontend;
 use crate::wire::sqlstate::SqlState;
 
 /// Appends a message that fails in place of `frame`, a Query, a Parse or a Bind.
-pub(super) fn refusal(policy: OnSessionState, reason: Reason, frame: Frame<'_>, out: &mut Vec<u8>) {
+pub(super) fn refusal(
+    policy: OnSessionState,
+    reason: HoldReason,
+    frame: Frame<'_>,
+    out: &mut Vec<u8>,
+) {
     let (sqlstate, message, hint) = match policy {
         OnSessionState::Error => (
             SqlState::FEATURE_NOT_SUPPORTED,

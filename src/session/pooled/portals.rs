@@ -2,7 +2,7 @@
 
 use foldhash::HashMap;
 
-use crate::state::trace::Digest;
+use crate::state::tracker::StatementEffects;
 
 /// Names that are longer are the same to the server if they begin the same
 /// (NAMEDATALEN less its zero).
@@ -11,12 +11,12 @@ const MAX_NAME: usize = 63;
 /// By name; the unnamed one, which most clients use alone, is not looked up.
 #[derive(Debug, Default)]
 pub(super) struct Portals {
-    unnamed: Option<Digest>,
-    named: HashMap<Box<[u8]>, Digest>,
+    unnamed: Option<StatementEffects>,
+    named: HashMap<Box<[u8]>, StatementEffects>,
 }
 
 impl Portals {
-    pub(super) fn bind(&mut self, name: &[u8], digest: Digest) {
+    pub(super) fn bind(&mut self, name: &[u8], digest: StatementEffects) {
         match key(name) {
             b"" => self.unnamed = Some(digest),
             name => drop(self.named.insert(name.into(), digest)),
@@ -24,7 +24,7 @@ impl Portals {
     }
 
     /// `None` for one that no Bind made.
-    pub(super) fn get(&self, name: &[u8]) -> Option<&Digest> {
+    pub(super) fn get(&self, name: &[u8]) -> Option<&StatementEffects> {
         match key(name) {
             b"" => self.unnamed.as_ref(),
             name => self.named.get(name),
@@ -52,7 +52,7 @@ mod tests {
         assert_linear("portals", 1024, all, |names| {
             let mut portals = Portals::default();
             for name in &*names {
-                portals.bind(name, Digest::default());
+                portals.bind(name, StatementEffects::default());
             }
             assert!(names.iter().all(|name| portals.get(name).is_some()));
         });
@@ -62,9 +62,13 @@ mod tests {
     fn names_that_the_server_cuts_alike_are_one() {
         let mut portals = Portals::default();
         let long = [b'x'; 80];
-        portals.bind(&long, Digest::unknown());
-        portals.bind(b"", Digest::default());
-        assert!(portals.get(&long[..63]).is_some_and(Digest::hides));
+        portals.bind(&long, StatementEffects::unknown());
+        portals.bind(b"", StatementEffects::default());
+        assert!(
+            portals
+                .get(&long[..63])
+                .is_some_and(StatementEffects::hides)
+        );
         assert!(portals.get(&long[..62]).is_none());
         assert!(portals.get(b"").is_some_and(|unnamed| !unnamed.hides()));
         portals.clear();

@@ -10,24 +10,26 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::super::close::CLIENT_PATIENCE;
-use super::super::flow::{Flow, FlowError, Turn};
-use super::super::handle::{Activity, Handle, Order};
-use super::super::relay::Departure;
-use super::rest::Next;
-use super::talk::{ClientSide, Errand, Gate, Health, Held, Need, Talk};
+use super::super::close::CLIENT_CLOSE_TIMEOUT;
+use super::super::flow::{Flow, FlowError, Progress};
+use super::super::handle::{Activity, Handle, StopOrder};
+use super::super::relay::RelayExit;
+use super::at_idle::IdleDecision;
+use super::inspector::{
+    Admission, ClientSide, Health, Inspector, InternalQuery, Precondition, ServerSide,
+};
 use crate::buffers::{self, BUFFER};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::pool::{Connection, Holder, Lease, Pools, UpstreamState, Vacancy};
-use crate::state::trace::{Hold, Reason};
+use crate::pool::{Connection, DatabaseEviction, IdleHold, Lease, Pools, UpstreamState};
+use crate::state::tracker::{Hold, HoldReason};
 use crate::tls::MaybeTls;
 use crate::wire::frontend;
 use crate::wire::ledger::Awaited;
 
 /// Why carrying stopped.
 #[derive(Debug)]
-pub(super) enum Leave {
+pub(super) enum LeaseExit {
     /// The client needs no connection now; others may have its.
     Released,
     /// The client needs no connection now, and its is for nobody else.
@@ -35,18 +37,18 @@ pub(super) enum Leave {
     /// The client needs no connection now, and the server has ended its.
     Lost,
     /// A frame waits for something.
-    Needs(Need),
+    Needs(Precondition),
     /// The client has left, and what it asked for goes on and on.
     Stuck,
     /// The client has left, and its connection is at rest.
     ClientLeft,
     /// The session is over.
-    Over(Departure),
+    Over(RelayExit),
 }
 
 /// The client's socket and what is on its way from and to it.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ClientLink {
     pub(super) client: MaybeTls,
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
@@ -62,7 +64,7 @@ const MOST_CANCELS: u32 = 2;
 /// waited for already; a longer one cannot be read.
 const MAX_TEXT: usize = 4 << 20;
 
-impl Line {
+impl ClientLink {
     /// Of a client that is logged in; `ahead` is what was read beyond that.
     pub(super) fn new(client: MaybeTls, ahead: &[u8]) -> Self {
         let whole = |tag| match tag {
@@ -86,7 +88,7 @@ impl Line {
             _ => Poll::Ready(()),
         });
         // Whoever does not take it has left.
-        let _ = timeout(CLIENT_PATIENCE, drained).await;
+        let _ = timeout(CLIENT_CLOSE_TIMEOUT, drained).await;
         let told = told.filter(|_| self.to_client.is_clear());
         (self.client, told)
     }
@@ -94,20 +96,20 @@ impl Line {
 
 /// A client with a connection.
 #[derive(Debug)]
-pub(super) struct Relay<'a> {
-    pub(super) line: &'a mut Line,
+pub(super) struct PooledRelay<'a> {
+    pub(super) line: &'a mut ClientLink,
     pub(super) lease: Lease,
-    pub(super) talk: Talk<'a>,
+    pub(super) talk: Inspector<'a>,
     pub(super) handle: &'a Handle,
     pub(super) metrics: &'a Metrics,
-    pub(super) holder: &'a Arc<Holder>,
+    pub(super) holder: &'a Arc<IdleHold>,
     pub(super) pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
     pub(super) hold: Option<Hold>,
     activity: Activity,
-    pub(super) vacancy: Option<Vacancy>,
+    pub(super) vacancy: Option<DatabaseEviction>,
     /// The reason for keeping the connection that was logged last.
-    pub(super) told: Option<Reason>,
+    pub(super) told: Option<HoldReason>,
     pub(super) grace: Option<Pin<Box<Sleep>>>,
     /// How often a statement without a client was cancelled, and the time until it is
     /// again.
@@ -119,13 +121,13 @@ pub(super) struct Relay<'a> {
     pub(super) informed: bool,
 }
 
-impl<'a> Relay<'a> {
+impl<'a> PooledRelay<'a> {
     pub(super) fn new(
-        line: &'a mut Line,
+        line: &'a mut ClientLink,
         lease: Lease,
-        talk: Talk<'a>,
+        talk: Inspector<'a>,
         (handle, metrics, pools): (&'a Handle, &'a Metrics, &'a Pools),
-        holder: &'a Arc<Holder>,
+        holder: &'a Arc<IdleHold>,
     ) -> Self {
         handle.set_activity(Activity::Active);
         Self {
@@ -148,7 +150,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    pub(super) async fn run(&mut self) -> Leave {
+    pub(super) async fn run(&mut self) -> LeaseExit {
         let leave = poll_fn(|cx| self.poll(cx)).await;
         self.count();
         leave
@@ -163,15 +165,15 @@ impl<'a> Relay<'a> {
     }
 
     /// The frame that waited may go on; the database stays free until it is done.
-    pub(super) fn satisfied(&mut self, vacancy: Option<Vacancy>) {
+    pub(super) fn satisfied(&mut self, vacancy: Option<DatabaseEviction>) {
         self.vacancy = vacancy;
-        self.talk.gate = Gate::Satisfied;
+        self.talk.gate = Admission::Satisfied;
         self.line.to_upstream.resume();
     }
 
     /// The frame that waited gets an error.
-    pub(super) fn refused(&mut self, reason: Reason) {
-        self.talk.gate = Gate::Refused(reason);
+    pub(super) fn refused(&mut self, reason: HoldReason) {
+        self.talk.gate = Admission::Refused(reason);
         self.line.to_upstream.resume();
     }
 
@@ -186,46 +188,46 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Leave> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LeaseExit> {
         loop {
             // Before anything is asked of a server that may be gone.
             let heard = self.talk.lingers;
             if heard && self.poll_loss(cx).is_ready() {
                 self.let_go();
-                return Poll::Ready(Leave::Lost);
+                return Poll::Ready(LeaseExit::Lost);
             }
             if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
-                return Poll::Ready(Leave::Over(departure));
+                return Poll::Ready(LeaseExit::Over(departure));
             }
-            let waited = self.talk.gate == Gate::Closed;
+            let waited = self.talk.gate == Admission::Closed;
             if !heard && let Poll::Ready(departure) = self.poll_to_client(cx) {
-                return Poll::Ready(Leave::Over(departure));
+                return Poll::Ready(LeaseExit::Over(departure));
             }
             self.count();
-            if waited && self.talk.gate != Gate::Closed {
+            if waited && self.talk.gate != Admission::Closed {
                 self.line.to_upstream.resume();
                 continue;
             }
             if let Some(need) = self.talk.need.take() {
-                return Poll::Ready(Leave::Needs(need));
+                return Poll::Ready(LeaseExit::Needs(need));
             }
             let order = self.handle.poll_order(cx);
             match order {
-                Some(Order::End) => return Poll::Ready(Leave::Over(Departure::Ordered)),
-                Some(Order::TimedOut(limit)) => {
-                    return Poll::Ready(Leave::Over(Departure::TimedOut(limit)));
+                Some(StopOrder::End) => return Poll::Ready(LeaseExit::Over(RelayExit::Ordered)),
+                Some(StopOrder::TimedOut(limit)) => {
+                    return Poll::Ready(LeaseExit::Over(RelayExit::TimedOut(limit)));
                 }
-                Some(Order::Drain) | None => {}
+                Some(StopOrder::Drain) | None => {}
             }
             let next = if self.is_at_rest() {
-                self.rest(cx, order)
+                self.at_idle(cx, order)
             } else {
-                self.unrest(cx)
+                self.mid_transaction(cx)
             };
             match next {
-                Next::Wait => return Poll::Pending,
-                Next::Again => {}
-                Next::Leave(leave) => return Poll::Ready(leave),
+                IdleDecision::Wait => return Poll::Pending,
+                IdleDecision::Again => {}
+                IdleDecision::Leave(leave) => return Poll::Ready(leave),
             }
         }
     }
@@ -250,24 +252,25 @@ impl<'a> Relay<'a> {
         self.line.to_upstream.is_clear() && self.line.to_client.is_between_frames()
     }
 
-    fn unrest(&mut self, cx: &mut Context<'_>) -> Next {
+    fn mid_transaction(&mut self, cx: &mut Context<'_>) -> IdleDecision {
         self.busy();
         // All that is said to be owed has come, and it is not certain that this is all.
-        let idle = matches!(self.talk.errand, Errand::None) && self.talk.ledger.is_quiescent();
+        let idle =
+            matches!(self.talk.errand, InternalQuery::None) && self.talk.ledger.is_quiescent();
         if idle && self.is_between_messages() {
             self.mark();
-            return Next::Again;
+            return IdleDecision::Again;
         }
         if self.talk.client != ClientSide::Gone {
-            return Next::Wait;
+            return IdleDecision::Wait;
         }
         // What it was in the middle of will never be complete.
-        let over = Next::Leave(Leave::Over(Departure::ClientLeft));
+        let over = IdleDecision::Leave(LeaseExit::Over(RelayExit::ClientLeft));
         if self.line.to_upstream.is_torn() {
             return over;
         }
         let talk = &mut self.talk;
-        if !matches!(talk.errand, Errand::None) || !self.line.to_upstream.is_clear() {
+        if !matches!(talk.errand, InternalQuery::None) || !self.line.to_upstream.is_clear() {
             return self.outlast(cx);
         }
         match talk.ledger.awaits() {
@@ -279,11 +282,11 @@ impl<'a> Relay<'a> {
                 talk.ledger.on_own(frontend::PARSE);
                 self.line.to_upstream.append(&frontend::SYNC_MESSAGE);
                 talk.synced_for_gone();
-                Next::Again
+                IdleDecision::Again
             }
             None if talk.ledger.owes_nothing() => {
-                self.send(b"ROLLBACK", Errand::Rollback);
-                Next::Again
+                self.send(b"ROLLBACK", InternalQuery::Rollback);
+                IdleDecision::Again
             }
             None => self.outlast(cx),
         }
@@ -292,25 +295,25 @@ impl<'a> Relay<'a> {
     /// The client is gone in the middle of something: what runs is cancelled, a few
     /// times. The connection is not kept if that does not help. What the proxy asked
     /// itself has as long, and is not cancelled: without an answer it has to be closed.
-    fn outlast(&mut self, cx: &mut Context<'_>) -> Next {
+    fn outlast(&mut self, cx: &mut Context<'_>) -> IdleDecision {
         let (cancels, timer) = self
             .outlasting
             .get_or_insert_with(|| (0, Box::pin(sleep(STATEMENT_PATIENCE))));
         if timer.as_mut().poll(cx).is_pending() {
-            return Next::Wait;
+            return IdleDecision::Wait;
         }
         if *cancels == MOST_CANCELS {
-            return Next::Leave(Leave::Over(Departure::ClientLeft));
+            return IdleDecision::Leave(LeaseExit::Over(RelayExit::ClientLeft));
         }
         *cancels += 1;
         timer.set(sleep(STATEMENT_PATIENCE * 2_u32.pow(*cancels)));
         match self.talk.errand {
-            Errand::None => Next::Leave(Leave::Stuck),
-            _ => Next::Again,
+            InternalQuery::None => IdleDecision::Leave(LeaseExit::Stuck),
+            _ => IdleDecision::Again,
         }
     }
 
-    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         let Connection {
             stream,
             statements,
@@ -326,7 +329,7 @@ impl<'a> Relay<'a> {
             return Poll::Pending;
         }
         let talk = &mut self.talk;
-        let mut held = Held {
+        let mut held = ServerSide {
             statements,
             reported,
         };
@@ -336,8 +339,8 @@ impl<'a> Relay<'a> {
                 talk.on_frontend(&mut held, frame, before)
             });
         match turn {
-            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => Poll::Pending,
-            Ok(Turn::Ended) => {
+            Ok(Progress::Empty | Progress::Full | Progress::Stopped) => Poll::Pending,
+            Ok(Progress::Ended) => {
                 talk.client = ClientSide::Gone;
                 Poll::Pending
             }
@@ -352,11 +355,11 @@ impl<'a> Relay<'a> {
                 line.to_client.lose_outlet();
                 Poll::Pending
             }
-            Err(FlowError::BadLength(error)) => Poll::Ready(Departure::BadClient(error)),
+            Err(FlowError::BadLength(error)) => Poll::Ready(RelayExit::BadClient(error)),
         }
     }
 
-    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<Departure> {
+    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
         let Connection {
             stream,
             statements,
@@ -365,7 +368,7 @@ impl<'a> Relay<'a> {
         } = &mut *self.lease;
         let line = &mut *self.line;
         let talk = &mut self.talk;
-        let mut held = Held {
+        let mut held = ServerSide {
             statements,
             reported,
         };
@@ -378,8 +381,8 @@ impl<'a> Relay<'a> {
             return Poll::Ready(lost(talk, None));
         }
         Poll::Ready(match turn {
-            Ok(Turn::Empty | Turn::Full | Turn::Stopped) => return Poll::Pending,
-            Ok(Turn::Ended) => lost(talk, None),
+            Ok(Progress::Empty | Progress::Full | Progress::Stopped) => return Poll::Pending,
+            Ok(Progress::Ended) => lost(talk, None),
             Err(FlowError::Source(error)) => {
                 line.to_client.end_source();
                 lost(talk, Some(error))
@@ -391,7 +394,7 @@ impl<'a> Relay<'a> {
                 line.to_client.lose_outlet();
                 return self.poll_to_client(cx);
             }
-            Err(FlowError::BadLength(error)) => Departure::BadUpstream(error),
+            Err(FlowError::BadLength(error)) => RelayExit::BadUpstream(error),
         })
     }
 
@@ -413,11 +416,11 @@ impl<'a> Relay<'a> {
     }
 }
 
-fn lost(talk: &Talk<'_>, error: Option<io::Error>) -> Departure {
+fn lost(talk: &Inspector<'_>, error: Option<io::Error>) -> RelayExit {
     match (talk.health, talk.client) {
-        (Health::Farewell, _) => Departure::UpstreamEnded,
-        (_, ClientSide::Gone) => Departure::ClientLeft,
-        _ => Departure::UpstreamLost {
+        (Health::Farewell, _) => RelayExit::UpstreamEnded,
+        (_, ClientSide::Gone) => RelayExit::ClientLeft,
+        _ => RelayExit::UpstreamLost {
             commit_in_flight: talk.commit.in_flight(),
             error,
         },

@@ -1,10 +1,12 @@
 //! The server's side of a conversation: what its messages mean for what is known
 //! of the client and the connection, and whom they are for.
 
-use super::super::flow::Step;
+use super::super::flow::FrameAction;
 use super::super::handle::log_session;
 use super::description;
-use super::talk::{ClientSide, Errand, Gate, Health, Held, Scrubbed, Talk};
+use super::inspector::{
+    Admission, ClientSide, Health, Inspector, InternalQuery, ResetOutcome, ServerSide,
+};
 use crate::config::values::PoolMode;
 use crate::fault::Fault;
 use crate::state::parameters::Parameters;
@@ -14,16 +16,16 @@ use crate::wire::frontend::split_cstr;
 use crate::wire::ledger::{Origin, Reply, Settled, TransactionStatus};
 use crate::wire::sqlstate::SqlState;
 
-impl Talk<'_> {
+impl Inspector<'_> {
     /// A message from the server.
     pub(super) fn on_backend(
         &mut self,
-        held: &mut Held<'_>,
+        held: &mut ServerSide<'_>,
         frame: Frame<'_>,
         before: &mut Vec<u8>,
-    ) -> Step {
+    ) -> FrameAction {
         if self.health == Health::Broken {
-            return Step::Drop;
+            return FrameAction::Drop;
         }
         let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
             // One is enough for the log, and for the connection.
@@ -37,8 +39,8 @@ impl Talk<'_> {
             }
         });
         let statements = &mut self.guest.statements;
-        if self.gate == Gate::Closed {
-            self.gate = Gate::Open;
+        if self.gate == Admission::Closed {
+            self.gate = Admission::Open;
         }
         match reply.settled {
             Settled::Parse => statements.parsed(held.statements),
@@ -58,21 +60,21 @@ impl Talk<'_> {
                 if self.lingers && self.ledger.is_quiescent() && backend::is_fatal(frame.body) =>
             {
                 self.health = self.health.max(Health::Farewell);
-                Step::Drop
+                FrameAction::Drop
             }
             // What comes before the connection is this client's was for another.
-            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => Step::Drop,
+            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => FrameAction::Drop,
             backend::NOTIFICATION_RESPONSE => self.guest.knowledge.voices.translate(frame, before),
             _ if reply.origin == Origin::Proxy => {
                 self.own_reply(held, frame, before);
-                Step::Drop
+                FrameAction::Drop
             }
             _ => {
                 self.client_reply(held, frame);
                 match frame.tag {
-                    backend::READY_FOR_QUERY if self.is_forbidden() => Step::Drop,
+                    backend::READY_FOR_QUERY if self.is_forbidden() => FrameAction::Drop,
                     backend::ERROR_RESPONSE => description::translate(frame, before),
-                    _ => Step::Pass,
+                    _ => FrameAction::Pass,
                 }
             }
         }
@@ -89,7 +91,7 @@ impl Talk<'_> {
         self.dismissal.is_some()
     }
 
-    fn client_reply(&mut self, held: &mut Held<'_>, frame: Frame<'_>) {
+    fn client_reply(&mut self, held: &mut ServerSide<'_>, frame: Frame<'_>) {
         let guest = &mut *self.guest;
         match frame.tag {
             backend::COMMAND_COMPLETE => {
@@ -135,29 +137,34 @@ impl Talk<'_> {
         }
     }
 
-    fn report(&mut self, held: &mut Held<'_>, frame: Frame<'_>, origin: Origin) -> Step {
+    fn report(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        frame: Frame<'_>,
+        origin: Origin,
+    ) -> FrameAction {
         let parameter =
             split_cstr(frame.body).and_then(|(name, rest)| Some((name, split_cstr(rest)?.0)));
         let Some((name, value)) = parameter else {
             self.health = self.health.max(Health::Doubtful);
-            return Step::Pass;
+            return FrameAction::Pass;
         };
         if held.reported.set(name, value).is_err() {
             // It may not be remembered what this one is like: it is for nobody else.
             self.health = self.health.max(Health::Doubtful);
-            return Step::Pass;
+            return FrameAction::Pass;
         }
         if origin == Origin::Proxy {
-            return Step::Drop;
+            return FrameAction::Drop;
         }
         if self.guest.known.set(name, value) == Ok(true) {
             self.guest.read_dialect();
             self.guest.trace.reported(name);
         }
-        Step::Pass
+        FrameAction::Pass
     }
 
-    fn own_reply(&mut self, held: &Held<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
+    fn own_reply(&mut self, held: &ServerSide<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
         if self.introducing > 0 {
             match frame.tag {
                 backend::ERROR_RESPONSE => {
@@ -184,24 +191,24 @@ impl Talk<'_> {
             return;
         }
         match &mut self.errand {
-            Errand::Check(reader) => reader.on_backend(frame),
-            Errand::Census(_, reader) if frame.tag == backend::DATA_ROW => {
+            InternalQuery::Check(reader) => reader.on_backend(frame),
+            InternalQuery::Census(_, reader) if frame.tag == backend::DATA_ROW => {
                 // One that is streamed cannot be read.
                 let whole = frame.body.len() == frame.len;
                 reader.row(if whole { frame.body } else { &[] });
             }
-            Errand::Census(..) => {}
-            Errand::Scrub(scrubbed) => match frame.tag {
-                backend::ERROR_RESPONSE => *scrubbed = Scrubbed::No,
+            InternalQuery::Census(..) => {}
+            InternalQuery::Scrub(scrubbed) => match frame.tag {
+                backend::ERROR_RESPONSE => *scrubbed = ResetOutcome::No,
                 backend::DATA_ROW
-                    if frame.body.last() == Some(&b't') && *scrubbed == Scrubbed::Yes =>
+                    if frame.body.last() == Some(&b't') && *scrubbed == ResetOutcome::Yes =>
                 {
-                    *scrubbed = Scrubbed::AllBut;
+                    *scrubbed = ResetOutcome::AllBut;
                 }
                 _ => {}
             },
-            Errand::Rollback | Errand::Marker => {}
-            Errand::None => {
+            InternalQuery::Rollback | InternalQuery::Marker => {}
+            InternalQuery::None => {
                 if let Some(found) = self.descriptions.on_backend(frame) {
                     self.guest.statements.verified(&found);
                 }

@@ -10,17 +10,17 @@ use tokio::time::{Instant, timeout};
 
 use super::super::handle::{Activity, log_session};
 use super::super::waits;
-use super::{Pinning, Session};
-use crate::pool::{Lease, LeaseError, Wait, Want};
-use crate::state::trace::Reason;
+use super::{PinRequest, PooledSession};
+use crate::pool::{CheckoutRequest, Lease, LeaseError, Wait};
+use crate::state::tracker::HoldReason;
 
 /// How long a client that asks for its process id waits for the connection that it
 /// believes to have: for a short transaction of another, not for a long one.
 const HOMING: Duration = Duration::from_millis(250);
 
-impl Session<'_> {
+impl PooledSession<'_> {
     /// Waits for a place among those who keep their connection.
-    pub(super) async fn wait_for_pin(&mut self, reason: Reason) {
+    pub(super) async fn wait_for_pin(&mut self, reason: HoldReason) {
         self.entry.handle().set_activity(Activity::Waiting);
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
@@ -40,8 +40,8 @@ impl Session<'_> {
             () = self.seat.called_off() => None,
         };
         self.pinning = match place {
-            Some(_) => Pinning::None,
-            None => Pinning::Refused(reason),
+            Some(_) => PinRequest::None,
+            None => PinRequest::Refused(reason),
         };
         self.guest.pin = place;
     }
@@ -85,13 +85,13 @@ impl Session<'_> {
             Err(error) => Err(error),
         };
         self.seat.leave();
-        self.pinning = Pinning::None;
+        self.pinning = PinRequest::None;
         lease
     }
 
     /// Which connections this client may use, and which it would rather.
-    fn want(&self) -> Want {
-        let mut want = Want::new(self.guest.handle.id);
+    fn want(&self) -> CheckoutRequest {
+        let mut want = CheckoutRequest::new(self.guest.handle.id);
         want.prefer = self.guest.last;
         want.priority = self.plan.priority;
         want.placeholders = self.guest.placeholders();
@@ -100,7 +100,7 @@ impl Session<'_> {
 
     /// A connection that this client may use, where nothing has to be waited for.
     pub(super) async fn take_at_once(&self) -> Option<Lease> {
-        if self.homing {
+        if self.prefers_announced {
             return None;
         }
         let want = self.want();
@@ -115,7 +115,7 @@ impl Session<'_> {
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
-        if std::mem::take(&mut self.homing)
+        if std::mem::take(&mut self.prefers_announced)
             && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
         {
             let deadline = deadline.min(Instant::now() + HOMING);

@@ -1,7 +1,7 @@
 //! What a replay says, and when it says nothing.
 
 use super::*;
-use crate::state::check::Reader;
+use crate::state::probe::ProbeReader;
 use crate::wire::frame::Frame;
 
 fn replay(settings: &Settings) -> String {
@@ -17,7 +17,7 @@ fn adopted(rows: &[[&str; 3]]) -> Settings {
 }
 
 fn findings(rows: &[[&str; 3]]) -> Findings {
-    let mut reader = Reader::new(false);
+    let mut reader = ProbeReader::new(false);
     for row in rows {
         let mut body = 3_u16.to_be_bytes().to_vec();
         for column in row {
@@ -30,7 +30,7 @@ fn findings(rows: &[[&str; 3]]) -> Findings {
     reader.finish()
 }
 
-fn frame(reader: &mut Reader, tag: u8, body: &[u8]) {
+fn frame(reader: &mut ProbeReader, tag: u8, body: &[u8]) {
     let len = body.len();
     reader.on_backend(Frame { tag, len, body });
 }

@@ -2,15 +2,15 @@
 //!
 //! Invariant: one arm for each kind, so that a new kind must say what it does.
 
-use super::calls::Found;
+use super::calls::CallSummary;
 use super::definition;
 use super::effects::{Certainty, Effects, Marks};
-use super::kind::{Direction, Discarded, Explained, Kind, ObjectType, Scope, Set, Value};
+use super::kind::{Command, Direction, Discarded, Explained, ObjectType, Scope, Set, Value};
 
-pub(super) fn effects(kind: Kind<'_>, found: &Found) -> Effects {
+pub(super) fn effects(kind: Command<'_>, found: &CallSummary) -> Effects {
     let mut effects = own(kind, found.concurrently);
     effects.add(found.text.marks, found.text.certainty);
-    if found.executes && matches!(kind, Kind::Create { .. } | Kind::Explain { .. }) {
+    if found.executes && matches!(kind, Command::Create { .. } | Command::Explain { .. }) {
         effects.add(Marks::PREPARED, Certainty::Opaque);
     }
     if evaluates(kind) {
@@ -20,25 +20,25 @@ pub(super) fn effects(kind: Kind<'_>, found: &Found) -> Effects {
 }
 
 /// Whether expressions in the text are evaluated, now or later.
-const fn evaluates(kind: Kind<'_>) -> bool {
+const fn evaluates(kind: Command<'_>) -> bool {
     match kind {
-        Kind::Select
-        | Kind::SelectInto { .. }
-        | Kind::Values
-        | Kind::Table
-        | Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge
-        | Kind::Prepare(_)
-        | Kind::Execute(_)
-        | Kind::Declare { .. }
-        | Kind::Call
-        | Kind::Copy { .. }
-        | Kind::Explain { .. }
-        | Kind::Alter(_)
-        | Kind::Unknown => true,
-        Kind::Create { object, .. } => matches!(
+        Command::Select
+        | Command::SelectInto { .. }
+        | Command::Values
+        | Command::Table
+        | Command::Insert
+        | Command::Update
+        | Command::Delete
+        | Command::Merge
+        | Command::Prepare(_)
+        | Command::Execute(_)
+        | Command::Declare { .. }
+        | Command::Call
+        | Command::Copy { .. }
+        | Command::Explain { .. }
+        | Command::Alter(_)
+        | Command::Unknown => true,
+        Command::Create { object, .. } => matches!(
             object,
             ObjectType::Domain
                 | ObjectType::ForeignTable
@@ -56,63 +56,67 @@ const fn evaluates(kind: Kind<'_>) -> bool {
 }
 
 /// What the kind does, whatever else its text says.
-fn own(kind: Kind<'_>, concurrently: bool) -> Effects {
+fn own(kind: Command<'_>, concurrently: bool) -> Effects {
     use Certainty::{Exact, Opaque, TextClean, Unknown};
     let (marks, certainty) = match kind {
-        Kind::Begin { .. }
-        | Kind::Rollback { .. }
-        | Kind::Savepoint(_)
-        | Kind::Release(_)
-        | Kind::RollbackTo(_) => (Marks::TRANSACTION, Exact),
+        Command::Begin { .. }
+        | Command::Rollback { .. }
+        | Command::Savepoint(_)
+        | Command::Release(_)
+        | Command::RollbackTo(_) => (Marks::TRANSACTION, Exact),
         // Deferred triggers run.
-        Kind::Commit { .. } | Kind::PrepareTransaction => (Marks::TRANSACTION, TextClean),
-        Kind::SetConstraints => (Marks::NONE, TextClean),
-        Kind::CommitPrepared | Kind::RollbackPrepared => (Marks::NO_BLOCK, Exact),
-        Kind::Set(set) => (set_marks(&set), Exact),
-        Kind::Reset(_) => (Marks::SETTING, Exact),
-        Kind::Show(_) => (Marks::READS_SESSION, Exact),
-        Kind::Discard(what) => (discard_marks(what), Exact),
-        Kind::Listen(_) | Kind::Unlisten(_) => (Marks::LISTEN, Exact),
-        Kind::Notify(_) => (Marks::NOTIFY, Exact),
-        Kind::Prepare(_) => (Marks::PREPARED, TextClean),
+        Command::Commit { .. } | Command::PrepareTransaction => (Marks::TRANSACTION, TextClean),
+        Command::SetConstraints => (Marks::NONE, TextClean),
+        Command::CommitPrepared | Command::RollbackPrepared => (Marks::NO_BLOCK, Exact),
+        Command::Set(set) => (set_marks(&set), Exact),
+        Command::Reset(_) => (Marks::SETTING, Exact),
+        Command::Show(_) => (Marks::READS_SESSION, Exact),
+        Command::Discard(what) => (discard_marks(what), Exact),
+        Command::Listen(_) | Command::Unlisten(_) => (Marks::LISTEN, Exact),
+        Command::Notify(_) => (Marks::NOTIFY, Exact),
+        Command::Prepare(_) => (Marks::PREPARED, TextClean),
         // The text that it runs was judged when it was prepared, or never seen.
-        Kind::Execute(_) => (Marks::PREPARED, Opaque),
-        Kind::Deallocate(_) => (Marks::PREPARED, Exact),
-        Kind::Declare { hold: true, .. } => (Marks::CURSOR | Marks::CURSOR_HOLD, TextClean),
-        Kind::Declare { .. } | Kind::Fetch(_) | Kind::Move(_) => (Marks::CURSOR, TextClean),
-        Kind::Close(_) => (Marks::CURSOR, Exact),
-        Kind::Load => (Marks::LIBRARY, Opaque),
-        Kind::Do | Kind::Call => (Marks::NONE, Opaque),
-        Kind::Copy {
+        Command::Execute(_) => (Marks::PREPARED, Opaque),
+        Command::Deallocate(_) => (Marks::PREPARED, Exact),
+        Command::Declare { hold: true, .. } => (Marks::CURSOR | Marks::CURSOR_HOLD, TextClean),
+        Command::Declare { .. } | Command::Fetch(_) | Command::Move(_) => {
+            (Marks::CURSOR, TextClean)
+        }
+        Command::Close(_) => (Marks::CURSOR, Exact),
+        Command::Load => (Marks::LIBRARY, Opaque),
+        Command::Do | Command::Call => (Marks::NONE, Opaque),
+        Command::Copy {
             direction: Direction::From,
             ..
         } => (Marks::WRITES, TextClean),
-        Kind::Copy { .. } => (Marks::NONE, TextClean),
-        Kind::Lock => (Marks::NONE, Exact),
-        Kind::Checkpoint => (Marks::SERVER, Exact),
-        Kind::Explain { analyze, inner } => explained(analyze, inner),
-        Kind::Create { .. }
-        | Kind::Alter(_)
-        | Kind::Drop(_)
-        | Kind::CreateDatabase { .. }
-        | Kind::AlterDatabase { .. }
-        | Kind::DropDatabase(_) => definition(kind, concurrently),
-        Kind::Select | Kind::Values | Kind::Table => (Marks::NONE, TextClean),
-        Kind::SelectInto { temp } => (temp_if(temp) | Marks::DDL | Marks::WRITES, TextClean),
-        Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge | Kind::Truncate => {
-            (Marks::WRITES, TextClean)
-        }
-        Kind::Analyze
-        | Kind::Comment
-        | Kind::Grant
-        | Kind::Revoke
-        | Kind::RefreshMaterializedView
-        | Kind::SecurityLabel => (Marks::NONE, TextClean),
+        Command::Copy { .. } => (Marks::NONE, TextClean),
+        Command::Lock => (Marks::NONE, Exact),
+        Command::Checkpoint => (Marks::SERVER, Exact),
+        Command::Explain { analyze, inner } => explained(analyze, inner),
+        Command::Create { .. }
+        | Command::Alter(_)
+        | Command::Drop(_)
+        | Command::CreateDatabase { .. }
+        | Command::AlterDatabase { .. }
+        | Command::DropDatabase(_) => definition(kind, concurrently),
+        Command::Select | Command::Values | Command::Table => (Marks::NONE, TextClean),
+        Command::SelectInto { temp } => (temp_if(temp) | Marks::DDL | Marks::WRITES, TextClean),
+        Command::Insert
+        | Command::Update
+        | Command::Delete
+        | Command::Merge
+        | Command::Truncate => (Marks::WRITES, TextClean),
+        Command::Analyze
+        | Command::Comment
+        | Command::Grant
+        | Command::Revoke
+        | Command::RefreshMaterializedView
+        | Command::SecurityLabel => (Marks::NONE, TextClean),
         // The first two are refused for partitioned tables, which do not show.
-        Kind::Cluster | Kind::Reindex | Kind::Vacuum => (Marks::NO_BLOCK, TextClean),
-        Kind::Reassign => (Marks::DDL, TextClean),
-        Kind::ImportForeignSchema => (Marks::DDL, Opaque),
-        Kind::Unknown => (Marks::NONE, Unknown),
+        Command::Cluster | Command::Reindex | Command::Vacuum => (Marks::NO_BLOCK, TextClean),
+        Command::Reassign => (Marks::DDL, TextClean),
+        Command::ImportForeignSchema => (Marks::DDL, Opaque),
+        Command::Unknown => (Marks::NONE, Unknown),
     };
     Effects { marks, certainty }
 }
@@ -175,18 +179,18 @@ fn explained(analyze: bool, inner: Explained<'_>) -> (Marks, Certainty) {
     }
 }
 
-fn definition(kind: Kind<'_>, concurrently: bool) -> (Marks, Certainty) {
+fn definition(kind: Command<'_>, concurrently: bool) -> (Marks, Certainty) {
     let alone = Marks::DDL | Marks::ALONE | Marks::NO_BLOCK;
     let marks = match kind {
-        Kind::Create { object, temp } => {
+        Command::Create { object, temp } => {
             let marks = temp_if(temp) | definition::marks(object, concurrently);
             if marks.has(Marks::LIBRARY) {
                 return (marks, Certainty::Opaque);
             }
             marks
         }
-        Kind::Alter(object) | Kind::Drop(object) => definition::marks(object, concurrently),
-        Kind::AlterDatabase { vacates: false, .. } => Marks::DDL,
+        Command::Alter(object) | Command::Drop(object) => definition::marks(object, concurrently),
+        Command::AlterDatabase { vacates: false, .. } => Marks::DDL,
         _ => alone,
     };
     (marks, Certainty::TextClean)

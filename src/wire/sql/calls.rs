@@ -7,7 +7,7 @@
 
 use super::cursor::Cursor;
 use super::effects::{Certainty, Effects, Marks};
-use super::functions::{self, Category, Class};
+use super::functions::{self, Category, FunctionClass};
 use super::name::Ident;
 use super::token::{Lexer, Token, TokenKind};
 
@@ -18,7 +18,7 @@ pub(crate) struct Call<'a> {
     pub(crate) name: Ident<'a>,
     /// What pg_catalog's function of that name does. With no schema given, the
     /// caveat of `functions` applies.
-    pub(crate) class: Option<Class>,
+    pub(crate) class: Option<FunctionClass>,
 }
 
 /// A call of set_config, as far as the text shows it.
@@ -269,7 +269,7 @@ impl<'a> Iterator for Calls<'a> {
 
 /// What a walk through a whole statement has found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct CallSummary {
     /// By calls, and by words that only matter in queries.
     pub(super) query: Effects,
     /// By what matters everywhere.
@@ -281,8 +281,8 @@ pub(super) struct Found {
     pub(super) executes: bool,
 }
 
-pub(super) fn find(text: &[u8], escapes: bool) -> Found {
-    let mut found = Found {
+pub(super) fn find(text: &[u8], escapes: bool) -> CallSummary {
+    let mut found = CallSummary {
         query: Effects {
             marks: Marks::NONE,
             certainty: Certainty::TextClean,
@@ -320,11 +320,11 @@ pub(super) fn find(text: &[u8], escapes: bool) -> Found {
     found
 }
 
-impl Found {
+impl CallSummary {
     fn call(&mut self, call: Call<'_>, calls: &Calls<'_>) {
         match call.class {
-            Some(Class::Pure) => {}
-            Some(Class::Marked(Marks::SET_CONFIG)) => {
+            Some(FunctionClass::Pure) => {}
+            Some(FunctionClass::Marked(Marks::SET_CONFIG)) => {
                 let local = calls.set_config().local == Some(true);
                 let reach = if local {
                     Marks::SETTING_LOCAL
@@ -333,8 +333,8 @@ impl Found {
                 };
                 self.query.marks |= Marks::SET_CONFIG | reach;
             }
-            Some(Class::Marked(marks)) => self.query.marks |= marks,
-            Some(Class::Opaque(marks)) => self.query.add(marks, Certainty::Opaque),
+            Some(FunctionClass::Marked(marks)) => self.query.marks |= marks,
+            Some(FunctionClass::Opaque(marks)) => self.query.add(marks, Certainty::Opaque),
             None => self.query.add(Marks::NONE, Certainty::Opaque),
         }
         if call.schema.is_none() && call.class.is_some() {

@@ -5,11 +5,11 @@
 
 use super::cursor::Cursor;
 use super::effects::Marks;
-use super::kind::{Kind, ObjectType};
+use super::kind::{Command, ObjectType};
 use super::name::Ident;
 
 /// Behind `CREATE`.
-pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     cursor.eat_all(&["or", "replace"]);
     let mut temp = false;
     loop {
@@ -29,17 +29,17 @@ pub(super) fn create<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
         }
     }
     if cursor.eat_all(&["default", "conversion"]) {
-        return Some(Kind::Create {
+        return Some(Command::Create {
             object: ObjectType::Conversion,
             temp,
         });
     }
     match object(cursor)? {
-        ObjectType::Database => Some(Kind::CreateDatabase {
+        ObjectType::Database => Some(Command::CreateDatabase {
             name: cursor.name()?,
             template: template(cursor),
         }),
-        object => Some(Kind::Create { object, temp }),
+        object => Some(Command::Create { object, temp }),
     }
 }
 
@@ -57,29 +57,29 @@ fn template<'a>(cursor: &mut Cursor<'a>) -> Option<Ident<'a>> {
 }
 
 /// Behind `ALTER`.
-pub(super) fn alter<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+pub(super) fn alter<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     if cursor.eat_all(&["default", "privileges"]) {
-        return Some(Kind::Alter(ObjectType::DefaultPrivileges));
+        return Some(Command::Alter(ObjectType::DefaultPrivileges));
     }
     match object(cursor)? {
         ObjectType::Database => {
             let name = cursor.name()?;
             let vacates =
                 cursor.eat_all(&["rename", "to"]) || cursor.eat_all(&["set", "tablespace"]);
-            Some(Kind::AlterDatabase { name, vacates })
+            Some(Command::AlterDatabase { name, vacates })
         }
-        object => Some(Kind::Alter(object)),
+        object => Some(Command::Alter(object)),
     }
 }
 
 /// Behind `DROP`.
-pub(super) fn drop<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+pub(super) fn drop<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     match object(cursor)? {
         ObjectType::Database => {
             cursor.eat_all(&["if", "exists"]);
-            Some(Kind::DropDatabase(cursor.name()?))
+            Some(Command::DropDatabase(cursor.name()?))
         }
-        object => Some(Kind::Drop(object)),
+        object => Some(Command::Drop(object)),
     }
 }
 

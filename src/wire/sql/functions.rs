@@ -1,6 +1,6 @@
 //! What is known of function names: the list of pg_catalog, and the watched ones.
 //!
-//! Invariant: a name is [`Class::Pure`] only if every function of that name in
+//! Invariant: a name is [`FunctionClass::Pure`] only if every function of that name in
 //! pg_catalog, in every listed version, leaves nothing behind in the session. It
 //! says nothing about functions of the same name elsewhere. An unqualified call
 //! can reach such a one in two ways: the search path names pg_catalog behind
@@ -19,7 +19,7 @@ const KEYWORDS: &str = include_str!("keywords.txt");
 
 /// What a call by a name may do to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(crate) enum FunctionClass {
     /// Nothing that outlives the transaction, nor anything that tells which
     /// session it runs in.
     Pure,
@@ -29,7 +29,7 @@ pub(crate) enum Class {
     Opaque(Marks),
 }
 
-static CLASSES: LazyLock<HashMap<&'static [u8], Class>> = LazyLock::new(|| {
+static CLASSES: LazyLock<HashMap<&'static [u8], FunctionClass>> = LazyLock::new(|| {
     let entry = |line: &'static str| {
         let (name, word) = line.split_once(' ').unwrap_or((line, ""));
         (name.as_bytes(), class_of(word))
@@ -54,13 +54,13 @@ fn lines(file: &'static str) -> impl Iterator<Item = &'static str> {
     file.lines().filter(|line| !line.starts_with('#'))
 }
 
-fn class_of(word: &str) -> Class {
-    Class::Marked(match word {
-        "" => return Class::Pure,
+fn class_of(word: &str) -> FunctionClass {
+    FunctionClass::Marked(match word {
+        "" => return FunctionClass::Pure,
         // Runs a query given as text, or the queries behind a table's name.
-        "dynamic" => return Class::Opaque(Marks::DYNAMIC),
+        "dynamic" => return FunctionClass::Opaque(Marks::DYNAMIC),
         // Evaluates expressions of indexes, domains and the like.
-        "user_code" => return Class::Opaque(Marks::NONE),
+        "user_code" => return FunctionClass::Opaque(Marks::NONE),
         "set_config" => Marks::SET_CONFIG,
         "advisory" => Marks::ADVISORY_LOCK,
         "advisory_xact" => Marks::ADVISORY_XACT,
@@ -83,10 +83,10 @@ fn class_of(word: &str) -> Class {
 }
 
 /// Looks a name up that is in lower case.
-pub(crate) fn class(name: &[u8]) -> Option<Class> {
+pub(crate) fn class(name: &[u8]) -> Option<FunctionClass> {
     if name.starts_with(b"dblink") {
         // Connections of its own, kept by name in the session.
-        return Some(Class::Opaque(Marks::DBLINK));
+        return Some(FunctionClass::Opaque(Marks::DBLINK));
     }
     CLASSES.get(name).copied()
 }
@@ -94,14 +94,14 @@ pub(crate) fn class(name: &[u8]) -> Option<Class> {
 /// Whether pg_catalog has functions of this name and none of them leaves, shows
 /// or runs anything; see the caveat above.
 pub(crate) fn is_builtin_pure(name: &[u8]) -> bool {
-    class(name) == Some(Class::Pure)
+    class(name) == Some(FunctionClass::Pure)
 }
 
 /// What the call `schema.name(` may do; `None` when nothing is known.
-pub(super) fn class_of_call(schema: Option<Ident<'_>>, name: Ident<'_>) -> Option<Class> {
+pub(super) fn class_of_call(schema: Option<Ident<'_>>, name: Ident<'_>) -> Option<FunctionClass> {
     let mut buffer = [0; 64];
     let found = class(folded(name, &mut buffer)?)?;
-    let dblink = found == Class::Opaque(Marks::DBLINK);
+    let dblink = found == FunctionClass::Opaque(Marks::DBLINK);
     let here = schema.is_none_or(|schema| schema.is("pg_catalog"));
     (here || dblink).then_some(found)
 }
@@ -157,7 +157,8 @@ mod tests {
             assert!(word != Some("") && parts.next().is_none(), "{line}");
             // Words this file does not know are all one.
             let unknown = word.is_some_and(|word| word != "session");
-            let session = class_of(word.unwrap_or_default()) == Class::Marked(Marks::SESSION);
+            let session =
+                class_of(word.unwrap_or_default()) == FunctionClass::Marked(Marks::SESSION);
             assert!(!(unknown && session), "{line}");
         }
     }
@@ -170,7 +171,10 @@ mod tests {
         for other in ["set_config", "nextval", "pg_backend_pid", "no_such_thing"] {
             assert!(!is_builtin_pure(other.as_bytes()), "{other}");
         }
-        assert_eq!(class(b"dblink_connect"), Some(Class::Opaque(Marks::DBLINK)));
+        assert_eq!(
+            class(b"dblink_connect"),
+            Some(FunctionClass::Opaque(Marks::DBLINK))
+        );
         assert_eq!(category(b"Select"), Some(Category::NoFunction));
         assert_eq!(category(b"json_table"), Some(Category::Other));
         assert_eq!(category(b"left"), Some(Category::FunctionOrType));

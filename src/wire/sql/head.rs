@@ -1,25 +1,25 @@
 //! The kind of a statement, from its first words.
 //!
-//! Invariant: what does not follow the grammar is [`Kind::Unknown`], never a guess.
+//! Invariant: what does not follow the grammar is [`Command::Unknown`], never a guess.
 //! There is no recursion, whatever the text nests.
 
-use super::calls::Found;
+use super::calls::CallSummary;
 use super::cursor::Cursor;
 use super::definition;
-use super::kind::{Direction, Discarded, Explained, Kind, Peer, Which};
+use super::kind::{Command, Direction, Discarded, Explained, Peer, Which};
 use super::setting;
 
-pub(super) fn kind<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Kind<'a> {
+pub(super) fn kind<'a>(cursor: &mut Cursor<'a>, found: &CallSummary) -> Command<'a> {
     let kind = if cursor.eat("explain") {
         explain(cursor, found)
     } else {
         command(cursor, found)
     };
-    kind.unwrap_or(Kind::Unknown)
+    kind.unwrap_or(Command::Unknown)
 }
 
 /// Any command but EXPLAIN.
-fn command<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
+fn command<'a>(cursor: &mut Cursor<'a>, found: &CallSummary) -> Option<Command<'a>> {
     let first = cursor.peek()?;
     if first.is_punct(b'(') {
         while cursor.eat_punct(b'(') {}
@@ -38,8 +38,8 @@ fn command<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
             transaction(word.as_bytes(), cursor)
         }
         b"set" => setting::set(cursor),
-        b"reset" => setting::named(cursor).map(Kind::Reset),
-        b"show" => setting::named(cursor).map(Kind::Show),
+        b"reset" => setting::named(cursor).map(Command::Reset),
+        b"show" => setting::named(cursor).map(Command::Show),
         b"listen" | b"unlisten" | b"notify" | b"discard" | b"load" | b"do" | b"call" | b"lock" => {
             session(word.as_bytes(), cursor)
         }
@@ -53,15 +53,15 @@ fn command<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
     }
 }
 
-const fn is_select(kind: Kind<'_>) -> bool {
+const fn is_select(kind: Command<'_>) -> bool {
     matches!(
         kind,
-        Kind::Select | Kind::SelectInto { .. } | Kind::Values | Kind::Table
+        Command::Select | Command::SelectInto { .. } | Command::Values | Command::Table
     )
 }
 
 /// Takes the verb, past the common table expressions before it.
-fn query<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
+fn query<'a>(cursor: &mut Cursor<'a>, found: &CallSummary) -> Option<Command<'a>> {
     if cursor.eat("with") {
         with(cursor)?;
         while cursor.eat_punct(b'(') {}
@@ -74,20 +74,20 @@ fn query<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
     let word = cursor.next()?.folded();
     Some(match word.as_bytes() {
         b"select" => select(found),
-        b"values" => Kind::Values,
-        b"table" => Kind::Table,
-        b"insert" => Kind::Insert,
-        b"update" => Kind::Update,
-        b"delete" => Kind::Delete,
-        b"merge" => Kind::Merge,
+        b"values" => Command::Values,
+        b"table" => Command::Table,
+        b"insert" => Command::Insert,
+        b"update" => Command::Update,
+        b"delete" => Command::Delete,
+        b"merge" => Command::Merge,
         _ => return None,
     })
 }
 
-fn select<'a>(found: &Found) -> Kind<'a> {
+fn select<'a>(found: &CallSummary) -> Command<'a> {
     found
         .into
-        .map_or(Kind::Select, |temp| Kind::SelectInto { temp })
+        .map_or(Command::Select, |temp| Command::SelectInto { temp })
 }
 
 /// Behind `WITH`: passes `name (…) AS (…) SEARCH … CYCLE …, …`.
@@ -123,41 +123,41 @@ fn pass(cursor: &mut Cursor<'_>, word: &str) -> Option<()> {
     cursor.name().map(drop)
 }
 
-fn begin<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn begin<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     cursor.eat_one_of(&["work", "transaction"]);
-    Some(Kind::Begin {
+    Some(Command::Begin {
         modes: cursor.remainder(),
     })
 }
 
-fn transaction<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn transaction<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     let commits = matches!(verb, b"commit" | b"end");
     let kind = match verb {
-        b"savepoint" => Kind::Savepoint(cursor.name()?),
+        b"savepoint" => Command::Savepoint(cursor.name()?),
         b"release" => {
             eat_before_name(cursor, "savepoint");
-            Kind::Release(cursor.name()?)
+            Command::Release(cursor.name()?)
         }
         b"commit" | b"rollback" if cursor.eat("prepared") => {
             cursor.name_or_text()?;
             if commits {
-                Kind::CommitPrepared
+                Command::CommitPrepared
             } else {
-                Kind::RollbackPrepared
+                Command::RollbackPrepared
             }
         }
         _ => {
             cursor.eat_one_of(&["work", "transaction"]);
             if verb == b"rollback" && cursor.eat("to") {
                 eat_before_name(cursor, "savepoint");
-                Kind::RollbackTo(cursor.name()?)
+                Command::RollbackTo(cursor.name()?)
             } else {
                 let chain = cursor.eat_all(&["and", "chain"]);
                 let _none = !chain && cursor.eat_all(&["and", "no", "chain"]);
                 if commits {
-                    Kind::Commit { chain }
+                    Command::Commit { chain }
                 } else {
-                    Kind::Rollback { chain }
+                    Command::Rollback { chain }
                 }
             }
         }
@@ -173,14 +173,14 @@ fn eat_before_name(cursor: &mut Cursor<'_>, word: &str) {
 }
 
 /// Commands about the session with simple operands.
-fn session<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn session<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     let kind = match verb {
-        b"listen" => Kind::Listen(cursor.name()?),
+        b"listen" => Command::Listen(cursor.name()?),
         b"unlisten" if cursor.peek()?.text == b"*" => {
             cursor.next();
-            Kind::Unlisten(Which::All)
+            Command::Unlisten(Which::All)
         }
-        b"unlisten" => Kind::Unlisten(Which::Named(cursor.name()?)),
+        b"unlisten" => Command::Unlisten(Which::Named(cursor.name()?)),
         b"notify" => {
             let channel = cursor.name()?;
             if cursor.eat_punct(b',') {
@@ -188,11 +188,11 @@ fn session<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
                 // `U&'…' UESCAPE '…'`
                 cursor.remainder();
             }
-            Kind::Notify(channel)
+            Command::Notify(channel)
         }
         b"discard" => {
             let what = cursor.next()?.folded();
-            Kind::Discard(match what.as_bytes() {
+            Command::Discard(match what.as_bytes() {
                 b"all" => Discarded::All,
                 b"plans" => Discarded::Plans,
                 b"temp" | b"temporary" => Discarded::Temp,
@@ -202,51 +202,51 @@ fn session<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
         }
         b"load" => {
             cursor.name_or_text()?;
-            Kind::Load
+            Command::Load
         }
         other => {
             cursor.remainder();
             match other {
-                b"do" => Kind::Do,
-                b"call" => Kind::Call,
-                _ => Kind::Lock,
+                b"do" => Command::Do,
+                b"call" => Command::Call,
+                _ => Command::Lock,
             }
         }
     };
     cursor.is_at_end().then_some(kind)
 }
 
-fn prepared<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn prepared<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     match verb {
         b"prepare" => {
             let is_text = cursor.peek_second().is_some_and(|token| token.is_text());
             if is_text && cursor.eat("transaction") {
-                return Some(Kind::PrepareTransaction);
+                return Some(Command::PrepareTransaction);
             }
             let name = cursor.name()?;
             if cursor.eat_punct(b'(') {
                 cursor.pass_parens();
             }
-            cursor.eat("as").then_some(Kind::Prepare(name))
+            cursor.eat("as").then_some(Command::Prepare(name))
         }
-        b"execute" => cursor.name().map(Kind::Execute),
+        b"execute" => cursor.name().map(Command::Execute),
         _ => {
             eat_before_name(cursor, "prepare");
-            cursor.which().map(Kind::Deallocate)
+            cursor.which().map(Command::Deallocate)
         }
     }
 }
 
-fn portal<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn portal<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     match verb {
-        b"close" => cursor.which().map(Kind::Close),
+        b"close" => cursor.which().map(Command::Close),
         b"declare" => {
             let name = cursor.name()?;
             while cursor.eat_one_of(&["binary", "asensitive", "insensitive", "no", "scroll"]) {}
             cursor.eat("cursor").then_some(())?;
             let hold = cursor.eat_all(&["with", "hold"]);
             let _without = !hold && cursor.eat_all(&["without", "hold"]);
-            cursor.eat("for").then_some(Kind::Declare { name, hold })
+            cursor.eat("for").then_some(Command::Declare { name, hold })
         }
         _ => {
             // The cursor's name is last, whatever says how far to go.
@@ -255,15 +255,15 @@ fn portal<'a>(verb: &[u8], cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
             }
             let name = cursor.name()?;
             Some(if verb == b"move" {
-                Kind::Move(name)
+                Command::Move(name)
             } else {
-                Kind::Fetch(name)
+                Command::Fetch(name)
             })
         }
     }
 }
 
-fn copy<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+fn copy<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     let mut after_dot = false;
     let direction = loop {
         if cursor.eat_punct(b'(') {
@@ -289,11 +289,11 @@ fn copy<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     } else {
         return None;
     };
-    Some(Kind::Copy { direction, peer })
+    Some(Command::Copy { direction, peer })
 }
 
 /// Behind `EXPLAIN`.
-fn explain<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
+fn explain<'a>(cursor: &mut Cursor<'a>, found: &CallSummary) -> Option<Command<'a>> {
     let mut analyze = false;
     let begins_query = |cursor: &Cursor<'_>| {
         let second = cursor.peek_second();
@@ -315,39 +315,39 @@ fn explain<'a>(cursor: &mut Cursor<'a>, found: &Found) -> Option<Kind<'a>> {
         cursor.eat("verbose");
     }
     let inner = match command(cursor, found)? {
-        Kind::Select
-        | Kind::Values
-        | Kind::Table
-        | Kind::Insert
-        | Kind::Update
-        | Kind::Delete
-        | Kind::Merge => Explained::Query,
-        Kind::SelectInto { temp } | Kind::Create { temp, .. } => Explained::Create { temp },
-        Kind::Execute(name) => Explained::Execute(name),
-        Kind::Declare { .. } => Explained::Declare,
-        Kind::RefreshMaterializedView => Explained::Refresh,
+        Command::Select
+        | Command::Values
+        | Command::Table
+        | Command::Insert
+        | Command::Update
+        | Command::Delete
+        | Command::Merge => Explained::Query,
+        Command::SelectInto { temp } | Command::Create { temp, .. } => Explained::Create { temp },
+        Command::Execute(name) => Explained::Execute(name),
+        Command::Declare { .. } => Explained::Declare,
+        Command::RefreshMaterializedView => Explained::Refresh,
         _ => return None,
     };
-    Some(Kind::Explain { analyze, inner })
+    Some(Command::Explain { analyze, inner })
 }
 
 /// Commands without an operand of interest.
-fn maintenance<'a>(verb: &[u8], cursor: &Cursor<'a>) -> Option<Kind<'a>> {
+fn maintenance<'a>(verb: &[u8], cursor: &Cursor<'a>) -> Option<Command<'a>> {
     let goes_on = |kind, word| cursor.sees(word).then_some(kind);
     Some(match verb {
-        b"analyze" | b"analyse" => Kind::Analyze,
-        b"checkpoint" => Kind::Checkpoint,
-        b"cluster" => Kind::Cluster,
-        b"comment" => goes_on(Kind::Comment, "on")?,
-        b"grant" => Kind::Grant,
-        b"import" => goes_on(Kind::ImportForeignSchema, "foreign")?,
-        b"reassign" => goes_on(Kind::Reassign, "owned")?,
-        b"refresh" => goes_on(Kind::RefreshMaterializedView, "materialized")?,
-        b"reindex" => Kind::Reindex,
-        b"revoke" => Kind::Revoke,
-        b"security" => goes_on(Kind::SecurityLabel, "label")?,
-        b"truncate" => Kind::Truncate,
-        b"vacuum" => Kind::Vacuum,
+        b"analyze" | b"analyse" => Command::Analyze,
+        b"checkpoint" => Command::Checkpoint,
+        b"cluster" => Command::Cluster,
+        b"comment" => goes_on(Command::Comment, "on")?,
+        b"grant" => Command::Grant,
+        b"import" => goes_on(Command::ImportForeignSchema, "foreign")?,
+        b"reassign" => goes_on(Command::Reassign, "owned")?,
+        b"refresh" => goes_on(Command::RefreshMaterializedView, "materialized")?,
+        b"reindex" => Command::Reindex,
+        b"revoke" => Command::Revoke,
+        b"security" => goes_on(Command::SecurityLabel, "label")?,
+        b"truncate" => Command::Truncate,
+        b"vacuum" => Command::Vacuum,
         _ => return None,
     })
 }

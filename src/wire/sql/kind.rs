@@ -2,7 +2,7 @@
 //! asks about.
 //!
 //! Invariant: operands are spans of the text, never copies. An operand that is not
-//! where the grammar wants it makes the statement [`Kind::Unknown`].
+//! where the grammar wants it makes the statement [`Command::Unknown`].
 
 use super::name::{Ident, Path};
 
@@ -135,7 +135,7 @@ pub(crate) enum ObjectType {
 
 /// A command of Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind<'a> {
+pub(crate) enum Command<'a> {
     /// Also START TRANSACTION. The modes as they are spelled.
     Begin {
         modes: &'a [u8],

@@ -4,13 +4,13 @@
 //! spelling says so.
 
 use super::cursor::Cursor;
-use super::kind::{Kind, Scope, Set, Setting, Value};
+use super::kind::{Command, Scope, Set, Setting, Value};
 use super::name::Path;
 
 /// Behind `SET`.
-pub(super) fn set<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
+pub(super) fn set<'a>(cursor: &mut Cursor<'a>) -> Option<Command<'a>> {
     if cursor.sees("constraints") && !names_setting(cursor) {
-        return Some(Kind::SetConstraints);
+        return Some(Command::SetConstraints);
     }
     let mut scope = Scope::Session;
     if !names_setting(cursor) {
@@ -33,7 +33,7 @@ pub(super) fn set<'a>(cursor: &mut Cursor<'a>) -> Option<Kind<'a>> {
     };
     cursor
         .is_at_end()
-        .then_some(Kind::Set(Set { scope, name, value }))
+        .then_some(Command::Set(Set { scope, name, value }))
 }
 
 /// `SESSION AUTHORIZATION`, `SESSION CHARACTERISTICS`.

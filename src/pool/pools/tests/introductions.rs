@@ -1,11 +1,11 @@
 //! What clients are told at their logins.
 
 use super::*;
-use crate::pool::pools::introduction::Introduction;
+use crate::pool::pools::login_greeting::LoginGreeting;
 
-async fn introduce(pool: &Arc<Pool>, client: u64, holder: &Arc<Holder>) -> Introduction {
+async fn introduce(pool: &Arc<Pool>, client: u64, holder: &Arc<IdleHold>) -> LoginGreeting {
     let deadline = Instant::now() + LONG;
-    let introduced = pool.introduce(Want::new(client), holder, deadline);
+    let introduced = pool.introduce(CheckoutRequest::new(client), holder, deadline);
     introduced.await.unwrap()
 }
 
@@ -16,7 +16,7 @@ async fn a_newcomer_asks_for_one_connection_and_waits_for_it() {
     for size in [2, 5] {
         let stand = Stand::new(9);
         let pool = stand.pool("d", size);
-        let holders = [(); 2].map(|()| Arc::<Holder>::default());
+        let holders = [(); 2].map(|()| Arc::<IdleHold>::default());
         let first = introduce(&pool, 1, &holders[0]).await;
         let closed = stand.server.door.lock().await;
         let (second, ()) = tokio::join!(introduce(&pool, 2, &holders[1]), async {

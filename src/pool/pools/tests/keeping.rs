@@ -3,7 +3,7 @@
 
 use super::*;
 
-async fn asked(holder: &Holder) {
+async fn asked(holder: &IdleHold) {
     poll_fn(|cx| match holder.poll_wanted(cx) {
         true => Poll::Ready(()),
         false => Poll::Pending,
@@ -16,7 +16,7 @@ async fn who_keeps_an_idle_connection_is_asked_for_it() {
     let stand = Stand::new(1);
     let pool = stand.pool("d", 1);
     let mut kept = lease(&pool, 1).await.unwrap();
-    let holder = Arc::new(Holder::default());
+    let holder = Arc::new(IdleHold::default());
     kept.hold(&holder);
     assert!(!holder.is_wanted());
     let (second, ()) = tokio::join!(lease(&pool, 2), async {
@@ -39,7 +39,7 @@ async fn who_waits_is_not_kept_waiting_for_one_that_is_used() {
         lease(&pool, 1).await.unwrap(),
         lease(&pool, 2).await.unwrap(),
     );
-    let (user, keeper) = (Arc::<Holder>::default(), Arc::<Holder>::default());
+    let (user, keeper) = (Arc::<IdleHold>::default(), Arc::<IdleHold>::default());
     busy.hold(&user);
     idle.hold(&keeper);
     // Nothing is told to the books.
@@ -70,7 +70,7 @@ async fn one_that_was_used_a_moment_ago_is_asked_last() {
         lease(&pool, 1).await.unwrap(),
         lease(&pool, 2).await.unwrap(),
     );
-    let (user, keeper) = (Arc::<Holder>::default(), Arc::<Holder>::default());
+    let (user, keeper) = (Arc::<IdleHold>::default(), Arc::<IdleHold>::default());
     // The first of them has kept its for longer.
     active.hold(&user);
     idle.hold(&keeper);
@@ -93,7 +93,7 @@ async fn one_that_is_used_again_while_it_is_asked_for_does_not_keep_who_waits() 
         lease(&pool, 1).await.unwrap(),
         lease(&pool, 2).await.unwrap(),
     );
-    let (one, other) = (Arc::<Holder>::default(), Arc::<Holder>::default());
+    let (one, other) = (Arc::<IdleHold>::default(), Arc::<IdleHold>::default());
     first.hold(&one);
     second.hold(&other);
     let (third, ()) = tokio::join!(lease(&pool, 3), async {
@@ -115,25 +115,25 @@ async fn what_lingers_unused_is_asked_for_by_the_clock_and_what_is_used_is_not()
         lease(&pool, 1).await.unwrap(),
         lease(&pool, 2).await.unwrap(),
     );
-    let (idler, user) = (Arc::<Holder>::default(), Arc::<Holder>::default());
-    idler.lingers(true);
-    user.lingers(true);
+    let (idler, user) = (Arc::<IdleHold>::default(), Arc::<IdleHold>::default());
+    idler.set_sticky(true);
+    user.set_sticky(true);
     unused.hold(&idler);
     used.hold(&user);
     used.resume(&user);
     used.hold(&user);
-    stand.pools.look_over();
+    stand.pools.tick();
     assert!(idler.is_wanted() && !user.is_wanted());
     unused.check_in();
-    stand.pools.look_over();
+    stand.pools.tick();
     assert!(user.is_wanted(), "not used since");
     used.check_in();
     // Whoever keeps its for a reason is left alone.
     let mut kept = lease(&pool, 1).await.unwrap();
-    idler.lingers(false);
+    idler.set_sticky(false);
     kept.hold(&idler);
-    stand.pools.look_over();
-    stand.pools.look_over();
+    stand.pools.tick();
+    stand.pools.tick();
     assert!(!idler.is_wanted());
     kept.check_in();
 }

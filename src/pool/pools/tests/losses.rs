@@ -27,7 +27,7 @@ async fn the_places_of_connections_that_the_server_has_ended_are_given_back() {
     let farewell = News::Farewell(error("57P01"));
     stand.server.news.send_replace(farewell);
     while stand.pools.inner.gatekeeper.snapshot().in_use > 0 {
-        stand.pools.look_over();
+        stand.pools.tick();
         tokio::task::yield_now().await;
     }
     let notice = frame(b'N', b"SNOTICE\0\0");
@@ -42,7 +42,7 @@ async fn the_places_of_connections_that_the_server_has_ended_are_given_back() {
     };
     let mut inspected = false;
     while !inspected || idle() != (1, 0) {
-        stand.pools.look_over();
+        stand.pools.tick();
         inspected |= idle() == (0, 1);
         tokio::task::yield_now().await;
     }
@@ -65,16 +65,16 @@ async fn the_client_that_used_a_connection_last_hears_that_the_server_has_ended_
     for (news, heard) in cases {
         let stand = Stand::new(1);
         let pool = stand.passthrough("d");
-        let (before, last) = (Arc::<Holder>::default(), Arc::<Holder>::default());
+        let (before, last) = (Arc::<IdleHold>::default(), Arc::<IdleHold>::default());
         let mut lease = stand.adopt(&pool, 1).await.unwrap();
         lease.used_by(&before);
         lease.used_by(&last);
         lease.check_in();
-        let poll = async |holder: &Holder| poll_fn(|cx| Poll::Ready(holder.poll_lost(cx))).await;
+        let poll = async |holder: &IdleHold| poll_fn(|cx| Poll::Ready(holder.poll_lost(cx))).await;
         assert_eq!(poll(&last).await, Poll::Pending);
         stand.server.news.send_replace(news.clone());
         while stand.pools.inner.gatekeeper.snapshot().in_use > 0 {
-            stand.pools.look_over();
+            stand.pools.tick();
             tokio::task::yield_now().await;
         }
         assert_eq!(poll(&last).await, heard, "{news:?}");
@@ -86,7 +86,7 @@ async fn the_client_that_used_a_connection_last_hears_that_the_server_has_ended_
 async fn a_client_that_has_used_another_connection_since_hears_nothing_of_the_first() {
     let stand = Stand::new(2);
     let pools = [stand.passthrough("d"), stand.passthrough("e")];
-    let holder = Arc::<Holder>::default();
+    let holder = Arc::<IdleHold>::default();
     for pool in &pools {
         let mut lease = stand.adopt(pool, 1).await.unwrap();
         lease.used_by(&holder);

@@ -5,7 +5,7 @@ mod hostile;
 mod splitting;
 
 use super::effects::Certainty;
-use super::kind::{Kind, Setting, Value, Which};
+use super::kind::{Command, Setting, Value, Which};
 use super::name::{Ident, Path};
 use super::{Backslash, Dialect, Statement, statements};
 
@@ -58,40 +58,40 @@ fn setting(setting: Setting<'_>) -> String {
 }
 
 /// The kind in one line.
-fn kind(kind: Kind<'_>) -> String {
+fn kind(kind: Command<'_>) -> String {
     match kind {
-        Kind::Begin { modes } => format!("Begin {}", text(modes)).trim_end().to_owned(),
-        Kind::Savepoint(name) => format!("Savepoint {}", ident(name)),
-        Kind::Release(name) => format!("Release {}", ident(name)),
-        Kind::RollbackTo(name) => format!("RollbackTo {}", ident(name)),
-        Kind::Set(set) => {
+        Command::Begin { modes } => format!("Begin {}", text(modes)).trim_end().to_owned(),
+        Command::Savepoint(name) => format!("Savepoint {}", ident(name)),
+        Command::Release(name) => format!("Release {}", ident(name)),
+        Command::RollbackTo(name) => format!("RollbackTo {}", ident(name)),
+        Command::Set(set) => {
             let value = match set.value {
                 Value::Raw(value) => text(value),
                 other => format!("{other:?}"),
             };
             format!("Set {:?} {} = {value}", set.scope, path(set.name))
         }
-        Kind::Reset(name) => format!("Reset {}", setting(name)),
-        Kind::Show(name) => format!("Show {}", setting(name)),
-        Kind::Listen(name) => format!("Listen {}", ident(name)),
-        Kind::Unlisten(name) => format!("Unlisten {}", which(name)),
-        Kind::Notify(name) => format!("Notify {}", ident(name)),
-        Kind::Prepare(name) => format!("Prepare {}", ident(name)),
-        Kind::Execute(name) => format!("Execute {}", ident(name)),
-        Kind::Deallocate(name) => format!("Deallocate {}", which(name)),
-        Kind::Declare { name, hold } => format!("Declare {} hold={hold}", ident(name)),
-        Kind::Fetch(name) => format!("Fetch {}", ident(name)),
-        Kind::Move(name) => format!("Move {}", ident(name)),
-        Kind::Close(name) => format!("Close {}", which(name)),
-        Kind::CreateDatabase { name, template } => format!(
+        Command::Reset(name) => format!("Reset {}", setting(name)),
+        Command::Show(name) => format!("Show {}", setting(name)),
+        Command::Listen(name) => format!("Listen {}", ident(name)),
+        Command::Unlisten(name) => format!("Unlisten {}", which(name)),
+        Command::Notify(name) => format!("Notify {}", ident(name)),
+        Command::Prepare(name) => format!("Prepare {}", ident(name)),
+        Command::Execute(name) => format!("Execute {}", ident(name)),
+        Command::Deallocate(name) => format!("Deallocate {}", which(name)),
+        Command::Declare { name, hold } => format!("Declare {} hold={hold}", ident(name)),
+        Command::Fetch(name) => format!("Fetch {}", ident(name)),
+        Command::Move(name) => format!("Move {}", ident(name)),
+        Command::Close(name) => format!("Close {}", which(name)),
+        Command::CreateDatabase { name, template } => format!(
             "CreateDatabase {} {}",
             ident(name),
             template.map_or_else(|| "-".to_owned(), ident)
         ),
-        Kind::AlterDatabase { name, vacates } => {
+        Command::AlterDatabase { name, vacates } => {
             format!("AlterDatabase {} vacates={vacates}", ident(name))
         }
-        Kind::DropDatabase(name) => format!("DropDatabase {}", ident(name)),
+        Command::DropDatabase(name) => format!("DropDatabase {}", ident(name)),
         other => format!("{other:?}").replace([' ', '{', '}'], ""),
     }
 }
@@ -121,7 +121,7 @@ fn calls(text: &str) -> String {
         let schema = call
             .schema
             .map_or_else(String::new, |schema| ident(schema) + ".");
-        let mark = if call.class == Some(super::functions::Class::Pure) {
+        let mark = if call.class == Some(super::functions::FunctionClass::Pure) {
             ""
         } else {
             "!"

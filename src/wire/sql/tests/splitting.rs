@@ -7,7 +7,7 @@ use super::super::token::TokenKind::{
     QuotedName, Space, Text, UnicodeName, UnicodeText, Word,
 };
 use super::{
-    Backslash, Certainty, Dialect, ESCAPE, Kind, PLAIN, all, calls, kind, statements, text,
+    Backslash, Certainty, Command, Dialect, ESCAPE, PLAIN, all, calls, kind, statements, text,
 };
 
 /// The statements' texts, trimmed.
@@ -195,7 +195,7 @@ fn sql_unreadable_texts_are_unknown() {
     let unknown = |sql: &str, dialect| {
         let found: Vec<_> = statements(sql.as_bytes(), dialect).collect();
         found.len() == 1
-            && found[0].kind == Kind::Unknown
+            && found[0].kind == Command::Unknown
             && found[0].effects.certainty == Certainty::Unknown
     };
     for encoding in [

@@ -1,0 +1,425 @@
+//! The conversation over a lease: every frame of either side is looked at once,
+//! and what becomes of it is decided here. No sockets.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::commit::CommitWatch;
+use super::super::flow::FrameAction;
+use super::admission::Blocked;
+use super::client::{PooledClient, StatementNote};
+use super::description::{self, Descriptions};
+pub(super) use super::inspection::{
+    Admission, ClientSide, DefinitionChanges, Health, InternalQuery, Precondition, ResetOutcome,
+    Rules, ServerSide,
+};
+use super::policy;
+use super::portals::Portals;
+use crate::fault::Fault;
+use crate::pool::{Connection, ServerKey};
+use crate::state::prepared::{Injected, Parse, ServerStatements};
+use crate::state::tracker::{Alignment, ExecutedBy, StatementEffects};
+use crate::wire::frame::Frame;
+use crate::wire::frontend::{self, split_cstr};
+use crate::wire::ledger::{Doubt, Ledger, TransactionStatus};
+use crate::wire::sql::Dialect;
+
+/// What a Parse of more than this does is not found out again after a wait.
+const LONG: usize = 1024;
+
+/// One lease's conversation.
+#[derive(Debug)]
+pub(super) struct Inspector<'a> {
+    pub(super) guest: &'a mut PooledClient,
+    pub(super) ledger: Ledger,
+    pub(super) commit: CommitWatch,
+    pub(super) errand: InternalQuery,
+    pub(super) client: ClientSide,
+    pub(super) health: Health,
+    /// Why the client's next frame waits.
+    pub(super) need: Option<Precondition>,
+    pub(super) gate: Admission,
+    /// Why the client is sent away when the connection is at rest.
+    pub(super) dismissal: Option<Fault>,
+    /// ReadyForQuery messages until the connection is this client's.
+    pub(super) introducing: u8,
+    /// Something has run since the connection was last at rest.
+    pub(super) stirred: bool,
+    /// The client has the connection without need, and can do without it.
+    pub(super) lingers: bool,
+    pub(super) changes: DefinitionChanges,
+    pub(super) portals: Portals,
+    /// What the text of the frame that waits does, and how that was read.
+    seen: Option<(StatementNote, Dialect)>,
+    /// Names in the DEALLOCATEs that are under way.
+    pub(super) freeing: VecDeque<Box<[u8]>>,
+    pub(super) descriptions: Descriptions,
+    pub(super) key: Option<Arc<ServerKey>>,
+    /// The process id by which others know the client: that of its login, or that of
+    /// this connection, once it has asked for it.
+    pub(super) voice: Option<u32>,
+    pub(super) rules: Rules,
+}
+
+impl<'a> Inspector<'a> {
+    pub(super) fn new(guest: &'a mut PooledClient, rules: Rules) -> Self {
+        Self {
+            guest,
+            ledger: Ledger::new(TransactionStatus::Idle),
+            commit: CommitWatch::default(),
+            errand: InternalQuery::None,
+            client: ClientSide::Speaking,
+            health: Health::Good,
+            need: None,
+            gate: Admission::Open,
+            dismissal: None,
+            introducing: 0,
+            stirred: false,
+            lingers: false,
+            changes: DefinitionChanges::default(),
+            portals: Portals::default(),
+            seen: None,
+            freeing: VecDeque::new(),
+            descriptions: Descriptions::default(),
+            key: None,
+            voice: None,
+            rules,
+        }
+    }
+
+    /// Begins on a connection that is the client's once so many batches of the
+    /// proxy's own are answered; appends to `told` what it has to know first.
+    pub(super) fn begin(&mut self, batches: u8, connection: &mut Connection, told: &mut Vec<u8>) {
+        for _ in 0..batches {
+            self.own_query(&mut connection.statements);
+        }
+        self.introducing = batches;
+        self.key = Some(Arc::clone(&connection.key));
+        self.voice = self.guest.pid;
+        if batches == 0 {
+            connection.key.set_own(false);
+            self.tell(&connection.reported, told);
+        }
+    }
+
+    /// Notes a batch of the proxy's own, a simple Query.
+    pub(super) fn own_query(&mut self, statements: &mut ServerStatements) {
+        statements.unnamed_destroyed();
+        self.ledger.on_own(frontend::QUERY);
+    }
+
+    /// Whether the server owes nothing, in no transaction, and that is certain.
+    pub(super) fn is_quiescent(&self) -> bool {
+        self.ledger.is_quiescent() && self.ledger.doubt() != Doubt::Syncs
+    }
+
+    /// Whether the connection can go on.
+    pub(super) fn health(&self) -> Health {
+        match self.ledger.doubt() {
+            Doubt::None => self.health,
+            Doubt::Syncs | Doubt::Lasting => self.health.max(Health::Doubtful),
+        }
+    }
+
+    /// A client's message on its way to the server.
+    pub(super) fn on_frontend(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> FrameAction {
+        match frame.tag {
+            _ if !matches!(self.errand, InternalQuery::None) => return FrameAction::Stop,
+            // What comes behind a Terminate is for nobody, and so is what comes behind
+            // a message that ends the session.
+            _ if self.client == ClientSide::Gone || self.ledger.is_ending() => {
+                return FrameAction::Drop;
+            }
+            frontend::COPY_DATA => return FrameAction::Pass,
+            frontend::TERMINATE => {
+                self.client = ClientSide::Gone;
+                return FrameAction::Drop;
+            }
+            _ => {}
+        }
+        if !self.ledger.is_discarding() {
+            match self.prepare(held, frame, before) {
+                Ok(injected) => {
+                    self.inject(&injected);
+                    if injected.contains(&Injected::Describe) {
+                        self.gate = Admission::Closed;
+                        return FrameAction::Stop;
+                    }
+                    if let Some(name) = described_by(frame) {
+                        self.descriptions.ask(name);
+                    }
+                }
+                Err(Blocked::Need(need)) => {
+                    self.need = Some(need);
+                    return FrameAction::Stop;
+                }
+                // Replies will come, and then it goes on.
+                Err(Blocked::Wait) => {
+                    self.gate = Admission::Closed;
+                    return FrameAction::Stop;
+                }
+                Err(Blocked::Refused(reason)) => {
+                    self.seen = None;
+                    policy::refusal(self.rules.on_session_state, reason, frame, before);
+                    self.gate = Admission::Open;
+                    self.substituted(held, frame);
+                    return FrameAction::Drop;
+                }
+                Err(Blocked::Stale) => {
+                    description::refuse_stale(before);
+                    self.gate = Admission::Open;
+                    self.substituted(held, frame);
+                    return FrameAction::Drop;
+                }
+            }
+        }
+        if frame.tag == frontend::SYNC {
+            self.guest.statements.sync();
+            self.guest.trace.synced();
+        }
+        self.gate = Admission::Open;
+        self.stirred = true;
+        self.commit.on_frontend(frame);
+        self.ledger.on_frontend(frame);
+        FrameAction::Pass
+    }
+
+    /// Sees to it that the server has what a message refers to.
+    fn prepare(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Blocked> {
+        match frame.tag {
+            frontend::QUERY => return self.query(held, frame, before),
+            frontend::PARSE => return self.parse(held, frame, before),
+            frontend::BIND => {
+                if let Some((portal, rest)) = split_cstr(frame.body)
+                    && let Some((name, _)) = split_cstr(rest)
+                {
+                    return self.bind(held, (portal, name), before);
+                }
+            }
+            frontend::EXECUTE => {
+                if let Some((portal, _)) = split_cstr(frame.body) {
+                    self.execute(portal);
+                }
+            }
+            frontend::DESCRIBE => {
+                if let Some(name) = statement_named(frame.body) {
+                    self.ask_whether_stale(name)?;
+                    let environment = self.guest.environment();
+                    let statements = &mut self.guest.statements;
+                    return Ok(statements.uses(held.statements, name, environment, before)?);
+                }
+            }
+            frontend::CLOSE => {
+                if let Some(name) = statement_named(frame.body) {
+                    self.guest.statements.close(held.statements, name);
+                }
+            }
+            frontend::FUNCTION_CALL => {
+                let number = frame.body.first_chunk().copied().map(u32::from_be_bytes);
+                let digest = StatementEffects::function(number);
+                self.guest.about_to_run(&digest, None);
+                self.guest.trace.ran(&digest, ExecutedBy::Query);
+            }
+            _ => {}
+        }
+        Ok(Vec::new())
+    }
+
+    fn query(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Blocked> {
+        let text = (frame.body.len() == frame.len)
+            .then(|| frame.body.strip_suffix(b"\0").unwrap_or(frame.body));
+        let noted = self.read(text);
+        if let Err(hitch) = self.ask_for(&noted.digest) {
+            self.look_again_at(noted);
+            return Err(hitch);
+        }
+        let mut injected = Vec::new();
+        if noted.digest.needs_alignment() != Alignment::None {
+            let environment = self.guest.environment();
+            let statements = &mut self.guest.statements;
+            match statements.align(held.statements, environment, true, before) {
+                Ok(aligned) => injected = aligned,
+                Err(wait) => {
+                    self.look_again_at(noted);
+                    return Err(wait.into());
+                }
+            }
+        }
+        self.guest.statements.query(held.statements);
+        self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
+        self.run(&noted.digest, ExecutedBy::Query);
+        Ok(injected)
+    }
+
+    fn parse(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        frame: Frame<'_>,
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Blocked> {
+        let named = split_cstr(frame.body);
+        let whole = named.is_some() && frame.body.len() == frame.len;
+        let (name, rest) = named.unwrap_or_default();
+        let text = split_cstr(rest).filter(|_| whole).map(|(text, _)| text);
+        let noted = self.read(text);
+        if let Err(hitch) = self.ask_for_parse(name, &noted.digest) {
+            self.look_again_at(noted);
+            return Err(hitch);
+        }
+        let environment = self.guest.environment();
+        let kept = (frame.len > LONG).then(|| noted.clone());
+        let parse = Parse {
+            name,
+            rest: whole.then_some(rest),
+            note: noted,
+        };
+        let statements = &mut self.guest.statements;
+        let parsed = statements.parse(held.statements, parse, environment, before);
+        if let (Err(_), Some(noted)) = (&parsed, kept) {
+            self.look_again_at(noted);
+        }
+        Ok(parsed?)
+    }
+
+    /// What a text does; `None` is one that is too long to be read.
+    fn read(&mut self, text: Option<&[u8]>) -> StatementNote {
+        if self.seen.is_some()
+            && let Some((noted, dialect)) = self.seen.take()
+            && self.guest.is_current(&noted, dialect)
+        {
+            return noted;
+        }
+        text.map_or_else(StatementNote::unread, |text| self.guest.note(text))
+    }
+
+    /// The message waits, perhaps for many replies, and after each it is looked at again.
+    fn look_again_at(&mut self, noted: StatementNote) {
+        self.seen = Some((noted, self.guest.dialect));
+    }
+
+    fn bind(
+        &mut self,
+        held: &mut ServerSide<'_>,
+        (portal, name): (&[u8], &[u8]),
+        before: &mut Vec<u8>,
+    ) -> Result<Vec<Injected>, Blocked> {
+        self.ask_whether_stale(name)?;
+        let digest = self.guest.recall(name);
+        self.ask_for(&digest)?;
+        let environment = self.guest.environment();
+        let statements = &mut self.guest.statements;
+        let mut injected = Vec::new();
+        if digest.needs_alignment() != Alignment::None {
+            injected = statements.align(held.statements, environment, false, before)?;
+        }
+        injected.extend(statements.uses(held.statements, name, environment, before)?);
+        self.changes.kept |= self.guest.bound(name, &digest);
+        self.portals.bind(portal, digest);
+        Ok(injected)
+    }
+
+    /// A portal that no Bind made is a cursor's, whose query ran when it was declared.
+    fn execute(&mut self, portal: &[u8]) {
+        let digest = self.portals.get(portal).cloned().unwrap_or_default();
+        self.run(&digest, ExecutedBy::Execute);
+    }
+
+    fn inject(&mut self, injected: &[Injected]) {
+        for one in injected {
+            self.ledger.on_own(match one {
+                Injected::Parse => frontend::PARSE,
+                Injected::Close => frontend::CLOSE,
+                Injected::Describe => frontend::DESCRIBE,
+                Injected::Flush => frontend::FLUSH,
+                Injected::Sync => frontend::SYNC,
+            });
+        }
+    }
+
+    fn run(&mut self, digest: &StatementEffects, via: ExecutedBy) {
+        self.freeing.extend(digest.freed().iter().cloned());
+        self.changes.logins |= digest.login_settings();
+        let knowledge = &self.guest.knowledge;
+        knowledge
+            .names
+            .add(digest.defined().iter().map(|name| &**name));
+        if digest.ddl() {
+            self.changes.definitions = true;
+            knowledge.changed();
+            if digest.hides() {
+                self.changes.hidden = true;
+                knowledge.hide();
+            }
+            if self.changes.kept {
+                knowledge.keep();
+            }
+        }
+        self.changes.sessions |= digest.signals();
+        if digest.listens() {
+            knowledge.voices.somebody_listens();
+        }
+        self.speak(digest);
+        self.guest.trace.ran(digest, via);
+    }
+
+    /// A message that does nothing but fail went in place of the client's.
+    fn substituted(&mut self, held: &ServerSide<'_>, frame: Frame<'_>) {
+        self.stirred = true;
+        if frame.tag == frontend::QUERY {
+            self.guest.statements.query(held.statements);
+            self.guest
+                .trace
+                .ran(&StatementEffects::default(), ExecutedBy::Query);
+        }
+        if let Some(name) = described_by(frame) {
+            self.descriptions.ask(name);
+        }
+        self.ledger.on_frontend(frame);
+    }
+
+    /// A Sync went to the server for a client that has left without one.
+    pub(super) fn synced_for_gone(&mut self) {
+        self.guest.statements.sync();
+        self.guest.trace.synced();
+        self.stirred = true;
+        let sync = Frame {
+            tag: frontend::SYNC,
+            len: 0,
+            body: &[],
+        };
+        self.commit.on_frontend(sync);
+        self.ledger.on_frontend(sync);
+    }
+}
+
+/// The statement that is described.
+fn described_by(frame: Frame<'_>) -> Option<&[u8]> {
+    (frame.tag == frontend::DESCRIBE)
+        .then(|| statement_named(frame.body))
+        .flatten()
+}
+
+/// The statement that a Describe or Close names; `None` when it names a portal. One that
+/// is malformed fails; until then it counts as one of the unnamed statement.
+fn statement_named(body: &[u8]) -> Option<&[u8]> {
+    match body.split_first() {
+        Some((b'P', _)) => None,
+        Some((b'S', rest)) => Some(split_cstr(rest).unwrap_or_default().0),
+        _ => Some(b""),
+    }
+}
