@@ -62,13 +62,12 @@ async fn refusal(proxy: &Proxy, user: &str, password: &str, gs2: &Gs2) -> ErrorF
     client.finish_login(password, gs2).await.unwrap_err()
 }
 
-/// What a server says to a login that it refuses, asked directly; fails the test
-/// unless it is the same, field for field, through the proxy.
-async fn refused_alike(
+/// What a server says to a login that it refuses: asked directly, and through the proxy.
+async fn refusals(
     postgres: &Postgres,
     parameters: &[(&str, &str)],
     password: &str,
-) -> ErrorFields {
+) -> (ErrorFields, ErrorFields) {
     let proxy = Proxy::new(postgres).start().await;
     let mut direct = postgres.raw_tls().await;
     let mut carried = proxy.raw().await;
@@ -77,8 +76,18 @@ async fn refused_alike(
     let gs2 = Gs2::Unsupported;
     let expected = direct.finish_login(password, &gs2).await.unwrap_err();
     let error = carried.finish_login(password, &gs2).await.unwrap_err();
-    assert_eq!(error, expected);
     assert_eq!(carried.read_until_closed().await, []);
+    (expected, error)
+}
+
+/// The same of a refusal that is the same, field for field; fails the test unless it is.
+async fn refused_alike(
+    postgres: &Postgres,
+    parameters: &[(&str, &str)],
+    password: &str,
+) -> ErrorFields {
+    let (expected, error) = refusals(postgres, parameters, password).await;
+    assert_eq!(error, expected);
     error
 }
 
@@ -330,10 +339,13 @@ async fn an_unknown_role_is_refused_in_the_servers_own_words() {
 }
 
 #[tokio::test]
-async fn an_unknown_database_is_refused_in_the_servers_own_words() {
+async fn an_unknown_database_is_refused_in_the_servers_own_words_and_with_a_hint() {
     let postgres = Postgres::shared().await;
     let parameters = [("user", postgres.app.user), ("database", "nowhere")];
-    let error = refused_alike(postgres, &parameters, &postgres.app.password).await;
+    let (expected, mut error) = refusals(postgres, &parameters, &postgres.app.password).await;
+    let hint = error.remove(&'H').unwrap();
+    assert!(hint.contains("nowhere"), "{hint}");
+    assert_eq!(error, expected);
     assert_eq!(error[&'C'], "3D000");
 }
 
