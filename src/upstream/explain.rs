@@ -42,36 +42,37 @@ pub(crate) struct Asked<'a> {
 /// What to do about an upstream's own FATAL at login; `None` when its text says it all.
 pub(crate) fn explain(body: &[u8], asked: Asked<'_>) -> Option<Cow<'static, str>> {
     if error_field(body, b'C').as_deref() == Some("3D000") {
-        return Some(Cow::Owned(no_database(asked)));
+        return no_database(asked).map(Cow::Owned);
     }
     by_text(body).map(Cow::Borrowed)
 }
 
 /// libpq and many drivers ask for the database of the user's name where their
-/// user named none; the proxy cannot tell, and asks for nothing else.
-fn no_database(asked: Asked<'_>) -> String {
+/// user named none; the proxy cannot tell, and asks for nothing else. Whoever
+/// asked for a name of their own is told by the server what they need to know.
+fn no_database(asked: Asked<'_>) -> Option<String> {
     let Asked { database, sent, .. } = asked;
     if sent != database {
-        return format!(
+        return Some(format!(
             "{database:?} stands for {sent:?} here ([databases.{database:?}], a pool's database, or \
              the upstream's dbname): correct that, or create the database on the server."
-        );
+        ));
     }
-    let why = match database == asked.user {
-        true => "A client that names no database asks for the one of its user's name. ",
-        false => "",
+    if database != asked.user {
+        return None;
+    }
+    let (cure, dbname) = match asked.dbname {
+        Some(dbname) => (
+            format!("The upstream's dbname is {dbname:?}: name it in the client"),
+            dbname,
+        ),
+        None => ("Name a database of the server in the client".to_owned(), "..."),
     };
-    match asked.dbname {
-        Some(dbname) => format!(
-            "{why}The upstream's dbname is {dbname:?}: name it in the client (dbname=, PGDATABASE), or \
-             let the name stand for it: [databases.{database:?}] dbname = {dbname:?} in the proxy's \
-             configuration."
-        ),
-        None => format!(
-            "{why}Name a database of the server in the client (dbname=, PGDATABASE), or let the name \
-             stand for one: [databases.{database:?}] dbname = \"...\" in the proxy's configuration."
-        ),
-    }
+    Some(format!(
+        "A client that names no database asks for the one of its user's name. {cure} (dbname=, \
+         PGDATABASE), or let the name stand for it: [databases.{database:?}] dbname = {dbname:?} in \
+         the proxy's configuration."
+    ))
 }
 
 fn by_text(body: &[u8]) -> Option<&'static str> {
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_database_is_told_with_what_is_configured() {
+    fn a_database_that_no_client_named_is_told_with_what_is_configured() {
         let refusal = b"SFATAL\0C3D000\0Mdatabase \"app\" does not exist\0\0";
         let [app, other, gone] = ["app", "other", "gone"].map(Name::from);
         let mut asked = Asked {
@@ -130,14 +131,15 @@ mod tests {
             sent: &app,
             dbname: Some("defaultdb"),
         };
-        let hint = |asked| explain(refusal, asked).unwrap().into_owned();
-        assert!(hint(asked).starts_with("A client that names no database"));
-        assert!(hint(asked).contains("[databases.\"app\"] dbname = \"defaultdb\""));
-        asked.user = &other;
-        assert!(hint(asked).starts_with("The upstream's dbname is \"defaultdb\""));
+        let hint = |asked| explain(refusal, asked).map(Cow::into_owned);
+        let configured = hint(asked).unwrap();
+        assert!(configured.starts_with("A client that names no database"));
+        assert!(configured.contains("[databases.\"app\"] dbname = \"defaultdb\""));
         asked.dbname = None;
-        assert!(hint(asked).starts_with("Name a database of the server"));
+        assert!(hint(asked).unwrap().contains("Name a database of the server"));
+        asked.user = &other;
+        assert_eq!(hint(asked), None, "the client named it");
         asked.sent = &gone;
-        assert!(hint(asked).starts_with("\"app\" stands for \"gone\" here"));
+        assert!(hint(asked).unwrap().starts_with("\"app\" stands for \"gone\" here"));
     }
 }
