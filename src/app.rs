@@ -120,19 +120,19 @@ impl App {
         if let Some(user) = config.users.values().next() {
             upstream.watch(&user.upstream_user);
         }
-        let gatekeeper = ConnectionLimiter::new(caps);
+        let limiter = ConnectionLimiter::new(caps);
         let pools = Pools::new(
             Arc::clone(upstream),
-            gatekeeper.clone(),
+            limiter.clone(),
             config.pooling.max_logins(),
             Handle::current(),
         );
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
-                gatekeeper,
+                limiter,
                 pools,
-                library: DatabaseRegistry::default(),
+                databases: DatabaseRegistry::default(),
             }),
             pooling: Arc::clone(&config.pooling),
             registry: Arc::new(Registry::new(limits.clone())),
@@ -290,7 +290,7 @@ async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
 /// Lets sessions end by themselves, until the deadline or the next signal.
 async fn drain(front: &Server, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
-    front.service.route.load().gatekeeper.close();
+    front.service.route.load().limiter.close();
     registry.order_all(StopOrder::Drain);
     tracing::info!(
         sessions = registry.handles().len(),

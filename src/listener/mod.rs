@@ -99,7 +99,7 @@ pub(crate) struct Server {
     pub(crate) tasks: TaskTracker,
     /// No more clients are accepted.
     pub(crate) closing: CancellationToken,
-    lobby: Arc<AcceptLimit>,
+    accept_limit: Arc<AcceptLimit>,
     metrics: Metrics,
 }
 
@@ -116,7 +116,7 @@ impl Server {
             workers,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
-            lobby: Arc::new(AcceptLimit::new(places)),
+            accept_limit: Arc::new(AcceptLimit::new(places)),
             metrics: service.metrics.clone(),
             service,
         }
@@ -143,18 +143,18 @@ async fn accept(listener: Arc<Listener>, front: Arc<Server>, here: usize) {
             () = &mut closing => return,
         };
         match accepted {
-            Ok(guest) => {
+            Ok(client) => {
                 setback.is_over();
-                let visit = tokio::select! {
-                    visit = front.lobby.enter() => visit,
+                let pending = tokio::select! {
+                    pending = front.accept_limit.enter() => pending,
                     () = &mut closing => return,
                 };
-                let Some(visit) = visit else {
+                let Some(pending) = pending else {
                     // Not even a word is spent on it.
                     front.metrics.refused("flood");
                     if let Some(unsaid) = front.service.warnings.may_say("flood") {
                         tracing::warn!(
-                            client = %guest.1,
+                            client = %client.1,
                             limit = "limits.max_client_conn, and 64 more",
                             unsaid,
                             "connection closed: all places for connections are taken"
@@ -162,7 +162,7 @@ async fn accept(listener: Arc<Listener>, front: Arc<Server>, here: usize) {
                     }
                     continue;
                 };
-                dispatch(&front, guest, visit, here);
+                dispatch(&front, client, pending, here);
             }
             // Out of descriptors, mostly: it passes when a client leaves.
             Err(error) => {
@@ -180,7 +180,7 @@ async fn accept(listener: Arc<Listener>, front: Arc<Server>, here: usize) {
 fn dispatch(
     front: &Arc<Server>,
     (socket, peer): (Socket, Peer),
-    visit: PendingConnection,
+    pending: PendingConnection,
     here: usize,
 ) {
     let at = least_loaded(&front.workers, here);
@@ -193,7 +193,7 @@ fn dispatch(
     };
     match socket {
         Ok(socket) => {
-            let task = handle_connection(WorkerGuard::new(front, at), (socket, peer), visit);
+            let task = handle_connection(WorkerGuard::new(front, at), (socket, peer), pending);
             front.tasks.spawn_on(task, &worker.handle);
         }
         Err(error) => tracing::warn!(client = %peer, %error, "client not taken over"),
@@ -205,11 +205,11 @@ fn dispatch(
 async fn handle_connection(
     presence: WorkerGuard,
     (socket, peer): (DetachedSocket, Peer),
-    visit: PendingConnection,
+    pending: PendingConnection,
 ) {
     let front = &*presence.front;
     let receiving = match socket.settle() {
-        Ok(socket) => Box::pin(receive(front, socket, peer, visit)),
+        Ok(socket) => Box::pin(receive(front, socket, peer, pending)),
         Err(error) => {
             tracing::warn!(client = %peer, %error, "client not taken over");
             return;
@@ -228,9 +228,9 @@ async fn receive(
     front: &Server,
     socket: Socket,
     peer: Peer,
-    visit: PendingConnection,
+    pending: PendingConnection,
 ) -> Option<(Box<Admitted>, OwnedSemaphorePermit)> {
-    match handshake(front, socket, peer, visit).await {
+    match handshake(front, socket, peer, pending).await {
         Ok((Ok(Arrival::Client(client)), place)) => return Some((client, place)),
         Ok((Ok(Arrival::Cancel(key, stream)), _place)) => {
             Box::pin(cancel(front, &key, peer, stream)).await;
@@ -313,17 +313,17 @@ async fn handshake(
     front: &Server,
     socket: Socket,
     peer: Peer,
-    visit: PendingConnection,
+    pending: PendingConnection,
 ) -> Result<(Result<Arrival, Refused>, OwnedSemaphorePermit), HandshakeAborted> {
     let unavailable = || front.service.refuses_logins();
     let admitting = front.admission.admit((socket, peer), unavailable);
     let outcome = tokio::select! {
         // Boxed: so that neither part is of a size for which the allocator has to look.
         outcome = Box::pin(admitting) => outcome,
-        () = visit.dismissed() => return Err(HandshakeAborted::Dismissed),
+        () = pending.dismissed() => return Err(HandshakeAborted::Dismissed),
         () = drain_deadline(&front.closing) => return Err(HandshakeAborted::Closing),
     };
-    Ok((outcome, visit.stay().ok_or(HandshakeAborted::Dismissed)?))
+    Ok((outcome, pending.stay().ok_or(HandshakeAborted::Dismissed)?))
 }
 
 /// Forwards a cancel request, if it is for somebody. Not a byte is answered: a

@@ -41,7 +41,7 @@ struct PendingEntry {
 /// A connection that is not admitted yet; leaves when dropped.
 #[derive(Debug)]
 pub(crate) struct PendingConnection {
-    lobby: Arc<AcceptLimit>,
+    accept_limit: Arc<AcceptLimit>,
     /// `None` once it is left.
     number: Option<u64>,
     dismissal: Arc<Notify>,
@@ -72,7 +72,7 @@ impl AcceptLimit {
         undecided.next += 1;
         undecided.guests.insert(number, guest);
         Some(PendingConnection {
-            lobby: Arc::clone(self),
+            accept_limit: Arc::clone(self),
             number: Some(number),
             dismissal,
         })
@@ -130,7 +130,7 @@ impl PendingConnection {
     }
 
     fn leave(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.lobby.leave(self.number.take()?)
+        self.accept_limit.leave(self.number.take()?)
     }
 }
 
@@ -146,35 +146,35 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_silent_gives_way_and_only_after_a_moment() {
-        let lobby = Arc::new(AcceptLimit::new(2));
+        let accept_limit = Arc::new(AcceptLimit::new(2));
         let began = Instant::now();
-        let first = lobby.enter().await.unwrap();
-        let second = lobby.enter().await.unwrap();
-        let third = lobby.enter().await.unwrap();
+        let first = accept_limit.enter().await.unwrap();
+        let second = accept_limit.enter().await.unwrap();
+        let third = accept_limit.enter().await.unwrap();
         assert_eq!(began.elapsed(), MOMENT);
         first.dismissed().await;
         assert!(first.stay().is_none());
         let places = (second.stay().unwrap(), third.stay().unwrap());
-        assert!(lobby.enter().await.is_none());
+        assert!(accept_limit.enter().await.is_none());
         drop(places);
-        assert!(lobby.enter().await.is_some());
+        assert!(accept_limit.enter().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_that_becomes_free_is_taken_at_once() {
-        let lobby = Arc::new(AcceptLimit::new(1));
+        let accept_limit = Arc::new(AcceptLimit::new(1));
         let began = Instant::now();
-        let first = lobby.enter().await.unwrap();
-        let (_second, ()) = tokio::join!(lobby.enter(), async { drop(first) });
+        let first = accept_limit.enter().await.unwrap();
+        let (_second, ()) = tokio::join!(accept_limit.enter(), async { drop(first) });
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_newcomers_nobody_is_hurried() {
-        let lobby = Arc::new(AcceptLimit::new(1));
-        let visit = lobby.enter().await.unwrap();
-        let dismissed = timeout(Duration::from_secs(3600), visit.dismissed()).await;
+        let accept_limit = Arc::new(AcceptLimit::new(1));
+        let pending = accept_limit.enter().await.unwrap();
+        let dismissed = timeout(Duration::from_secs(3600), pending.dismissed()).await;
         assert!(dismissed.is_err());
-        assert!(visit.stay().is_some());
+        assert!(pending.stay().is_some());
     }
 }

@@ -41,12 +41,12 @@ pub(super) fn begin(pool: &Arc<Pool>) {
         stage: Stage::Admitted,
     };
     let (pools, number) = (pool.pools().clone(), pool.number);
-    let gatekeeper = &pools.inner().gatekeeper;
+    let gatekeeper = &pools.inner().limiter;
     match gatekeeper.ask(pool.key(), pool.plan.priority, Whose::Pools(number)) {
         Ok(Admission::Admitted(permit)) => pools.spawn(opening.run(permit)),
         Ok(Admission::Wait(waiting)) => {
             opening.stage = Stage::Queued;
-            pools.act(|room, out| room.books.opener_queued(number, Instant::now(), out));
+            pools.act(|room, out| room.pools.opener_queued(number, Instant::now(), out));
             pools.spawn(opening.wait(waiting));
         }
         Err(_closed) => opening.refuse(),
@@ -59,7 +59,7 @@ impl OpenAttempt {
         let number = self.pool.number;
         let permit = loop {
             let withdrawn = pools.inner().withdrawn.notified();
-            if pools.act(|room, out| room.books.may_withdraw(number, Instant::now(), out)) {
+            if pools.act(|room, out| room.pools.may_withdraw(number, Instant::now(), out)) {
                 self.stage = Stage::Over;
                 return;
             }
@@ -84,7 +84,7 @@ impl OpenAttempt {
         self.stage = Stage::Admitted;
         let number = self.pool.number;
         self.pool.pools().act(|room, out| {
-            room.books.opener_admitted(number, Instant::now(), out);
+            room.pools.opener_admitted(number, Instant::now(), out);
         });
     }
 
@@ -148,7 +148,7 @@ impl OpenAttempt {
         *self.pool.last_error.lock() = Some(LeaseError::Closed);
         let number = self.pool.number;
         self.pool.pools().act(|room, out| {
-            room.books.opener_refused(number, Instant::now(), out);
+            room.pools.opener_refused(number, Instant::now(), out);
         });
     }
 
@@ -161,7 +161,7 @@ impl OpenAttempt {
         let number = self.pool.number;
         pools.act(|room, out| {
             let item = (number, connection);
-            room.books.opened(item, Instant::now(), out);
+            room.pools.opened(item, Instant::now(), out);
         });
     }
 
@@ -175,7 +175,7 @@ impl OpenAttempt {
         *self.pool.last_error.lock() = Some(told);
         let (number, may_pass) = (self.pool.number, error.may_pass());
         let retry_at = self.pool.pools().act(|room, out| {
-            room.books
+            room.pools
                 .open_failed(number, may_pass, Instant::now(), out)
         });
         self.pool.opener_ended();
@@ -190,9 +190,9 @@ impl Drop for OpenAttempt {
             self.pool.pools().act(|room, out| {
                 let now = Instant::now();
                 if stage == Stage::Queued {
-                    room.books.opener_admitted(number, now, out);
+                    room.pools.opener_admitted(number, now, out);
                 }
-                room.books.opener_gone(number, now, out);
+                room.pools.opener_gone(number, now, out);
             });
         }
         self.pool.opener_ended();

@@ -211,7 +211,7 @@ impl Lease {
         let pool = Arc::clone(&self.pool);
         if pool
             .pools()
-            .act(|room, _| room.books.can_spare(pool.number))
+            .act(|room, _| room.pools.can_spare(pool.number))
         {
             self.end(UpstreamState::AtRest, CloseReason::Client);
         } else {
@@ -251,7 +251,7 @@ impl Lease {
 
     /// Whether nobody waits for a place under the cap, who could be given this one's.
     pub(crate) fn is_uncontested(&self) -> bool {
-        !self.pool.pools().inner().gatekeeper.is_crowded()
+        !self.pool.pools().inner().limiter.is_crowded()
     }
 
     /// The client keeps the connection though it is idle: it can be asked for it.
@@ -268,7 +268,7 @@ impl Lease {
         self.pool.pools().act(|room, out| {
             holder.list();
             room.holders.insert(id, (pool, Arc::clone(holder)));
-            room.books.hold(pool, id, Instant::now(), out);
+            room.pools.hold(pool, id, Instant::now(), out);
         });
     }
 
@@ -289,7 +289,7 @@ impl Lease {
         self.held = false;
         self.pool.pools().act(|room, out| {
             room.unlist(id);
-            room.books.used(pool, id, Instant::now(), out);
+            room.pools.used(pool, id, Instant::now(), out);
         });
     }
 
@@ -302,7 +302,7 @@ impl Lease {
         let (pool, id) = (connection.pool, connection.id);
         self.pool.pools().act(|room, out| {
             holder.unlist();
-            room.books.refuse(pool, id, Instant::now(), out);
+            room.pools.refuse(pool, id, Instant::now(), out);
         });
         self.pool.pools().gone();
     }

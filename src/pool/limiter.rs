@@ -37,7 +37,7 @@ const LOOKED_AT: usize = 256;
 /// Admits to one upstream. Clones are the same door.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimiter {
-    room: Arc<Mutex<LimiterInner>>,
+    inner: Arc<Mutex<LimiterInner>>,
     crowd: Arc<Contention>,
 }
 
@@ -168,7 +168,7 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug)]
 struct LimiterInner {
-    accounts: LimiterState,
+    state: LimiterState,
     mailboxes: HashMap<WaiterId, oneshot::Sender<Granted>>,
     whose: HashMap<WaiterId, Whose>,
     crowd: Arc<Contention>,
@@ -190,14 +190,14 @@ impl ConnectionLimiter {
     pub(crate) fn new(caps: Caps) -> Self {
         let crowd = Arc::<Contention>::default();
         let room = LimiterInner {
-            accounts: LimiterState::new(caps),
+            state: LimiterState::new(caps),
             mailboxes: HashMap::default(),
             whose: HashMap::default(),
             crowd: Arc::clone(&crowd),
             closed: false,
         };
         Self {
-            room: Arc::new(Mutex::new(room)),
+            inner: Arc::new(Mutex::new(room)),
             crowd,
         }
     }
@@ -251,8 +251,8 @@ impl ConnectionLimiter {
 
     /// Whether a connection would be let in at once. As of a moment ago.
     pub(super) fn has_room(&self, key: &Key) -> bool {
-        let room = self.room.lock();
-        !room.closed && room.accounts.has_room(key)
+        let room = self.inner.lock();
+        !room.closed && room.state.has_room(key)
     }
 
     /// Completes when somebody has queued since the last time.
@@ -265,12 +265,12 @@ impl ConnectionLimiter {
     /// that have proven nothing no more than are due to have a place.
     pub(super) fn cap_waiters(&self, limit: usize) -> Vec<CapWaiter> {
         let now = Instant::now();
-        let room = self.room.lock();
+        let room = self.inner.lock();
         let of = |waiter| match room.whose.get(&waiter) {
             Some(Whose::Pools(pool)) => Some(*pool),
             _ => None,
         };
-        let share = share(room.accounts.caps().total);
+        let share = share(room.state.caps().total);
         let mut due = share.saturating_sub(self.crowd.unproven.count());
         let mut is_due = |waiter: &WaiterId| {
             if room.whose.get(waiter) != Some(&Whose::Strangers) {
@@ -280,7 +280,7 @@ impl ConnectionLimiter {
             due = due.saturating_sub(1);
             is_due
         };
-        let mut petitions: Vec<_> = room.accounts.waiter_views(LOOKED_AT).collect();
+        let mut petitions: Vec<_> = room.state.waiter_views(LOOKED_AT).collect();
         petitions.sort_by_key(|petition| petition.priority);
         petitions
             .into_iter()
@@ -299,14 +299,14 @@ impl ConnectionLimiter {
 
     /// New caps: nothing is taken from holders.
     pub(crate) fn resize(&self, caps: Caps) {
-        let mut room = self.room.lock();
-        let grants = room.accounts.resize(caps);
+        let mut room = self.inner.lock();
+        let grants = room.state.resize(caps);
         room.deliver(grants);
     }
 
     /// Refuses everybody from now on, those who wait included.
     pub(crate) fn close(&self) {
-        let mut room = self.room.lock();
+        let mut room = self.inner.lock();
         room.closed = true;
         // A waiter whose mailbox is gone wakes up and leaves by itself.
         room.mailboxes.clear();
@@ -314,13 +314,13 @@ impl ConnectionLimiter {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let now = Instant::now();
-        let room = self.room.lock();
+        let room = self.inner.lock();
         Snapshot {
-            caps: room.accounts.caps(),
-            in_use: room.accounts.in_use(),
-            waiting: room.accounts.waiting(),
-            longest_wait: room.accounts.longest_wait(now),
-            by_key: room.accounts.tallies(now),
+            caps: room.state.caps(),
+            in_use: room.state.in_use(),
+            waiting: room.state.waiting(),
+            longest_wait: room.state.longest_wait(now),
+            by_key: room.state.tallies(now),
         }
     }
 
@@ -332,11 +332,11 @@ impl ConnectionLimiter {
         whose: Whose,
     ) -> Result<Admission, Refusal> {
         let since = Instant::now();
-        let mut room = self.room.lock();
+        let mut room = self.inner.lock();
         if room.closed {
             return Err(Refusal::Closed);
         }
-        match room.accounts.request(key, priority, since) {
+        match room.state.request(key, priority, since) {
             Decision::Granted(slot) => Ok(Admission::Admitted(self.permit(slot))),
             Decision::Queued(id) => {
                 let (sender, mailbox) = oneshot::channel();
@@ -345,7 +345,7 @@ impl ConnectionLimiter {
                 room.count();
                 self.crowd.queued.notify_one();
                 Ok(Admission::Wait(QueuePlace {
-                    room: Arc::clone(&self.room),
+                    room: Arc::clone(&self.inner),
                     id,
                     mailbox,
                     since,
@@ -357,7 +357,7 @@ impl ConnectionLimiter {
 
     fn permit(&self, slot: Slot) -> Permit {
         Permit {
-            room: Arc::clone(&self.room),
+            room: Arc::clone(&self.inner),
             slot: Some(slot),
             probation: None,
         }
@@ -373,7 +373,7 @@ pub(super) enum Admission {
 
 impl LimiterInner {
     fn release(&mut self, slot: Slot) {
-        let grants = self.accounts.release(slot);
+        let grants = self.state.release(slot);
         self.deliver(grants);
     }
 
@@ -389,14 +389,14 @@ impl LimiterInner {
                 None => Some((slot, probation)),
             };
             if let Some((slot, _)) = undelivered {
-                grants.extend(self.accounts.release(slot));
+                grants.extend(self.state.release(slot));
             }
         }
         self.count();
     }
 
     fn count(&self) {
-        let waiting = self.accounts.waiting();
+        let waiting = self.state.waiting();
         self.crowd.waiting.store(waiting, Ordering::Release);
     }
 }
@@ -421,14 +421,14 @@ impl QueuePlace {
     fn give_up(&mut self) -> Result<Permit, Refusal> {
         let room = Arc::clone(&self.room);
         let mut room = room.lock();
-        let obstacle = room.accounts.obstacle(self.id);
+        let obstacle = room.state.obstacle(self.id);
         match (self.leave(&mut room), obstacle) {
             (Some((slot, probation)), _) => Ok(self.permit(slot, probation)),
             (None, Some(obstacle)) => Err(Refusal::TimedOut {
                 waited: self.since.elapsed(),
                 obstacle,
-                in_use: room.accounts.in_use(),
-                waiting: room.accounts.waiting(),
+                in_use: room.state.in_use(),
+                waiting: room.state.waiting(),
             }),
             // Granted, but there was no mailbox to put it in.
             (None, None) => Err(Refusal::Closed),
@@ -438,7 +438,7 @@ impl QueuePlace {
     /// Gives the place up; a slot that had been granted is handed back instead.
     fn leave(&mut self, room: &mut LimiterInner) -> Option<Granted> {
         self.over = true;
-        match room.accounts.leave(self.id) {
+        match room.state.leave(self.id) {
             LeaveOutcome::Left(grants) => {
                 room.mailboxes.remove(&self.id);
                 room.whose.remove(&self.id);

@@ -31,7 +31,7 @@ pub(crate) async fn maintain(pools: Pools, stop: CancellationToken) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = pools.inner().gatekeeper.somebody_queued() => pools.reclaim(),
+            () = pools.inner().limiter.somebody_queued() => pools.reclaim(),
             _ = rounds.tick() => {
                 pools.tick();
                 pools.reclaim();
@@ -49,9 +49,9 @@ impl PoolsInner {
     fn look_at_holders(&mut self, now: Instant, out: &mut Work) {
         for (&id, (pool, holder)) in &self.holders {
             if holder.look() {
-                self.books.touched(*pool, id, now, out);
+                self.pools.touched(*pool, id, now, out);
             } else if holder.is_idle() {
-                self.books.ask((*pool, id), ReclaimPolicy::Anyone, out);
+                self.pools.ask((*pool, id), ReclaimPolicy::Anyone, out);
             }
         }
     }
@@ -66,7 +66,7 @@ impl Pools {
             self.retire_unused();
         }
         if !rivals.is_empty() {
-            self.act(|room, out| room.books.reclaim(&rivals, out));
+            self.act(|room, out| room.pools.reclaim(&rivals, out));
         }
     }
 
@@ -76,9 +76,9 @@ impl Pools {
             let is_dead = |connection: &Connection| connection.glance() == Peeked::Ended;
             let now = Instant::now();
             room.look_at_holders(now, out);
-            room.books.reap(now, |connection| is_dead(connection), out);
+            room.pools.reap(now, |connection| is_dead(connection), out);
             let speaks = |connection: &Connection| connection.glance() == Peeked::Bytes;
-            let speaking = room.books.inspect(|connection| speaks(connection));
+            let speaking = room.pools.inspect(|connection| speaks(connection));
             let speaking = speaking.into_iter();
             speaking
                 .filter_map(|(pool, connection)| {
@@ -106,7 +106,7 @@ impl Pools {
             return;
         };
         let key = Key::new(&*prober.role, &*prober.database);
-        let gatekeeper = &self.inner().gatekeeper;
+        let gatekeeper = &self.inner().limiter;
         if !gatekeeper.has_room(&key) || !upstream.health().begin_probe() {
             return;
         }
@@ -137,8 +137,8 @@ impl Pools {
     fn report(&self) {
         let mut figures: BTreeMap<String, PoolFigures> = BTreeMap::new();
         {
-            let room = self.inner().room.lock();
-            for (key, tally, kept) in room.books.tallies() {
+            let room = self.inner().state.lock();
+            for (key, tally, kept) in room.pools.tallies() {
                 let (mut held, mut idle) = (0, 0);
                 for (_, holder) in kept.filter_map(|id| room.holders.get(&id)) {
                     idle += u32::from(holder.is_idle());

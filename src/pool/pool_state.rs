@@ -189,7 +189,7 @@ struct GroupNumber(u32);
 #[derive(Debug)]
 pub(crate) struct PoolState<C> {
     groups: BTreeMap<GroupNumber, PoolGroup>,
-    shelves: BTreeMap<PoolNumber, IdleSet<C>>,
+    idle_sets: BTreeMap<PoolNumber, IdleSet<C>>,
     last_pool: u32,
     last_ticket: u64,
     /// Databases that somebody needs to be free, and how many want that.
@@ -201,7 +201,7 @@ impl<C: PooledConnection> PoolState<C> {
     pub(crate) const fn new() -> Self {
         Self {
             groups: BTreeMap::new(),
-            shelves: BTreeMap::new(),
+            idle_sets: BTreeMap::new(),
             last_pool: 0,
             last_ticket: 0,
             evicting: BTreeMap::new(),
@@ -221,14 +221,14 @@ impl<C: PooledConnection> PoolState<C> {
             .entry(number)
             .or_insert_with(|| PoolGroup::new(key.clone(), Arc::clone(plan)));
         group.members = group.members.iter().copied().chain([pool]).collect();
-        self.shelves.insert(pool, IdleSet::new(number, can_open));
+        self.idle_sets.insert(pool, IdleSet::new(number, can_open));
         pool
     }
 
     /// Forgets a pool without clients; its idle connections are closed.
     pub(crate) fn retire(&mut self, pool: PoolNumber, out: &mut Effects<C>) {
         self.close_idle(pool, CloseReason::Retired, |_| true, out);
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             shelf.retired = true;
         }
         self.forget(pool);
@@ -248,7 +248,7 @@ impl<C: PooledConnection> PoolState<C> {
         if let Some(item) = self.take(pool, &want) {
             return CheckoutAnswer::Taken(item);
         }
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return CheckoutAnswer::Failed(CheckoutFailure::Closed);
         };
         if shelf.has_no_way() {
@@ -269,7 +269,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// A connection that is idle, if one is good for the client.
     pub(crate) fn take(&mut self, pool: PoolNumber, want: &CheckoutRequest) -> Option<C> {
-        let item = self.shelves.get_mut(&pool)?.take(want)?;
+        let item = self.idle_sets.get_mut(&pool)?.take(want)?;
         self.shift(pool, |tally| {
             tally.idle -= 1;
             tally.lent += 1;
@@ -289,7 +289,7 @@ impl<C: PooledConnection> PoolState<C> {
         if self.unclaim(pool, ticket) {
             return true;
         }
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return false;
         };
         let waited = shelf.waiters.remove(ticket);
@@ -321,7 +321,7 @@ impl<C: PooledConnection> PoolState<C> {
                 item
             }
         };
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return;
         };
         let suits = shelf
@@ -349,14 +349,14 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// Whether a pool has all the connections that it may have.
     pub(crate) fn is_full(&self, pool: PoolNumber) -> bool {
-        let group = self.shelves.get(&pool).map(|shelf| shelf.group);
+        let group = self.idle_sets.get(&pool).map(|shelf| shelf.group);
         let group = group.and_then(|number| self.groups.get(&number));
         group.is_some_and(|group| group.tally.total() >= group.plan.size)
     }
 
     /// Whether the clients of a pool can do without one of its connections.
     pub(crate) fn can_spare(&self, pool: PoolNumber) -> bool {
-        self.shelves.get(&pool).is_none_or(IdleSet::can_spare)
+        self.idle_sets.get(&pool).is_none_or(IdleSet::can_spare)
     }
 
     /// A client closes the connection that it had.
@@ -386,19 +386,23 @@ impl<C: PooledConnection> PoolState<C> {
     /// Nothing goes on from here: idle connections are closed, waiters fail.
     pub(crate) fn close(&mut self, now: Instant, out: &mut Effects<C>) {
         self.closed = true;
-        let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
+        let pools: Vec<PoolNumber> = self.idle_sets.keys().copied().collect();
         for pool in pools {
             self.fail_waiters(pool, (CheckoutFailure::Closed, now), out);
             self.fail_claims(pool, out);
             self.close_idle(pool, CloseReason::Shutdown, |_| true, out);
-            if self.shelves.get(&pool).is_some_and(|s| s.tally.queued > 0) {
+            if self
+                .idle_sets
+                .get(&pool)
+                .is_some_and(|s| s.tally.queued > 0)
+            {
                 out.push(Effect::Withdraw(pool));
             }
         }
     }
 
     pub(crate) fn tally(&self, pool: PoolNumber) -> Counts {
-        self.shelves
+        self.idle_sets
             .get(&pool)
             .map_or_else(Counts::default, |shelf| shelf.tally)
     }
@@ -418,7 +422,7 @@ impl<C: PooledConnection> PoolState<C> {
 impl<C> PoolState<C> {
     /// Changes the numbers of a shelf and of its group alike.
     fn shift(&mut self, pool: PoolNumber, change: impl Fn(&mut Counts)) {
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return;
         };
         change(&mut shelf.tally);
@@ -429,14 +433,14 @@ impl<C> PoolState<C> {
 
     /// Drops a retired shelf when the last of it is gone.
     fn forget(&mut self, pool: PoolNumber) {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return;
         };
         if !shelf.retired || shelf.tally != Counts::default() {
             return;
         }
         let number = shelf.group;
-        self.shelves.remove(&pool);
+        self.idle_sets.remove(&pool);
         if let Some(group) = self.groups.get_mut(&number) {
             let others = group.members.iter().filter(|member| **member != pool);
             group.members = others.copied().collect();

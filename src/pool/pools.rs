@@ -60,8 +60,8 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) gatekeeper: ConnectionLimiter,
-    pub(super) room: Mutex<PoolsInner>,
+    pub(super) limiter: ConnectionLimiter,
+    pub(super) state: Mutex<PoolsInner>,
     /// Bounds the logins in flight.
     pub(super) logins: Semaphore,
     /// An opener that waits for a slot may be needless.
@@ -79,7 +79,7 @@ pub(super) struct Inner {
 
 #[derive(Debug)]
 pub(super) struct PoolsInner {
-    pub(super) books: PoolState<Box<Connection>>,
+    pub(super) pools: PoolState<Box<Connection>>,
     mailboxes: HashMap<Ticket, oneshot::Sender<Outcome>>,
     pub(super) holders: HashMap<ConnectionId, (PoolNumber, Arc<IdleHold>)>,
     pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
@@ -130,7 +130,7 @@ impl Pools {
     ) -> Self {
         let logins = max_logins.map_or(Semaphore::MAX_PERMITS, |max| max as usize);
         let room = PoolsInner {
-            books: PoolState::new(),
+            pools: PoolState::new(),
             mailboxes: HashMap::default(),
             holders: HashMap::default(),
             by_number: HashMap::default(),
@@ -140,8 +140,8 @@ impl Pools {
         Self {
             inner: Arc::new(Inner {
                 upstream,
-                gatekeeper,
-                room: Mutex::new(room),
+                limiter: gatekeeper,
+                state: Mutex::new(room),
                 logins: Semaphore::new(logins.clamp(1, Semaphore::MAX_PERMITS)),
                 withdrawn: Notify::new(),
                 gone: Notify::new(),
@@ -157,18 +157,18 @@ impl Pools {
     /// The pool of this name, plan and way to log in, if it is there: most clients find
     /// it, and need not make what only a new one takes.
     pub(crate) fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
-        self.inner.room.lock().known(id, plan, opens)
+        self.inner.state.lock().known(id, plan, opens)
     }
 
     /// The pool of this name, made if it is not there. The plan and the opener of a
     /// pool that is there stay as they are.
     pub(crate) fn pool(&self, id: PoolId, plan: Arc<PoolPlan>, opener: Opener) -> Arc<Pool> {
-        let mut room = self.inner.room.lock();
+        let mut room = self.inner.state.lock();
         if let Some(pool) = room.known(&id, &plan, opener.is_some()) {
             return pool;
         }
         let key = Key::new(id.user.clone(), id.database.clone());
-        let number = room.books.enlist(&key, &plan, opener.is_some());
+        let number = room.pools.enlist(&key, &plan, opener.is_some());
         let pool = Arc::new(Pool {
             number,
             id: id.clone(),
@@ -210,7 +210,7 @@ impl Pools {
 
     /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
     pub(crate) fn close_all(&self) {
-        self.act(|room, out| room.books.close(Instant::now(), out));
+        self.act(|room, out| room.pools.close(Instant::now(), out));
         self.inner.withdrawn.notify_waiters();
         self.inner.tasks.close();
     }
@@ -231,13 +231,13 @@ impl Pools {
             database,
         };
         self.act(|room, out| {
-            room.books
+            room.pools
                 .evict_database(&vacancy.database, Instant::now(), out)
         });
         let vacated = async {
             loop {
                 let gone = self.inner.gone.notified();
-                if !self.inner.room.lock().books.is_evicting(&vacancy.database) {
+                if !self.inner.state.lock().pools.is_evicting(&vacancy.database) {
                     return;
                 }
                 gone.await;
@@ -257,7 +257,7 @@ impl Pools {
                 // One count is the map's.
                 .filter(|pool| Arc::strong_count(pool) == 1)
                 .filter(|pool| {
-                    let empty = room.books.tally(pool.number) == Default::default();
+                    let empty = room.pools.tally(pool.number) == Default::default();
                     // Whoever comes next has to log in itself, and brings a connection.
                     let barren = pool.opener.is_none();
                     let useless = empty && pool.plan.min_size == 0;
@@ -267,7 +267,7 @@ impl Pools {
                 .collect();
             for (id, number) in unused {
                 room.by_number.remove(&number);
-                room.books.retire(number, out);
+                room.pools.retire(number, out);
                 if let Some(numbers) = room.by_id.get_mut(&id) {
                     numbers.retain(|known| *known != number);
                     if numbers.is_empty() {
@@ -284,10 +284,10 @@ impl Pools {
 
     /// Who waits at the cap, for the books to judge.
     pub(super) fn competing_waiters(&self) -> Vec<CompetingWaiter> {
-        if !self.inner.gatekeeper.is_crowded() {
+        if !self.inner.limiter.is_crowded() {
             return Vec::new();
         }
-        let petitioners = self.inner.gatekeeper.cap_waiters(RIVALS).into_iter();
+        let petitioners = self.inner.limiter.cap_waiters(RIVALS).into_iter();
         petitioners
             .map(|petitioner| CompetingWaiter {
                 key: petitioner.key,
@@ -304,7 +304,7 @@ impl Pools {
     pub(super) fn act<T>(&self, change: impl FnOnce(&mut PoolsInner, &mut Work) -> T) -> T {
         let mut jobs = Vec::new();
         let result = {
-            let mut room = self.inner.room.lock();
+            let mut room = self.inner.state.lock();
             let mut out = std::mem::take(&mut room.work);
             let result = change(&mut room, &mut out);
             room.dispatch(out, &mut jobs);
@@ -368,7 +368,7 @@ impl Pools {
     }
 
     fn count_closed(&self, pool: PoolNumber, reason: CloseReason) {
-        let room = self.inner.room.lock();
+        let room = self.inner.state.lock();
         if let Some(pool) = room.by_number.get(&pool) {
             let generation = pool.id.generation;
             tracing::debug!(
@@ -394,7 +394,7 @@ impl Drop for ClosingGuard {
     fn drop(&mut self) {
         let pool = self.pool;
         self.pools
-            .act(|room, out| room.books.closed(pool, Instant::now(), out));
+            .act(|room, out| room.pools.closed(pool, Instant::now(), out));
         self.pools.gone();
     }
 }
@@ -409,8 +409,8 @@ pub(crate) struct DatabaseEviction {
 
 impl Drop for DatabaseEviction {
     fn drop(&mut self) {
-        let mut room = self.pools.inner.room.lock();
-        room.books.end_eviction(&self.database);
+        let mut room = self.pools.inner.state.lock();
+        room.pools.end_eviction(&self.database);
     }
 }
 
@@ -444,7 +444,7 @@ impl PoolsInner {
                     if let Some(Ok(connection)) = undelivered {
                         let mut more = Vec::new();
                         let now = Instant::now();
-                        self.books.check_in((pool, connection), now, &[], &mut more);
+                        self.pools.check_in((pool, connection), now, &[], &mut more);
                         work.extend(more);
                     }
                 }
@@ -477,10 +477,10 @@ impl PoolsInner {
                         ReclaimAnswer::Told => continue,
                         ReclaimAnswer::Busy => {
                             self.holders.remove(&id);
-                            self.books.used(pool, id, Instant::now(), &mut more);
+                            self.pools.used(pool, id, Instant::now(), &mut more);
                         }
                         ReclaimAnswer::Used => {
-                            self.books.touched(pool, id, Instant::now(), &mut more)
+                            self.pools.touched(pool, id, Instant::now(), &mut more)
                         }
                     }
                     work.extend(more);

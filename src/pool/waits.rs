@@ -74,7 +74,7 @@ impl Pool {
     /// What a client of this pool waits for.
     pub(crate) fn wait(&self) -> Wait {
         let inner = self.pools().inner();
-        let tally = inner.room.lock().books.tally(self.number);
+        let tally = inner.state.lock().pools.tally(self.number);
         let size = self.plan.size;
         let label = self.label();
         let limit = if tally.total() - tally.queued >= size {
@@ -83,7 +83,7 @@ impl Pool {
             format!("a connection for pool {label}: {error}")
         } else if tally.queued > 0 {
             // Its places are others', which it does not tell.
-            let wait = inner.gatekeeper.wait_of(&self.key());
+            let wait = inner.limiter.wait_of(&self.key());
             return Wait {
                 waiting: tally.waiting as usize,
                 ..wait

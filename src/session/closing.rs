@@ -13,17 +13,17 @@ use crate::tls::MaybeTls;
 #[must_use = "dropped, it breaks both connections off"]
 pub(crate) struct SessionClose {
     pub(super) client: MaybeTls,
-    pub(super) told: Option<Fault>,
+    pub(super) fault: Option<Fault>,
     /// What the upstream said, in place of `told`.
     pub(super) words: Option<Bytes>,
     pub(super) upstream: Option<(Closing, MaybeTls)>,
 }
 
 impl SessionClose {
-    pub(super) const fn of(client: MaybeTls, told: Option<Fault>) -> Self {
+    pub(super) const fn of(client: MaybeTls, fault: Option<Fault>) -> Self {
         Self {
             client,
-            told,
+            fault,
             words: None,
             upstream: None,
         }
@@ -35,7 +35,7 @@ impl SessionClose {
         match self {
             Self {
                 client,
-                told: None,
+                fault: None,
                 words: None,
                 upstream: None,
             } => close::client(client).await,
@@ -45,7 +45,7 @@ impl SessionClose {
 
     async fn say_all(self) {
         let to_client = async {
-            match (&self.words, &self.told) {
+            match (&self.words, &self.fault) {
                 (Some(words), _) => refuse(self.client, words).await,
                 (None, Some(fault)) => refuse(self.client, &fault.fatal()).await,
                 (None, None) => close::client(self.client).await,

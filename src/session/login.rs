@@ -34,11 +34,11 @@ use crate::wire::startup::{CancelKey, StartupMessage, Version};
 const MAX_AHEAD: usize = 16 * 1024;
 
 impl CapturedLogin {
-    pub(super) fn new(seat: Arc<CancelSlot>) -> Self {
+    pub(super) fn new(cancel_slot: Arc<CancelSlot>) -> Self {
         Self {
             key: None,
             reported: Reported::default(),
-            seat,
+            cancel_slot,
         }
     }
 }
@@ -74,7 +74,7 @@ struct Login<'a> {
 pub(super) struct CapturedLogin {
     pub(super) key: Option<CancelKey>,
     pub(super) reported: Reported,
-    pub(super) seat: Arc<CancelSlot>,
+    pub(super) cancel_slot: Arc<CancelSlot>,
 }
 
 /// Whose turn it is, as far as the client is concerned.
@@ -289,7 +289,7 @@ impl Login<'_> {
                 .set_cancel_key(key, CancelTarget::Direct(Arc::clone(self.target)));
             return frame.bytes.clone();
         };
-        let target = CancelTarget::Pooled(Arc::clone(&taken.seat));
+        let target = CancelTarget::Pooled(Arc::clone(&taken.cancel_slot));
         let disguised = || key.disguised(rand::random);
         let own = self.entry.issue_cancel_key(target, disguised);
         taken.key = Some(key);

@@ -56,9 +56,9 @@ const MAX_AHEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) gatekeeper: ConnectionLimiter,
+    pub(crate) limiter: ConnectionLimiter,
     pub(crate) pools: Pools,
-    pub(crate) library: DatabaseRegistry,
+    pub(crate) databases: DatabaseRegistry,
 }
 
 /// What every session of a proxy shares.
@@ -255,8 +255,8 @@ async fn open(
         let welcomed = pooled::welcome(client, &user, (entry, service), (route, wish)).await?;
         return Ok(LoggedIn::Pooled(Box::new(welcomed)));
     }
-    let seat = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
-    let mut taken = CapturedLogin::new(Arc::new(seat));
+    let cancel_slot = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
+    let mut taken = CapturedLogin::new(Arc::new(cancel_slot));
     let logging_in = log_in(
         (client, entry, service),
         &route,
@@ -361,15 +361,15 @@ async fn wait_for_place(
     let deadline = began + service.query_wait_timeout;
     let outcome = {
         let _waiting = metrics.waiting();
-        let gatekeeper = &route.gatekeeper;
-        let wait = || gatekeeper.wait_of(&key);
+        let limiter = &route.limiter;
+        let wait = || limiter.wait_of(&key);
         let is_proven = matches!(client.identity, Identity::Held(_));
         let admission = async {
             match is_proven {
-                true => gatekeeper.admit(key.clone(), priority, deadline).await,
+                true => limiter.admit(key.clone(), priority, deadline).await,
                 false => {
                     let key = key.clone();
-                    gatekeeper.admit_unproven(key, priority, deadline).await
+                    limiter.admit_unproven(key, priority, deadline).await
                 }
             }
         };

@@ -212,7 +212,7 @@ impl CancelTarget {
         match self {
             Self::Direct(upstream) => upstream.cancel(key).await.map(sent),
             // Boxed: the task of an idle client, which this may become, is small.
-            Self::Pooled(seat) => Box::pin(seat.cancel()).await,
+            Self::Pooled(cancel_slot) => Box::pin(cancel_slot.cancel()).await,
         }
     }
 }

@@ -150,7 +150,7 @@ struct DirectInspector {
     /// The upstream has announced the end of the session.
     farewell: bool,
     /// An answer fitted no question; said once.
-    puzzled: bool,
+    untracked_logged: bool,
     /// For the log.
     handle: Arc<Handle>,
 }
@@ -188,7 +188,7 @@ impl DirectInspector {
     fn settle(&mut self, frame: Frame<'_>) {
         if let Err(unexpected) = self.ledger.on_backend(frame) {
             // The bytes go on as they are: a session of its own mixes nothing up.
-            if !std::mem::replace(&mut self.puzzled, true) {
+            if !std::mem::replace(&mut self.untracked_logged, true) {
                 log_session!(
                     warn,
                     &self.handle,
@@ -221,7 +221,7 @@ impl<'a> Relay<'a> {
             commit: CommitWatch::default(),
             client: ClientSide::Speaking,
             farewell: false,
-            puzzled: false,
+            untracked_logged: false,
             handle: Arc::clone(&handle),
         };
         let to_upstream = Flow::default().with_ahead(&client_ahead);

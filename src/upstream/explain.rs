@@ -66,7 +66,10 @@ fn no_database(asked: Asked<'_>) -> Option<String> {
             format!("The upstream's dbname is {dbname:?}: name it in the client"),
             dbname,
         ),
-        None => ("Name a database of the server in the client".to_owned(), "..."),
+        None => (
+            "Name a database of the server in the client".to_owned(),
+            "...",
+        ),
     };
     Some(format!(
         "A client that names no database asks for the one of its user's name. {cure} (dbname=, \
@@ -136,10 +139,18 @@ mod tests {
         assert!(configured.starts_with("A client that names no database"));
         assert!(configured.contains("[databases.\"app\"] dbname = \"defaultdb\""));
         asked.dbname = None;
-        assert!(hint(asked).unwrap().contains("Name a database of the server"));
+        assert!(
+            hint(asked)
+                .unwrap()
+                .contains("Name a database of the server")
+        );
         asked.user = &other;
         assert_eq!(hint(asked), None, "the client named it");
         asked.sent = &gone;
-        assert!(hint(asked).unwrap().starts_with("\"app\" stands for \"gone\" here"));
+        assert!(
+            hint(asked)
+                .unwrap()
+                .starts_with("\"app\" stands for \"gone\" here")
+        );
     }
 }

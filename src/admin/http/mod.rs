@@ -63,7 +63,7 @@ pub(crate) struct Http {
 #[derive(Debug)]
 struct HttpServer {
     answers: Answers,
-    lobby: Arc<AcceptLimit>,
+    accept_limit: Arc<AcceptLimit>,
 }
 
 impl Http {
@@ -102,7 +102,7 @@ impl Http {
         let recorded = self.recorded;
         let desk = Arc::new(HttpServer {
             answers: Answers::new(self.hosts, health, recorded.clone()),
-            lobby: Arc::new(AcceptLimit::new(PLACES)),
+            accept_limit: Arc::new(AcceptLimit::new(PLACES)),
         });
         for listener in self.listeners {
             tracing::info!(address = listener.address(), "http listening");
@@ -125,8 +125,8 @@ async fn accept(listener: Listener, desk: Arc<HttpServer>) {
         match listener.accept().await {
             Ok((socket, peer)) => {
                 setback.is_over();
-                if let Some(visit) = desk.lobby.enter().await {
-                    tokio::spawn(handle_connection(socket, visit, Arc::clone(&desk)));
+                if let Some(pending) = desk.accept_limit.enter().await {
+                    tokio::spawn(handle_connection(socket, pending, Arc::clone(&desk)));
                 } else if let Some(times) = full.due(Instant::now()) {
                     let address = listener.address();
                     tracing::warn!(address, client = %peer, places = PLACES, times, "http connection closed: requests under way take all places");
@@ -139,7 +139,7 @@ async fn accept(listener: Listener, desk: Arc<HttpServer>) {
 
 /// One connection from its first byte to its last. How it ends is nobody's concern:
 /// whoever asks sees that there is no answer.
-async fn handle_connection(socket: Socket, visit: PendingConnection, desk: Arc<HttpServer>) {
+async fn handle_connection(socket: Socket, pending: PendingConnection, desk: Arc<HttpServer>) {
     let asked = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
         asked.notify_one();
@@ -159,10 +159,10 @@ async fn handle_connection(socket: Socket, visit: PendingConnection, desk: Arc<H
         biased;
         _ = &mut connection => return,
         () = asked.notified() => {}
-        () = visit.dismissed() => return,
+        () = pending.dismissed() => return,
     }
     // Who has asked keeps the place.
-    if let Some(_place) = visit.stay() {
+    if let Some(_place) = pending.stay() {
         let _ = timeout(ANSWER, connection).await;
     }
 }

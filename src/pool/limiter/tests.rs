@@ -44,7 +44,7 @@ fn assert_clear(gatekeeper: &ConnectionLimiter) {
     let snapshot = gatekeeper.snapshot();
     assert_eq!((snapshot.in_use, snapshot.waiting), (0, 0));
     assert!(snapshot.by_key.is_empty());
-    assert!(gatekeeper.room.lock().mailboxes.is_empty());
+    assert!(gatekeeper.inner.lock().mailboxes.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ impl<C: PooledConnection> PoolState<C> {
     /// other, the size gives way until somebody leaves: the cap has let the connection
     /// in, and it cannot be had again.
     pub(crate) fn adopt(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
-        let Some(shelf) = self.shelves.get(&pool).filter(|_| !self.closed) else {
+        let Some(shelf) = self.idle_sets.get(&pool).filter(|_| !self.closed) else {
             return false;
         };
         let alone = shelf.tally.has() == 0;
@@ -42,7 +42,7 @@ impl<C: PooledConnection> PoolState<C> {
     /// Whether another pool of the group has so many more that one of its places is due to
     /// this one. One after the other: it may be long before that pool can give it back.
     fn is_due(&self, pool: PoolNumber, members: &[PoolNumber]) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return false;
         };
         let group = self.groups.get(&shelf.group);
@@ -57,7 +57,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// Closes an idle connection, be it the last: another comes in its place.
     fn exchange(&mut self, pool: PoolNumber, out: &mut Effects<C>) -> bool {
-        let shelf = self.shelves.get(&pool);
+        let shelf = self.idle_sets.get(&pool);
         let Some(id) = shelf.and_then(|shelf| Some(shelf.idle.first()?.item.id())) else {
             return false;
         };
@@ -67,7 +67,7 @@ impl<C: PooledConnection> PoolState<C> {
     /// Whether a pool of a group beyond its size is the one to make up for it: the one
     /// that has most; though its own clients wait, if another has fewer.
     pub(super) fn owes_place(&self, pool: PoolNumber) -> bool {
-        let Some(shelf) = self.shelves.get(&pool).filter(|shelf| shelf.can_spare()) else {
+        let Some(shelf) = self.idle_sets.get(&pool).filter(|shelf| shelf.can_spare()) else {
             return false;
         };
         let Some(group) = self.groups.get(&shelf.group) else {

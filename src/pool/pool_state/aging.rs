@@ -32,7 +32,11 @@ impl<C: PooledConnection> PoolState<C> {
                     let age = now.saturating_duration_since(idle.item.opened_at());
                     age >= plan.server_lifetime
                 };
-                if self.shelves.get(&pool).is_some_and(|shelf| shelf.can_open) {
+                if self
+                    .idle_sets
+                    .get(&pool)
+                    .is_some_and(|shelf| shelf.can_open)
+                {
                     self.close_idle(pool, CloseReason::Lifetime, old, out);
                 }
             }
@@ -49,9 +53,9 @@ impl<C: PooledConnection> PoolState<C> {
     /// [`PoolState::check_in`] or [`PoolState::closing`].
     pub(crate) fn inspect(&mut self, which: impl Fn(&C) -> bool) -> Vec<(PoolNumber, C)> {
         let mut taken = Vec::new();
-        let pools: Vec<PoolNumber> = self.shelves.keys().copied().collect();
+        let pools: Vec<PoolNumber> = self.idle_sets.keys().copied().collect();
         for pool in pools {
-            let Some(shelf) = self.shelves.get_mut(&pool) else {
+            let Some(shelf) = self.idle_sets.get_mut(&pool) else {
                 continue;
             };
             let some: Vec<_> = shelf
@@ -169,7 +173,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// Asks every client of a pool that keeps an idle connection whether it has to.
     pub(crate) fn ask_all(&mut self, pool: PoolNumber, out: &mut Effects<C>) {
-        let held = self.shelves.get(&pool).map(|shelf| &shelf.held);
+        let held = self.idle_sets.get(&pool).map(|shelf| &shelf.held);
         let askable: Vec<_> = held
             .into_iter()
             .flatten()

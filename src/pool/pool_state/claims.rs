@@ -20,7 +20,7 @@ impl<C: PooledConnection> PoolState<C> {
         want: &CheckoutRequest,
         out: &mut Effects<C>,
     ) -> CheckoutAnswer<C> {
-        let Some(shelf) = self.shelves.get_mut(&pool).filter(|_| !self.closed) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool).filter(|_| !self.closed) else {
             return CheckoutAnswer::Failed(CheckoutFailure::Closed);
         };
         let at = shelf.idle.iter().position(|idle| idle.item.id() == id);
@@ -50,7 +50,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// Whoever claimed it has gone. `false` if no claim of this ticket stands.
     pub(super) fn unclaim(&mut self, pool: PoolNumber, ticket: Ticket) -> bool {
-        let claims = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.claims);
+        let claims = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.claims);
         claims.is_some_and(|claims| {
             let before = claims.len();
             claims.retain(|_, (known, _)| *known != ticket);
@@ -65,7 +65,7 @@ impl<C: PooledConnection> PoolState<C> {
         item: C,
         out: &mut Effects<C>,
     ) -> Option<C> {
-        let claims = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.claims);
+        let claims = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.claims);
         match claims.and_then(|claims| claims.remove(&item.id())) {
             Some((ticket, want)) if item.suits(&want) => {
                 out.push(Effect::Deliver(ticket, item));
@@ -85,7 +85,7 @@ impl<C: PooledConnection> PoolState<C> {
         (pool, id): (PoolNumber, ConnectionId),
         out: &mut Effects<C>,
     ) {
-        let claims = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.claims);
+        let claims = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.claims);
         if let Some((ticket, _)) = claims.and_then(|claims| claims.remove(&id)) {
             out.push(Effect::Fail(ticket, CheckoutFailure::NoWay));
         }
@@ -97,7 +97,7 @@ impl<C: PooledConnection> PoolState<C> {
         (pool, id): (PoolNumber, ConnectionId),
         out: &mut Effects<C>,
     ) {
-        let shelf = self.shelves.get(&pool);
+        let shelf = self.idle_sets.get(&pool);
         if shelf.is_some_and(|shelf| shelf.claims.contains_key(&id)) {
             self.ask((pool, id), ReclaimPolicy::Anyone, out);
         }
@@ -105,7 +105,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// Nothing can be had any more.
     pub(super) fn fail_claims(&mut self, pool: PoolNumber, out: &mut Effects<C>) {
-        let claims = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.claims);
+        let claims = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.claims);
         for (_, (ticket, _)) in claims.map(std::mem::take).unwrap_or_default() {
             out.push(Effect::Fail(ticket, CheckoutFailure::Closed));
         }

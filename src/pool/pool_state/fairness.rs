@@ -106,7 +106,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         rivals: &[CompetingWaiter],
     ) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return false;
         };
         let Some(group) = self.groups.get(&shelf.group) else {
@@ -191,12 +191,12 @@ impl<C: PooledConnection> PoolState<C> {
     }
 
     fn is_in(&self, rival: &CompetingWaiter, group: super::GroupNumber) -> bool {
-        let shelf = rival.pool.and_then(|pool| self.shelves.get(&pool));
+        let shelf = rival.pool.and_then(|pool| self.idle_sets.get(&pool));
         shelf.is_some_and(|shelf| shelf.group == group)
     }
 
     fn has(&self, rival: &CompetingWaiter) -> u32 {
-        let shelf = rival.pool.and_then(|pool| self.shelves.get(&pool));
+        let shelf = rival.pool.and_then(|pool| self.idle_sets.get(&pool));
         let group = shelf.and_then(|shelf| self.groups.get(&shelf.group));
         group.map_or(rival.has, |group| group.tally.has())
     }

@@ -16,7 +16,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             shelf.held.insert(id, Held::since(now));
             let group = self.groups.get(&shelf.group);
             if group.is_some_and(|group| self.evicting.contains_key(&group.key.database)) {
@@ -48,7 +48,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) {
-        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
+        let held = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.held);
         if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
             (held.asked, held.since) = (false, now);
         }
@@ -57,7 +57,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     /// It uses it again, or closes it, or has given it back.
     pub(crate) fn release(&mut self, pool: PoolNumber, id: ConnectionId) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             shelf.held.remove(&id);
         }
     }
@@ -70,7 +70,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) {
-        let held = self.shelves.get_mut(&pool).map(|shelf| &mut shelf.held);
+        let held = self.idle_sets.get_mut(&pool).map(|shelf| &mut shelf.held);
         if let Some(held) = held.and_then(|held| held.get_mut(&id)) {
             (held.asked, held.refused) = (false, true);
         }

@@ -20,7 +20,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return false;
         };
         let Some(group) = self.groups.get(&shelf.group) else {
@@ -75,7 +75,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) -> bool {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return true;
         };
         let tally = shelf.tally;
@@ -102,7 +102,7 @@ impl<C: PooledConnection> PoolState<C> {
     /// An opener was refused, as all others will be: the proxy is going down.
     pub(crate) fn opener_refused(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         self.shift(pool, |tally| tally.opening -= 1);
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             shelf.can_open = false;
         }
         self.schedule(pool, now, out);
@@ -116,7 +116,7 @@ impl<C: PooledConnection> PoolState<C> {
         now: Instant,
         out: &mut Effects<C>,
     ) {
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             (shelf.failures, shelf.retry_at) = (0, None);
         }
         self.shift(pool, |tally| tally.opening -= 1);
@@ -149,7 +149,7 @@ impl<C: PooledConnection> PoolState<C> {
     }
 
     fn back_off(&mut self, pool: PoolNumber, now: Instant) -> Instant {
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return now;
         };
         let longest = self

@@ -15,7 +15,7 @@ use crate::pool::limiter_state::Key;
 impl<C: PooledConnection> PoolState<C> {
     /// Serves the waiters of a pool and of those that share its size, as far as it goes.
     pub(crate) fn schedule(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
-        let Some(shelf) = self.shelves.get(&pool) else {
+        let Some(shelf) = self.idle_sets.get(&pool) else {
             return;
         };
         let number = shelf.group;
@@ -33,7 +33,7 @@ impl<C: PooledConnection> PoolState<C> {
         self.settle(number, &members, out);
         for &member in &*members {
             self.serve(member, now, out);
-            while self.shelves.get(&member).is_some_and(IdleSet::has_no_way)
+            while self.idle_sets.get(&member).is_some_and(IdleSet::has_no_way)
                 && self.fail_first(member, (CheckoutFailure::NoWay, now), out)
             {
                 self.serve(member, now, out);
@@ -43,7 +43,7 @@ impl<C: PooledConnection> PoolState<C> {
         self.make_room(number, &members, now, out);
         self.ask_holders(number, &members, out);
         for &member in &*members {
-            let Some(shelf) = self.shelves.get(&member) else {
+            let Some(shelf) = self.idle_sets.get(&member) else {
                 continue;
             };
             if shelf.tally.queued > shelf.tally.starved() {
@@ -65,7 +65,7 @@ impl<C: PooledConnection> PoolState<C> {
             out.push(Effect::Close(pool, item, reason));
             return;
         }
-        if let Some(shelf) = self.shelves.get_mut(&pool) {
+        if let Some(shelf) = self.idle_sets.get_mut(&pool) {
             shelf.idle.push(Idle { item, since: now });
             self.shift(pool, |tally| tally.idle += 1);
         }
@@ -81,7 +81,7 @@ impl<C: PooledConnection> PoolState<C> {
         if self.closed {
             return Some(CloseReason::Shutdown);
         }
-        let shelf = self.shelves.get(&pool)?;
+        let shelf = self.idle_sets.get(&pool)?;
         let group = self.groups.get(&shelf.group)?;
         let age = now.saturating_duration_since(item.opened_at());
         if shelf.retired {
@@ -99,7 +99,7 @@ impl<C: PooledConnection> PoolState<C> {
 
     fn serve(&mut self, pool: PoolNumber, now: Instant, out: &mut Effects<C>) {
         loop {
-            let Some(shelf) = self.shelves.get_mut(&pool) else {
+            let Some(shelf) = self.idle_sets.get_mut(&pool) else {
                 return;
             };
             let Some(waiter) = shelf.next_served(now) else {
@@ -213,7 +213,7 @@ impl<C: PooledConnection> PoolState<C> {
         which: impl Fn(&Idle<C>) -> bool,
         out: &mut Effects<C>,
     ) -> usize {
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return 0;
         };
         let gone: Vec<_> = shelf.idle.extract_if(.., |idle| which(idle)).collect();
@@ -266,7 +266,7 @@ impl<C: PooledConnection> PoolState<C> {
         whom: ReclaimPolicy,
         out: &mut Effects<C>,
     ) {
-        let shelf = self.shelves.get_mut(&pool);
+        let shelf = self.idle_sets.get_mut(&pool);
         if let Some(held) = shelf.and_then(|shelf| shelf.held.get_mut(&id)) {
             held.asked = true;
             out.push(Effect::Ask(id, whom));
@@ -288,7 +288,7 @@ impl<C: PooledConnection> PoolState<C> {
     ) -> impl Iterator<Item = (PoolNumber, &IdleSet<C>)> {
         pools
             .iter()
-            .filter_map(|pool| Some((*pool, self.shelves.get(pool)?)))
+            .filter_map(|pool| Some((*pool, self.idle_sets.get(pool)?)))
     }
 
     pub(super) fn fail_waiters(
@@ -306,7 +306,7 @@ impl<C: PooledConnection> PoolState<C> {
         (failure, now): (CheckoutFailure, Instant),
         out: &mut Effects<C>,
     ) -> bool {
-        let Some(shelf) = self.shelves.get_mut(&pool) else {
+        let Some(shelf) = self.idle_sets.get_mut(&pool) else {
             return false;
         };
         let Some(ticket) = shelf.waiters.next(now).map(|waiter| waiter.ticket) else {

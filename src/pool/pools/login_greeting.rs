@@ -137,8 +137,8 @@ impl Pool {
     }
 
     fn take_idle(self: &Arc<Self>, want: &CheckoutRequest) -> Option<Lease> {
-        let mut room = self.pools.inner.room.lock();
-        let connection = room.books.take(self.number, want)?;
+        let mut room = self.pools.inner.state.lock();
+        let connection = room.pools.take(self.number, want)?;
         Some(Lease::new(connection, Arc::clone(self), want.client))
     }
 
@@ -146,7 +146,7 @@ impl Pool {
     /// or to make room for it: whether something is on its way.
     fn expand(&self) -> bool {
         let (pool, now) = (self.number, Instant::now());
-        let has_room = self.pools.inner.gatekeeper.has_room(&self.key());
+        let has_room = self.pools.inner.limiter.has_room(&self.key());
         self.pools.act(|room, out| {
             let by_number = &room.by_number;
             // One count is the map's; each client has another.
@@ -154,13 +154,13 @@ impl Pool {
                 let other = by_number.get(&other);
                 other.is_some_and(|pool| Arc::strong_count(pool) == 1)
             };
-            (room.books).expand((pool, has_room), is_deserted, now, out)
+            (room.pools).expand((pool, has_room), is_deserted, now, out)
         })
     }
 
     /// Whether one more connection is on its way, and waits for no slot.
     fn is_opening(&self) -> bool {
-        let tally = self.pools.inner.room.lock().books.tally(self.number);
+        let tally = self.pools.inner.state.lock().pools.tally(self.number);
         tally.opening > tally.queued
     }
 
@@ -198,7 +198,7 @@ impl Pool {
     /// would say: a newcomer is not kept waiting for that.
     fn can_introduce(&self) -> bool {
         self.introduction.lock().is_some()
-            && self.pools.inner.room.lock().books.is_full(self.number)
+            && self.pools.inner.state.lock().pools.is_full(self.number)
     }
 
     /// One of its openers has come to its end, well or not.

@@ -73,7 +73,13 @@ impl Pool {
         want: &CheckoutRequest,
         cx: &mut Context<'_>,
     ) -> Option<Lease> {
-        let connection = self.pools.inner.room.lock().books.take(self.number, want)?;
+        let connection = self
+            .pools
+            .inner
+            .state
+            .lock()
+            .pools
+            .take(self.number, want)?;
         let lease = Lease::new(connection, Arc::clone(self), want.client);
         if lease.is_quiet(cx) {
             return Some(lease);
@@ -151,9 +157,9 @@ impl Pool {
     ) -> Result<Sought<'_>, LeaseError> {
         let mut jobs = Vec::new();
         let answer = {
-            let mut room = self.pools.inner.room.lock();
+            let mut room = self.pools.inner.state.lock();
             let mut out = std::mem::take(&mut room.work);
-            let answer = match question(&mut room.books, &mut out) {
+            let answer = match question(&mut room.pools, &mut out) {
                 CheckoutAnswer::Taken(connection) => Ok(Ok(connection)),
                 CheckoutAnswer::Failed(failure) => Err(failure.into()),
                 CheckoutAnswer::Queued(ticket) => {
@@ -179,7 +185,7 @@ impl Pool {
     pub(crate) fn leave(self: Arc<Self>) {
         let (pools, barren) = (self.pools.clone(), self.opener.is_none());
         drop(self);
-        if barren && pools.inner.gatekeeper.is_crowded() {
+        if barren && pools.inner.limiter.is_crowded() {
             pools.retire_unused();
         }
     }
@@ -188,14 +194,14 @@ impl Pool {
     /// asked whether they have to.
     pub(crate) fn ask_holders(&self) {
         let pool = self.number;
-        self.pools.act(|room, out| room.books.ask_all(pool, out));
+        self.pools.act(|room, out| room.pools.ask_all(pool, out));
     }
 
     /// The clock may allow what it did not before.
     pub(in crate::pool) fn look_again(&self) {
         let pool = self.number;
         self.pools
-            .act(|room, out| room.books.schedule(pool, Instant::now(), out));
+            .act(|room, out| room.pools.schedule(pool, Instant::now(), out));
     }
 
     /// A connection that the client's own login has opened joins, and is that client's
@@ -222,11 +228,11 @@ impl Pool {
             }
         };
         connection.share(&mut self.reported.lock());
-        if self.pools.inner.room.lock().books.is_full(pool) {
+        if self.pools.inner.state.lock().pools.is_full(pool) {
             // Before others lose one, or this one is lost: clients that have left.
             self.pools.retire_unused();
         }
-        if self.pools.act(|room, out| room.books.adopt(pool, out)) {
+        if self.pools.act(|room, out| room.pools.adopt(pool, out)) {
             self.pools
                 .inner
                 .upstream
@@ -247,7 +253,7 @@ impl Pool {
                 room.unlist(id);
             }
             let now = Instant::now();
-            room.books.check_in((pool, connection), now, &rivals, out);
+            room.pools.check_in((pool, connection), now, &rivals, out);
         });
         if held {
             self.pools.gone();
@@ -266,7 +272,7 @@ impl Pool {
             if held {
                 room.unlist(id);
             }
-            room.books.closing(pool, id, Instant::now(), out);
+            room.pools.closing(pool, id, Instant::now(), out);
         });
         let (closing, stream) = connection.into_closing(state);
         self.pools.close_in_background(pool, closing, stream);
@@ -303,9 +309,9 @@ impl Waiting<'_> {
                 .pool
                 .pools
                 .inner
-                .room
+                .state
                 .lock()
-                .books
+                .pools
                 .tally(self.pool.number),
         }))
     }
@@ -316,7 +322,7 @@ impl Waiting<'_> {
         let (pool, ticket) = (self.pool.number, self.ticket);
         let waited = self.pool.pools.act(|room, out| {
             room.mailboxes.remove(&ticket);
-            room.books.leave(pool, ticket, Instant::now(), out)
+            room.pools.leave(pool, ticket, Instant::now(), out)
         });
         match waited {
             true => None,

@@ -222,7 +222,7 @@ impl Stand {
     /// A client logs in by itself.
     async fn adopt(&self, pool: &Arc<Pool>, client: u64) -> Option<Lease> {
         let upstream = &self.pools.inner.upstream;
-        let gatekeeper = &self.pools.inner.gatekeeper;
+        let gatekeeper = &self.pools.inner.limiter;
         let permit = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
         let connection = upstream.metrics().connection();
         let place = crate::pool::CapPlace::new(permit.await.unwrap(), connection);
@@ -293,9 +293,9 @@ async fn until(is_so: impl Fn() -> bool) {
 fn waiting(pool: &Pool) -> u32 {
     pool.pools
         .inner
-        .room
+        .state
         .lock()
-        .books
+        .pools
         .tally(pool.number)
         .waiting
 }
@@ -466,7 +466,7 @@ async fn idle_connections_give_way_at_the_cap_when_the_server_has_let_go() {
     let leased = lease(&other, 3).await.unwrap();
     let deadline = Instant::now() + LONG;
     let key = Key::new("u", "f");
-    let gatekeeper = &stand.pools.inner.gatekeeper;
+    let gatekeeper = &stand.pools.inner.limiter;
     let own = gatekeeper.admit(key.clone(), Priority::Medium, deadline);
     let _own = own.await.unwrap();
     let third = gatekeeper.admit(key, Priority::Medium, deadline);
@@ -499,7 +499,7 @@ async fn what_the_last_client_of_a_pool_leaves_is_no_obstacle_where_nobody_can_u
     let plan = Arc::clone(&stand.pool("d", 1).plan);
     let pool = stand.pools.pool(id("d"), plan, None);
     stand.adopt(&pool, 1).await.unwrap().check_in();
-    let gatekeeper = &stand.pools.inner.gatekeeper;
+    let gatekeeper = &stand.pools.inner.limiter;
     let next = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
     let ((), next) = tokio::join!(
         async {
@@ -512,7 +512,7 @@ async fn what_the_last_client_of_a_pool_leaves_is_no_obstacle_where_nobody_can_u
             );
             pool.leave();
             assert!(
-                stand.pools.inner.room.lock().by_number.is_empty(),
+                stand.pools.inner.state.lock().by_number.is_empty(),
                 "at once"
             );
             until(|| stand.server.live.load(Ordering::SeqCst) == 0).await;
@@ -544,5 +544,5 @@ async fn a_database_is_vacated_and_pools_of_the_past_are_closed() {
         stand.server.live.load(Ordering::SeqCst) == 0
     })
     .await;
-    assert!(stand.pools.inner.room.lock().by_number.is_empty());
+    assert!(stand.pools.inner.state.lock().by_number.is_empty());
 }

@@ -27,7 +27,7 @@ impl Inspector<'_> {
     /// A failed transaction says so first.
     pub(super) fn ask_whether_stale(&self, name: &[u8]) -> Result<(), Blocked> {
         let failed = self.ledger.status() == TransactionStatus::Failed;
-        if !failed && self.guest.statements.is_refused(name) {
+        if !failed && self.client.statements.is_refused(name) {
             return Err(Blocked::Stale);
         }
         Ok(())
@@ -36,7 +36,7 @@ impl Inspector<'_> {
     /// A client that asks which process it has is best asked where it believes to be.
     pub(super) fn ask_for_home(&self, digest: &StatementEffects) -> Result<(), Blocked> {
         let asks = digest.pins() == Some(HoldReason::Identity);
-        if !asks || self.rules.mode == PoolMode::Session || !self.guest.is_away() {
+        if !asks || self.rules.mode == PoolMode::Session || !self.client.is_away() {
             return Ok(());
         }
         if self.can_let_go() {
@@ -79,7 +79,7 @@ impl Inspector<'_> {
 
     /// Whether what the message asked for has been done; an error if it cannot be.
     pub(super) const fn may_pass(&self) -> Result<bool, Blocked> {
-        match self.gate {
+        match self.admission {
             Admission::Satisfied => Ok(true),
             Admission::Refused(reason) => Err(Blocked::Refused(reason)),
             Admission::Open | Admission::Closed => Ok(false),
@@ -95,7 +95,7 @@ impl Inspector<'_> {
         match self.rules.on_session_state {
             OnSessionState::Error => Err(Blocked::Refused(reason)),
             OnSessionState::Pin if self.may_wait() => Err(Blocked::Need(Precondition::Pin(reason))),
-            OnSessionState::Pin if self.guest.pin.is_none() && self.can_soon_let_go() => {
+            OnSessionState::Pin if self.client.pin.is_none() && self.can_soon_let_go() => {
                 Err(Blocked::Wait)
             }
             OnSessionState::Pin | OnSessionState::Ignore => Ok(()),
@@ -105,16 +105,18 @@ impl Inspector<'_> {
     /// Whether the client needs a place to keep its connection, and can wait for one
     /// without it: who is in a transaction may hold what others wait for.
     fn may_wait(&self) -> bool {
-        self.guest.pin.is_none() && self.can_let_go()
+        self.client.pin.is_none() && self.can_let_go()
     }
 
     /// Whether another connection would do for what comes next.
     fn can_let_go(&self) -> bool {
-        self.is_quiescent() && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
+        self.is_quiescent() && self.client.tracker.hold() == Hold::Free && !self.client.must_stay()
     }
 
     /// The same, once the connection is this client's.
     fn can_soon_let_go(&self) -> bool {
-        self.introducing > 0 && self.guest.trace.hold() == Hold::Free && !self.guest.must_stay()
+        self.setup_replies > 0
+            && self.client.tracker.hold() == Hold::Free
+            && !self.client.must_stay()
     }
 }

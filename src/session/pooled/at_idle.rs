@@ -47,22 +47,22 @@ impl PooledRelay<'_> {
         if let Some(next) = self.finish_errand() {
             return next;
         }
-        if self.talk.client == ClientSide::Gone {
+        if self.inspector.client_side == ClientSide::Gone {
             return self.depart();
         }
-        if order.is_some() && self.line.to_client.is_empty() {
+        if order.is_some() && self.link.to_client.is_empty() {
             return IdleDecision::Leave(LeaseExit::Over(RelayExit::Ordered));
         }
-        if self.talk.stirred || self.hold.is_none() {
-            self.talk.stirred = false;
+        if self.inspector.has_run || self.hold.is_none() {
+            self.inspector.has_run = false;
             return self.settle();
         }
         match self.hold {
-            Some(Hold::Free | Hold::Soft | Hold::Check(_)) if !self.holder.poll_wanted(cx) => {
+            Some(Hold::Free | Hold::Soft | Hold::Check(_)) if !self.idle_hold.poll_wanted(cx) => {
                 self.learn()
             }
             Some(Hold::Free) => {
-                self.talk.guest.streak = 0;
+                self.inspector.client.streak = 0;
                 IdleDecision::Leave(self.release(LeftBehind::Nothing))
             }
             Some(Hold::Soft) => match self.has_bethought(cx) {
@@ -79,37 +79,37 @@ impl PooledRelay<'_> {
 
     /// A transaction has ended: does the connection go back?
     fn settle(&mut self) -> IdleDecision {
-        self.vacancy = None;
+        self.eviction = None;
         self.grace = None;
-        let talk = &mut self.talk;
-        if std::mem::take(&mut talk.changes.definitions) {
-            talk.guest.knowledge.changed();
+        let inspector = &mut self.inspector;
+        if std::mem::take(&mut inspector.changes.definitions) {
+            inspector.client.catalog.changed();
         }
-        if std::mem::take(&mut talk.changes.hidden) {
-            talk.guest.knowledge.hide();
+        if std::mem::take(&mut inspector.changes.hidden) {
+            inspector.client.catalog.hide();
         }
-        if std::mem::take(&mut talk.changes.kept) {
-            talk.guest.knowledge.keep();
+        if std::mem::take(&mut inspector.changes.kept) {
+            inspector.client.catalog.keep();
         }
-        if std::mem::take(&mut talk.changes.logins) {
+        if std::mem::take(&mut inspector.changes.logins) {
             self.pools.bump_generation();
         }
-        if std::mem::take(&mut talk.changes.sessions) {
+        if std::mem::take(&mut inspector.changes.sessions) {
             self.pools.expect_terminations();
         }
-        talk.guest.share_habits();
-        let hold = talk.guest.trace.hold();
-        let stays = talk.rules.mode == PoolMode::Session || talk.guest.must_stay();
-        let ignores = talk.rules.on_session_state == OnSessionState::Ignore;
+        inspector.client.share_habits();
+        let hold = inspector.client.tracker.hold();
+        let stays = inspector.rules.mode == PoolMode::Session || inspector.client.must_stay();
+        let ignores = inspector.rules.on_session_state == OnSessionState::Ignore;
         let lingers = hold == Hold::Free && !stays && self.may_linger();
         if (hold == Hold::Free || ignores) && !stays && !lingers {
             return IdleDecision::Leave(self.release(LeftBehind::Nothing));
         }
-        self.holder.set_sticky(lingers);
-        self.talk.lingers = lingers && self.lease.can_be_replaced();
+        self.idle_hold.set_sticky(lingers);
+        self.inspector.sticky = lingers && self.lease.can_be_replaced();
         let asked = !stays && matches!(hold, Hold::Free | Hold::Soft | Hold::Check(_));
         if self.hold.is_none() && asked {
-            self.lease.hold(self.holder);
+            self.lease.hold(self.idle_hold);
         }
         match hold {
             Hold::Hard(reason) if !stays => self.tell_of_pin(reason),
@@ -130,27 +130,27 @@ impl PooledRelay<'_> {
     /// needs it: one that has had the same again and again spares the way to the shelf
     /// and back. Once in a while it goes there, where its age is looked at.
     fn may_linger(&mut self) -> bool {
-        let guest = &mut *self.talk.guest;
-        if guest.streak < STREAK {
-            guest.streak += 1;
+        let client = &mut *self.inspector.client;
+        if client.streak < STREAK {
+            client.streak += 1;
             return false;
         }
-        self.lingered += 1;
-        self.lingered < LINGERING && self.lease.is_uncontested()
+        self.sticky_count += 1;
+        self.sticky_count < LINGERING && self.lease.is_uncontested()
     }
 
     /// Whether a client that may ask what its sequences gave has had time to do so:
     /// most that do ask at once, and then it is known of all.
     fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
-        let guest = &mut *self.talk.guest;
-        if guest.draws >= DRAWS || guest.knowledge.sequences_are_unasked_for() {
+        let client = &mut *self.inspector.client;
+        if client.draws >= DRAWS || client.catalog.sequences_are_unasked_for() {
             return true;
         }
         let grace = self.grace.get_or_insert_with(|| Box::pin(sleep(GRACE)));
         let over = grace.as_mut().poll(cx).is_ready();
         if over {
-            guest.draws += 1;
-            guest.knowledge.sequence_left();
+            client.draws += 1;
+            client.catalog.sequence_left();
         }
         over
     }
@@ -158,13 +158,13 @@ impl PooledRelay<'_> {
     /// Asks the server what the client has left. Where code ran that nobody has
     /// looked at, the catalog has to say first what to ask for.
     fn ask(&mut self) {
-        let guest = &mut *self.talk.guest;
-        let knowledge = &guest.knowledge;
-        let code = guest.trace.code();
-        let informed = std::mem::take(&mut self.informed);
-        if code == HiddenCode::Unjudged && !informed && knowledge.known().is_none() {
-            let question = knowledge.question();
-            self.informed = true;
+        let client = &mut *self.inspector.client;
+        let catalog = &client.catalog;
+        let code = client.tracker.code();
+        let informed = std::mem::take(&mut self.catalog_asked);
+        if code == HiddenCode::Unjudged && !informed && catalog.known().is_none() {
+            let question = catalog.question();
+            self.catalog_asked = true;
             self.send(
                 catalog::catalog_query(),
                 InternalQuery::Census(question, catalog::CatalogReader::default()),
@@ -173,24 +173,24 @@ impl PooledRelay<'_> {
         }
         let hides = match code {
             HiddenCode::None => false,
-            HiddenCode::Known => knowledge.names.are_too_many(),
-            HiddenCode::Unjudged => knowledge.hides(),
+            HiddenCode::Known => catalog.custom_settings.are_too_many(),
+            HiddenCode::Unjudged => catalog.hides(),
         };
         if hides {
-            guest.trace.hide();
+            client.tracker.hide();
             self.keep(HoldReason::Setting);
             return;
         }
-        if let Some(unjudged) = guest.trace.unjudged()
-            && knowledge.keeps(unjudged)
+        if let Some(unjudged) = client.tracker.unjudged()
+            && catalog.leaves_state(unjudged)
         {
-            guest.trace.keep();
+            client.tracker.keep();
             self.keep(HoldReason::Library);
             return;
         }
-        let sequences = guest.trace.asks_for_sequences();
+        let sequences = client.tracker.asks_for_sequences();
         let mut text = Vec::new();
-        let custom = knowledge.names.with(guest.trace.custom());
+        let custom = catalog.custom_settings.with(client.tracker.custom());
         let custom = custom.iter().map(|name| &**name);
         probe::query(custom, sequences, &mut text);
         self.metrics.checks.increment(1);
@@ -203,14 +203,15 @@ impl PooledRelay<'_> {
     /// The client has left. What custom settings it leaves has to be known: nothing
     /// removes them, so that the connection is not for everybody any more.
     fn depart(&mut self) -> IdleDecision {
-        let guest = &*self.talk.guest;
-        let nameless = guest.knowledge.names.is_empty() && guest.trace.custom().next().is_none();
-        let asks = match guest.trace.code() {
+        let client = &*self.inspector.client;
+        let nameless =
+            client.catalog.custom_settings.is_empty() && client.tracker.custom().next().is_none();
+        let asks = match client.tracker.code() {
             HiddenCode::None => false,
             HiddenCode::Known => !nameless,
             HiddenCode::Unjudged => true,
         };
-        if !asks || self.unwritable || guest.trace.residue() == Cleanup::Close {
+        if !asks || self.unwritable || client.tracker.residue() == Cleanup::Close {
             return self.undo();
         }
         self.ask();
@@ -220,14 +221,14 @@ impl PooledRelay<'_> {
     /// A client that has left leaves nothing that others could notice, be its
     /// connection idle afterwards: locks, temporary tables.
     fn undo(&mut self) -> IdleDecision {
-        let guest = &self.talk.guest;
-        let held = matches!(guest.trace.hold(), Hold::Check(_) | Hold::Hard(_));
+        let client = &self.inspector.client;
+        let held = matches!(client.tracker.hold(), Hold::Check(_) | Hold::Hard(_));
         let held = held || self.lease.statements.must_be_cleared();
         // One that nothing can replace may have to stay, with what is not undone of it.
-        let stays = guest.trace.residue() != Cleanup::Close || !self.lease.can_be_replaced();
+        let stays = client.tracker.residue() != Cleanup::Close || !self.lease.can_be_replaced();
         let undoable = stays
-            && self.talk.health == Health::Good
-            && self.talk.rules.scrub != Scrub::Never
+            && self.inspector.health == Health::Good
+            && self.inspector.rules.scrub != Scrub::Never
             && !self.unwritable;
         if !(held && undoable) {
             return IdleDecision::Leave(LeaseExit::ClientLeft);
@@ -239,39 +240,39 @@ impl PooledRelay<'_> {
     }
 
     fn undone(&mut self, scrubbed: ResetOutcome) {
-        let guest = &mut *self.talk.guest;
+        let client = &mut *self.inspector.client;
         match scrubbed {
-            ResetOutcome::Yes if guest.trace.residue() == Cleanup::Close => return,
+            ResetOutcome::Yes if client.tracker.residue() == Cleanup::Close => return,
             ResetOutcome::Yes => {}
-            ResetOutcome::AllBut => return guest.trace.cannot_be_undone(),
+            ResetOutcome::AllBut => return client.tracker.cannot_be_undone(),
             ResetOutcome::No => {
-                self.talk.health = self.talk.health.max(Health::Doubtful);
+                self.inspector.health = self.inspector.health.max(Health::Doubtful);
                 return;
             }
         }
         let connection = &mut *self.lease;
-        note_left(connection, guest, LeftBehind::Nothing);
+        note_left(connection, client, LeftBehind::Nothing);
         connection.left = LeftBehind::Nothing;
         connection.statements.clear();
-        guest.trace = SessionTracker::default();
+        client.tracker = SessionTracker::default();
     }
 
     /// The connection is found to be for nobody else.
     fn keep(&mut self, reason: HoldReason) {
-        self.hold = Some(self.talk.guest.trace.hold());
-        if self.talk.client == ClientSide::Gone {
+        self.hold = Some(self.inspector.client.tracker.hold());
+        if self.inspector.client_side == ClientSide::Gone {
             return;
         }
-        self.lease.refuse(self.holder);
+        self.lease.refuse(self.idle_hold);
         self.tell_of_pin(reason);
     }
 
     /// Once a connection and reason.
     fn tell_of_pin(&mut self, reason: HoldReason) {
-        if self.told == Some(reason) {
+        if self.logged_reason == Some(reason) {
             return;
         }
-        self.told = Some(reason);
+        self.logged_reason = Some(reason);
         self.metrics.pinned(reason.label());
         log_session!(
             info,
@@ -286,7 +287,7 @@ impl PooledRelay<'_> {
         if self.hold != Some(Hold::Check(HoldReason::Function)) {
             return IdleDecision::Wait;
         }
-        let Some(question) = self.talk.guest.knowledge.claim_question() else {
+        let Some(question) = self.inspector.client.catalog.claim_question() else {
             return IdleDecision::Wait;
         };
         let reader = catalog::CatalogReader::default();
@@ -299,12 +300,13 @@ impl PooledRelay<'_> {
 
     /// `None` if there was none.
     fn finish_errand(&mut self) -> Option<IdleDecision> {
-        let errand = std::mem::replace(&mut self.talk.errand, InternalQuery::None);
-        let guest = &mut *self.talk.guest;
-        if !matches!(errand, InternalQuery::None) {
+        let internal_query =
+            std::mem::replace(&mut self.inspector.internal_query, InternalQuery::None);
+        let client = &mut *self.inspector.client;
+        if !matches!(internal_query, InternalQuery::None) {
             self.lease.key.set_own(false);
         }
-        match errand {
+        match internal_query {
             InternalQuery::None | InternalQuery::Rollback => return None,
             InternalQuery::Marker => {}
             InternalQuery::Scrub(scrubbed) => {
@@ -313,11 +315,11 @@ impl PooledRelay<'_> {
             }
             InternalQuery::Census(question, reader) => question.answered(reader.finish()),
             InternalQuery::Check(reader) => {
-                let verdict = guest.trace.checked(&reader.finish());
-                if self.talk.client == ClientSide::Gone {
+                let verdict = client.tracker.checked(&reader.finish());
+                if self.inspector.client_side == ClientSide::Gone {
                     return Some(self.undo());
                 }
-                let hold = guest.trace.hold();
+                let hold = client.tracker.hold();
                 if matches!(hold, Hold::Free | Hold::Soft) {
                     return Some(IdleDecision::Leave(self.release(LeftBehind::Light)));
                 }
@@ -325,30 +327,30 @@ impl PooledRelay<'_> {
                     ProbeVerdict::Pinned(reason) => self.keep(reason),
                     _ => {
                         self.hold = Some(hold);
-                        self.lease.refuse(self.holder);
+                        self.lease.refuse(self.idle_hold);
                     }
                 }
             }
         }
-        self.line.to_upstream.resume();
+        self.link.to_upstream.resume();
         Some(IdleDecision::Again)
     }
 
     /// Asks for an answer that cannot be mistaken: what comes ahead of it was owed.
     pub(super) fn mark(&mut self) {
         self.lease.key.set_own(true);
-        self.line.to_upstream.append(&frontend::query(b""));
+        self.link.to_upstream.append(&frontend::query(b""));
         self.lease.statements.unnamed_destroyed();
-        self.talk.ledger.mark();
-        self.talk.errand = InternalQuery::Marker;
+        self.inspector.ledger.mark();
+        self.inspector.internal_query = InternalQuery::Marker;
     }
 
     /// Sends a text of the proxy's own; the client's messages wait until it is done.
-    pub(super) fn send(&mut self, text: &[u8], errand: InternalQuery) {
+    pub(super) fn send(&mut self, text: &[u8], internal_query: InternalQuery) {
         self.lease.key.set_own(true);
-        self.line.to_upstream.append(&frontend::query(text));
-        self.talk.own_query(&mut self.lease.statements);
-        self.talk.errand = errand;
+        self.link.to_upstream.append(&frontend::query(text));
+        self.inspector.own_query(&mut self.lease.statements);
+        self.inspector.internal_query = internal_query;
     }
 
     /// Gives the connection back for the time of a wait: nothing ran on it that would
@@ -359,13 +361,13 @@ impl PooledRelay<'_> {
 
     /// Gives the connection back as the client leaves it.
     fn release(&mut self, left: LeftBehind) -> LeaseExit {
-        let guest = &mut *self.talk.guest;
-        let ignores = self.talk.rules.on_session_state == OnSessionState::Ignore;
-        let residue = guest.trace.residue_beside_settings();
+        let client = &mut *self.inspector.client;
+        let ignores = self.inspector.rules.on_session_state == OnSessionState::Ignore;
+        let residue = client.tracker.residue_beside_settings();
         let connection = &mut *self.lease;
-        note_left(connection, guest, left);
-        guest.trace.reset();
-        guest.pin = None;
+        note_left(connection, client, left);
+        client.tracker.reset();
+        client.pin = None;
         if residue == Cleanup::Close && !ignores {
             LeaseExit::Discarded
         } else {
@@ -374,9 +376,9 @@ impl PooledRelay<'_> {
     }
 }
 
-/// Notes on a connection what `guest`, which is about to give it back, leaves there.
-pub(super) fn note_left(connection: &mut Connection, guest: &PooledClient, left: LeftBehind) {
-    let residue = match guest.trace.residue_beside_settings() {
+/// Notes on a connection what `client`, which is about to give it back, leaves there.
+pub(super) fn note_left(connection: &mut Connection, client: &PooledClient, left: LeftBehind) {
+    let residue = match client.tracker.residue_beside_settings() {
         Cleanup::Nothing => LeftBehind::Nothing,
         Cleanup::Scrub => LeftBehind::Light,
         Cleanup::Discard | Cleanup::Close => LeftBehind::Full,
@@ -385,7 +387,7 @@ pub(super) fn note_left(connection: &mut Connection, guest: &PooledClient, left:
     if connection.statements.must_be_cleared() {
         connection.left = LeftBehind::Full;
     }
-    let settings = guest.trace.settings();
+    let settings = client.tracker.settings();
     connection.settings = Some(settings.clone());
     let placeholders = settings.placeholders().map(Into::into);
     connection.placeholders.extend(placeholders);

@@ -37,7 +37,7 @@ pub(super) struct PooledClient {
     pub(super) handle: Arc<Handle>,
     pub(super) statements: prepared::ClientStatements<StatementNote>,
     /// What it left on its connection, and its settings.
-    pub(super) trace: SessionTracker,
+    pub(super) tracker: SessionTracker,
     /// The parameters as the client knows them.
     pub(super) known: Parameters,
     /// How the server reads this client's texts.
@@ -49,7 +49,7 @@ pub(super) struct PooledClient {
     /// The connection it used last.
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
-    pub(super) knowledge: Arc<DatabaseCatalog>,
+    pub(super) catalog: Arc<DatabaseCatalog>,
     /// Its place among those who may keep a connection.
     pub(super) pin: Option<OwnedSemaphorePermit>,
     /// How often it has left values of sequences behind, up to a few.
@@ -62,7 +62,7 @@ pub(super) struct PooledClient {
 #[derive(Debug, Clone)]
 pub(super) struct StatementNote {
     pub(super) digest: StatementEffects,
-    /// Of the knowledge it was judged by.
+    /// Of the catalog it was judged by.
     pub(super) edition: Option<u32>,
 }
 
@@ -71,29 +71,29 @@ impl PooledClient {
         handle: &Arc<Handle>,
         known: Parameters,
         (pid, home): (Option<u32>, Option<AnnouncedBackend>),
-        knowledge: Arc<DatabaseCatalog>,
+        catalog: Arc<DatabaseCatalog>,
     ) -> Self {
-        let mut guest = Self {
+        let mut client = Self {
             handle: Arc::clone(handle),
             statements: prepared::ClientStatements::default(),
-            trace: SessionTracker::default(),
+            tracker: SessionTracker::default(),
             known,
             dialect: Dialect::new(Backslash::Plain, b""),
             pid,
             last: home.as_ref().map(|home| home.id),
             home,
-            knowledge,
+            catalog,
             pin: None,
             draws: 0,
             streak: 0,
         };
-        guest.read_dialect();
-        guest
+        client.read_dialect();
+        client
     }
 
     /// The custom settings that it has ever made.
     pub(super) fn placeholders(&self) -> Option<Arc<Placeholders>> {
-        let mut names = self.trace.settings().placeholders().peekable();
+        let mut names = self.tracker.settings().placeholders().peekable();
         names.peek()?;
         Some(Arc::new(names.map(Into::into).collect()))
     }
@@ -114,16 +114,16 @@ impl PooledClient {
     pub(super) fn must_stay(&self) -> bool {
         // The server is to end this client when it idles, not a connection that
         // it has used.
-        self.trace.settings().changes(b"idle_session_timeout") || self.statements.must_stay()
+        self.tracker.settings().changes(b"idle_session_timeout") || self.statements.must_stay()
     }
 
     /// Shares what is known of the use of currval and lastval: with the first one
     /// that is seen, values of sequences count as state for all.
     pub(super) fn share_habits(&mut self) {
-        if self.trace.asks_for_sequences() {
-            self.knowledge.sequences_asked_for();
-        } else if self.knowledge.sequences_matter() {
-            self.trace.expect_sequences();
+        if self.tracker.asks_for_sequences() {
+            self.catalog.sequences_asked_for();
+        } else if self.catalog.sequences_matter() {
+            self.tracker.expect_sequences();
         }
     }
 
@@ -145,14 +145,14 @@ impl PooledClient {
     /// What the meaning of its prepared statements depends on.
     pub(super) fn environment(&self) -> Environment {
         Environment {
-            settings: self.trace.settings().fingerprint(),
-            epoch: self.knowledge.epoch(),
+            settings: self.tracker.settings().fingerprint(),
+            epoch: self.catalog.epoch(),
         }
     }
 
     /// What a text does, judged by what is known now.
     pub(super) fn note(&self, text: &[u8]) -> StatementNote {
-        let known = self.knowledge.known();
+        let known = self.catalog.known();
         let edition = known.as_ref().map(|known| known.edition);
         let proven = |statement: &Statement<'_>| match &known {
             Some(known) => match known.judge(statement) {
@@ -164,7 +164,7 @@ impl PooledClient {
             },
             None => Proof::Unjudged,
         };
-        let judge = (self.knowledge.number, edition);
+        let judge = (self.catalog.number, edition);
         let digest = SHAPES.with_borrow_mut(|shapes| {
             shapes.digest(text, self.dialect, judge, || {
                 digest(text, self.dialect, proven)
@@ -177,11 +177,11 @@ impl PooledClient {
     /// known. True for a definition of what leads to code that keeps state in the
     /// server's process.
     pub(super) fn about_to_run(&mut self, digest: &StatementEffects, text: Option<&[u8]>) -> bool {
-        let (knowledge, dialect) = (&self.knowledge, self.dialect);
+        let (catalog, dialect) = (&self.catalog, self.dialect);
         if digest.is_unjudged() {
-            self.trace.judge_later(text, dialect, knowledge.judged());
+            self.tracker.judge_later(text, dialect, catalog.judged());
         }
-        digest.ddl() && knowledge.concerns_keepers(text, dialect)
+        digest.ddl() && catalog.touches_stateful_code(text, dialect)
     }
 
     /// The same of a prepared statement.
@@ -189,14 +189,14 @@ impl PooledClient {
         if !(digest.is_unjudged() || digest.ddl()) {
             return false;
         }
-        let (knowledge, dialect) = (&self.knowledge, self.dialect);
+        let (catalog, dialect) = (&self.catalog, self.dialect);
         let text = self.statements.text(name);
         if digest.is_unjudged() {
-            self.trace.judge_later(text, dialect, knowledge.judged());
+            self.tracker.judge_later(text, dialect, catalog.judged());
         }
         // It may be bound over and over, in few bytes: a long one is not read each time.
         let text = text.filter(|text| text.len() <= MAX_READ);
-        digest.ddl() && knowledge.concerns_keepers(text, dialect)
+        digest.ddl() && catalog.touches_stateful_code(text, dialect)
     }
 
     /// What is known of a prepared statement that is about to be bound.
@@ -224,7 +224,7 @@ impl PooledClient {
     }
 
     fn edition(&self) -> Option<u32> {
-        self.knowledge.known().map(|known| known.edition)
+        self.catalog.known().map(|known| known.edition)
     }
 }
 

@@ -52,14 +52,14 @@ impl DatabaseRegistry {
 
     pub(super) fn of(&self, database: &Name) -> Arc<DatabaseCatalog> {
         let mut by_database = self.by_database.lock();
-        if let Some(knowledge) = by_database.get(database) {
-            return Arc::clone(knowledge);
+        if let Some(catalog) = by_database.get(database) {
+            return Arc::clone(catalog);
         }
         // Names come from clients: those that nobody uses any more are forgotten.
-        by_database.retain(|_, knowledge| Arc::strong_count(knowledge) > 1);
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        by_database.insert(database.clone(), Arc::clone(&knowledge));
-        knowledge
+        by_database.retain(|_, catalog| Arc::strong_count(catalog) > 1);
+        let catalog = Arc::new(DatabaseCatalog::new());
+        by_database.insert(database.clone(), Arc::clone(&catalog));
+        catalog
     }
 }
 
@@ -87,13 +87,13 @@ pub(super) struct DatabaseCatalog {
     asked: AtomicU64,
     peace: AtomicU64,
     /// Of custom settings that code may make.
-    pub(super) names: CustomSettings,
+    pub(super) custom_settings: CustomSettings,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
     /// As of this epoch definitions have changed of what leads to code which keeps
     /// state in the server's process.
     kept: AtomicU32,
-    pub(super) voices: NotificationPids,
+    pub(super) notification_pids: NotificationPids,
     /// How often the catalog has answered.
     answers: AtomicU32,
 }
@@ -129,10 +129,10 @@ impl DatabaseCatalog {
             began: Instant::now(),
             asked: AtomicU64::new(0),
             peace: AtomicU64::new(0),
-            names: CustomSettings::default(),
+            custom_settings: CustomSettings::default(),
             hidden: AtomicU32::new(0),
             kept: AtomicU32::new(0),
-            voices: NotificationPids::default(),
+            notification_pids: NotificationPids::default(),
             answers: AtomicU32::new(0),
         }
     }
@@ -184,7 +184,7 @@ impl DatabaseCatalog {
 
     /// Whether a definition is of what leads to code that keeps state, by the last
     /// answer, be it stale.
-    pub(super) fn concerns_keepers(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
+    pub(super) fn touches_stateful_code(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
         let known = self.known.load();
         let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
             return false;
@@ -196,7 +196,7 @@ impl DatabaseCatalog {
     /// the last answer, and if definitions have changed meanwhile by the one before it.
     /// What led to such code, and is gone, was in definitions. What code has left that
     /// is gone itself shows to nobody.
-    pub(super) fn keeps(&self, unjudged: &Unclassified) -> bool {
+    pub(super) fn leaves_state(&self, unjudged: &Unclassified) -> bool {
         let known = self.known.load();
         let Some(catalog) = &known.catalog else {
             return false;
@@ -219,7 +219,7 @@ impl DatabaseCatalog {
         let catalog = known.catalog.as_ref();
         catalog.is_none_or(|catalog| catalog.hides())
             || known.epoch < self.hidden.load(Ordering::Acquire)
-            || self.names.are_too_many()
+            || self.custom_settings.are_too_many()
     }
 
     /// The last answer, if nothing has happened since that could make it wrong.
@@ -274,7 +274,7 @@ impl CatalogQuery {
     pub(super) fn answered(self, catalog: Option<Catalog>) {
         let of = &self.of;
         if let Some(catalog) = &catalog {
-            of.names.add(catalog.custom());
+            of.custom_settings.add(catalog.custom());
         }
         // Two that are answered at once are two editions.
         let edition = of.answers.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -323,7 +323,7 @@ mod tests {
     };
 
     /// A catalog in which these names lead to code that keeps state.
-    fn catalog(keepers: &[&str]) -> Catalog {
+    fn catalog_of(keepers: &[&str]) -> Catalog {
         let row = |columns: [&str; 3]| {
             let mut body = vec![0, 3];
             for column in columns {
@@ -340,84 +340,84 @@ mod tests {
         reader.finish().unwrap()
     }
 
-    fn answered(knowledge: &Arc<DatabaseCatalog>, keepers: &[&str]) {
-        knowledge.question().answered(Some(catalog(keepers)));
+    fn answered(catalog: &Arc<DatabaseCatalog>, keepers: &[&str]) {
+        catalog.question().answered(Some(catalog_of(keepers)));
     }
 
     /// Whether a client that ran this text, unjudged, may have left something.
-    fn keeps(knowledge: &DatabaseCatalog, began: u32, text: &str) -> bool {
-        let mut trace = SessionTracker::default();
-        trace.judge_later(Some(text.as_bytes()), PLAIN, began);
-        knowledge.keeps(trace.unjudged().unwrap())
+    fn keeps(catalog: &DatabaseCatalog, began: u32, text: &str) -> bool {
+        let mut tracker = SessionTracker::default();
+        tracker.judge_later(Some(text.as_bytes()), PLAIN, began);
+        catalog.leaves_state(tracker.unjudged().unwrap())
     }
 
     #[test]
     fn what_ran_unjudged_is_judged_by_the_next_answer() {
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        let began = knowledge.judged();
-        answered(&knowledge, &["f"]);
-        assert!(keeps(&knowledge, began, "select f()"));
-        assert!(!keeps(&knowledge, began, "select g()"));
-        answered(&knowledge, &[]);
-        assert!(!keeps(&knowledge, began, "select f()"));
+        let catalog = Arc::new(DatabaseCatalog::new());
+        let began = catalog.judged();
+        answered(&catalog, &["f"]);
+        assert!(keeps(&catalog, began, "select f()"));
+        assert!(!keeps(&catalog, began, "select g()"));
+        answered(&catalog, &[]);
+        assert!(!keeps(&catalog, began, "select f()"));
     }
 
     #[test]
     fn code_that_came_and_went_between_two_answers_is_not_missed() {
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        answered(&knowledge, &["f"]);
-        let began = knowledge.judged();
-        knowledge.changed();
-        assert!(!knowledge.concerns_keepers(Some(b"create table t (a int)"), PLAIN));
-        answered(&knowledge, &["f"]);
-        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
-        let began = knowledge.judged();
+        let catalog = Arc::new(DatabaseCatalog::new());
+        answered(&catalog, &["f"]);
+        let began = catalog.judged();
+        catalog.changed();
+        assert!(!catalog.touches_stateful_code(Some(b"create table t (a int)"), PLAIN));
+        answered(&catalog, &["f"]);
+        assert!(!keeps(&catalog, began, "insert into t values (1)"));
+        let began = catalog.judged();
         let trigger = "create trigger x before insert on t execute function f()";
-        assert!(knowledge.concerns_keepers(Some(trigger.as_bytes()), PLAIN));
-        knowledge.changed();
-        knowledge.keep();
-        knowledge.changed();
-        answered(&knowledge, &["f"]);
-        assert!(keeps(&knowledge, began, "insert into t values (1)"));
-        let began = knowledge.judged();
-        assert!(!keeps(&knowledge, began, "insert into t values (1)"));
+        assert!(catalog.touches_stateful_code(Some(trigger.as_bytes()), PLAIN));
+        catalog.changed();
+        catalog.keep();
+        catalog.changed();
+        answered(&catalog, &["f"]);
+        assert!(keeps(&catalog, began, "insert into t values (1)"));
+        let began = catalog.judged();
+        assert!(!keeps(&catalog, began, "insert into t values (1)"));
     }
 
     #[test]
     fn before_the_first_answer_definitions_count_where_there_is_such_code() {
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        let began = knowledge.judged();
-        knowledge.changed();
-        answered(&knowledge, &[]);
-        assert!(!keeps(&knowledge, began, "select 1"));
-        answered(&knowledge, &["f"]);
-        assert!(keeps(&knowledge, began, "select 1"));
+        let catalog = Arc::new(DatabaseCatalog::new());
+        let began = catalog.judged();
+        catalog.changed();
+        answered(&catalog, &[]);
+        assert!(!keeps(&catalog, began, "select 1"));
+        answered(&catalog, &["f"]);
+        assert!(keeps(&catalog, began, "select 1"));
     }
 
     #[test]
     fn code_that_is_gone_is_known_by_the_answer_before() {
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        answered(&knowledge, &["f"]);
-        let began = knowledge.judged();
-        knowledge.changed();
-        answered(&knowledge, &[]);
-        assert!(keeps(&knowledge, began, "select f()"));
-        assert!(!keeps(&knowledge, began, "select g()"));
+        let catalog = Arc::new(DatabaseCatalog::new());
+        answered(&catalog, &["f"]);
+        let began = catalog.judged();
+        catalog.changed();
+        answered(&catalog, &[]);
+        assert!(keeps(&catalog, began, "select f()"));
+        assert!(!keeps(&catalog, began, "select g()"));
         // Another of that name is not the same.
-        assert!(!keeps(&knowledge, knowledge.judged(), "select f()"));
-        knowledge.changed();
-        answered(&knowledge, &["g"]);
-        assert!(keeps(&knowledge, began, "select f(), g()"));
+        assert!(!keeps(&catalog, catalog.judged(), "select f()"));
+        catalog.changed();
+        answered(&catalog, &["g"]);
+        assert!(keeps(&catalog, began, "select f(), g()"));
     }
 
     #[test]
     fn code_that_is_added_is_no_matter_to_those_who_did_not_use_it() {
-        let knowledge = Arc::new(DatabaseCatalog::new());
-        answered(&knowledge, &[]);
-        let began = knowledge.judged();
-        knowledge.changed();
-        answered(&knowledge, &["f"]);
-        assert!(!keeps(&knowledge, began, "select g()"));
-        assert!(keeps(&knowledge, began, "select f()"));
+        let catalog = Arc::new(DatabaseCatalog::new());
+        answered(&catalog, &[]);
+        let began = catalog.judged();
+        catalog.changed();
+        answered(&catalog, &["f"]);
+        assert!(!keeps(&catalog, began, "select g()"));
+        assert!(keeps(&catalog, began, "select f()"));
     }
 }

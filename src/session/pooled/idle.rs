@@ -84,7 +84,7 @@ impl ClientLink {
         &mut self,
         cx: &mut Context<'_>,
         refusal: &mut RejectedBatch,
-        (handle, holder): (&Handle, &IdleHold),
+        (handle, idle_hold): (&Handle, &IdleHold),
     ) -> Poll<Wakeup> {
         loop {
             let mut replies = Vec::new();
@@ -116,7 +116,7 @@ impl ClientLink {
                 Poll::Pending => {
                     return match handle.poll_order(cx) {
                         Some(order) => Poll::Ready(Wakeup::Ordered(order)),
-                        None => holder.poll_lost(cx).map(Wakeup::Bereft),
+                        None => idle_hold.poll_lost(cx).map(Wakeup::Bereft),
                     };
                 }
             }

@@ -30,23 +30,23 @@ const LONG: usize = 1024;
 /// One lease's conversation.
 #[derive(Debug)]
 pub(super) struct Inspector<'a> {
-    pub(super) guest: &'a mut PooledClient,
+    pub(super) client: &'a mut PooledClient,
     pub(super) ledger: Ledger,
     pub(super) commit: CommitWatch,
-    pub(super) errand: InternalQuery,
-    pub(super) client: ClientSide,
+    pub(super) internal_query: InternalQuery,
+    pub(super) client_side: ClientSide,
     pub(super) health: Health,
     /// Why the client's next frame waits.
-    pub(super) need: Option<Precondition>,
-    pub(super) gate: Admission,
+    pub(super) precondition: Option<Precondition>,
+    pub(super) admission: Admission,
     /// Why the client is sent away when the connection is at rest.
-    pub(super) dismissal: Option<Fault>,
+    pub(super) refusal: Option<Fault>,
     /// ReadyForQuery messages until the connection is this client's.
-    pub(super) introducing: u8,
+    pub(super) setup_replies: u8,
     /// Something has run since the connection was last at rest.
-    pub(super) stirred: bool,
+    pub(super) has_run: bool,
     /// The client has the connection without need, and can do without it.
-    pub(super) lingers: bool,
+    pub(super) sticky: bool,
     pub(super) changes: DefinitionChanges,
     pub(super) portals: Portals,
     /// What the text of the frame that waits does, and how that was read.
@@ -57,32 +57,32 @@ pub(super) struct Inspector<'a> {
     pub(super) key: Option<Arc<ServerKey>>,
     /// The process id by which others know the client: that of its login, or that of
     /// this connection, once it has asked for it.
-    pub(super) voice: Option<u32>,
+    pub(super) known_pid: Option<u32>,
     pub(super) rules: Rules,
 }
 
 impl<'a> Inspector<'a> {
-    pub(super) fn new(guest: &'a mut PooledClient, rules: Rules) -> Self {
+    pub(super) fn new(client: &'a mut PooledClient, rules: Rules) -> Self {
         Self {
-            guest,
+            client,
             ledger: Ledger::new(TransactionStatus::Idle),
             commit: CommitWatch::default(),
-            errand: InternalQuery::None,
-            client: ClientSide::Speaking,
+            internal_query: InternalQuery::None,
+            client_side: ClientSide::Speaking,
             health: Health::Good,
-            need: None,
-            gate: Admission::Open,
-            dismissal: None,
-            introducing: 0,
-            stirred: false,
-            lingers: false,
+            precondition: None,
+            admission: Admission::Open,
+            refusal: None,
+            setup_replies: 0,
+            has_run: false,
+            sticky: false,
             changes: DefinitionChanges::default(),
             portals: Portals::default(),
             seen: None,
             freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
-            voice: None,
+            known_pid: None,
             rules,
         }
     }
@@ -93,9 +93,9 @@ impl<'a> Inspector<'a> {
         for _ in 0..batches {
             self.own_query(&mut connection.statements);
         }
-        self.introducing = batches;
+        self.setup_replies = batches;
         self.key = Some(Arc::clone(&connection.key));
-        self.voice = self.guest.pid;
+        self.known_pid = self.client.pid;
         if batches == 0 {
             connection.key.set_own(false);
             self.tell(&connection.reported, told);
@@ -129,15 +129,15 @@ impl<'a> Inspector<'a> {
         before: &mut Vec<u8>,
     ) -> FrameAction {
         match frame.tag {
-            _ if !matches!(self.errand, InternalQuery::None) => return FrameAction::Stop,
+            _ if !matches!(self.internal_query, InternalQuery::None) => return FrameAction::Stop,
             // What comes behind a Terminate is for nobody, and so is what comes behind
             // a message that ends the session.
-            _ if self.client == ClientSide::Gone || self.ledger.is_ending() => {
+            _ if self.client_side == ClientSide::Gone || self.ledger.is_ending() => {
                 return FrameAction::Drop;
             }
             frontend::COPY_DATA => return FrameAction::Pass,
             frontend::TERMINATE => {
-                self.client = ClientSide::Gone;
+                self.client_side = ClientSide::Gone;
                 return FrameAction::Drop;
             }
             _ => {}
@@ -147,7 +147,7 @@ impl<'a> Inspector<'a> {
                 Ok(injected) => {
                     self.inject(&injected);
                     if injected.contains(&Injected::Describe) {
-                        self.gate = Admission::Closed;
+                        self.admission = Admission::Closed;
                         return FrameAction::Stop;
                     }
                     if let Some(name) = described_by(frame) {
@@ -155,35 +155,35 @@ impl<'a> Inspector<'a> {
                     }
                 }
                 Err(Blocked::Need(need)) => {
-                    self.need = Some(need);
+                    self.precondition = Some(need);
                     return FrameAction::Stop;
                 }
                 // Replies will come, and then it goes on.
                 Err(Blocked::Wait) => {
-                    self.gate = Admission::Closed;
+                    self.admission = Admission::Closed;
                     return FrameAction::Stop;
                 }
                 Err(Blocked::Refused(reason)) => {
                     self.seen = None;
                     policy::refusal(self.rules.on_session_state, reason, frame, before);
-                    self.gate = Admission::Open;
+                    self.admission = Admission::Open;
                     self.substituted(held, frame);
                     return FrameAction::Drop;
                 }
                 Err(Blocked::Stale) => {
                     description::refuse_stale(before);
-                    self.gate = Admission::Open;
+                    self.admission = Admission::Open;
                     self.substituted(held, frame);
                     return FrameAction::Drop;
                 }
             }
         }
         if frame.tag == frontend::SYNC {
-            self.guest.statements.sync();
-            self.guest.trace.synced();
+            self.client.statements.sync();
+            self.client.tracker.synced();
         }
-        self.gate = Admission::Open;
-        self.stirred = true;
+        self.admission = Admission::Open;
+        self.has_run = true;
         self.commit.on_frontend(frame);
         self.ledger.on_frontend(frame);
         FrameAction::Pass
@@ -214,21 +214,21 @@ impl<'a> Inspector<'a> {
             frontend::DESCRIBE => {
                 if let Some(name) = statement_named(frame.body) {
                     self.ask_whether_stale(name)?;
-                    let environment = self.guest.environment();
-                    let statements = &mut self.guest.statements;
+                    let environment = self.client.environment();
+                    let statements = &mut self.client.statements;
                     return Ok(statements.uses(held.statements, name, environment, before)?);
                 }
             }
             frontend::CLOSE => {
                 if let Some(name) = statement_named(frame.body) {
-                    self.guest.statements.close(held.statements, name);
+                    self.client.statements.close(held.statements, name);
                 }
             }
             frontend::FUNCTION_CALL => {
                 let number = frame.body.first_chunk().copied().map(u32::from_be_bytes);
                 let digest = StatementEffects::function(number);
-                self.guest.about_to_run(&digest, None);
-                self.guest.trace.ran(&digest, ExecutedBy::Query);
+                self.client.about_to_run(&digest, None);
+                self.client.tracker.ran(&digest, ExecutedBy::Query);
             }
             _ => {}
         }
@@ -250,8 +250,8 @@ impl<'a> Inspector<'a> {
         }
         let mut injected = Vec::new();
         if noted.digest.needs_alignment() != Alignment::None {
-            let environment = self.guest.environment();
-            let statements = &mut self.guest.statements;
+            let environment = self.client.environment();
+            let statements = &mut self.client.statements;
             match statements.align(held.statements, environment, true, before) {
                 Ok(aligned) => injected = aligned,
                 Err(wait) => {
@@ -260,8 +260,8 @@ impl<'a> Inspector<'a> {
                 }
             }
         }
-        self.guest.statements.query(held.statements);
-        self.changes.kept |= self.guest.about_to_run(&noted.digest, text);
+        self.client.statements.query(held.statements);
+        self.changes.kept |= self.client.about_to_run(&noted.digest, text);
         self.run(&noted.digest, ExecutedBy::Query);
         Ok(injected)
     }
@@ -281,14 +281,14 @@ impl<'a> Inspector<'a> {
             self.look_again_at(noted);
             return Err(hitch);
         }
-        let environment = self.guest.environment();
+        let environment = self.client.environment();
         let kept = (frame.len > LONG).then(|| noted.clone());
         let parse = Parse {
             name,
             rest: whole.then_some(rest),
             note: noted,
         };
-        let statements = &mut self.guest.statements;
+        let statements = &mut self.client.statements;
         let parsed = statements.parse(held.statements, parse, environment, before);
         if let (Err(_), Some(noted)) = (&parsed, kept) {
             self.look_again_at(noted);
@@ -300,16 +300,16 @@ impl<'a> Inspector<'a> {
     fn read(&mut self, text: Option<&[u8]>) -> StatementNote {
         if self.seen.is_some()
             && let Some((noted, dialect)) = self.seen.take()
-            && self.guest.is_current(&noted, dialect)
+            && self.client.is_current(&noted, dialect)
         {
             return noted;
         }
-        text.map_or_else(StatementNote::unread, |text| self.guest.note(text))
+        text.map_or_else(StatementNote::unread, |text| self.client.note(text))
     }
 
     /// The message waits, perhaps for many replies, and after each it is looked at again.
     fn look_again_at(&mut self, noted: StatementNote) {
-        self.seen = Some((noted, self.guest.dialect));
+        self.seen = Some((noted, self.client.dialect));
     }
 
     fn bind(
@@ -319,16 +319,16 @@ impl<'a> Inspector<'a> {
         before: &mut Vec<u8>,
     ) -> Result<Vec<Injected>, Blocked> {
         self.ask_whether_stale(name)?;
-        let digest = self.guest.recall(name);
+        let digest = self.client.recall(name);
         self.ask_for(&digest)?;
-        let environment = self.guest.environment();
-        let statements = &mut self.guest.statements;
+        let environment = self.client.environment();
+        let statements = &mut self.client.statements;
         let mut injected = Vec::new();
         if digest.needs_alignment() != Alignment::None {
             injected = statements.align(held.statements, environment, false, before)?;
         }
         injected.extend(statements.uses(held.statements, name, environment, before)?);
-        self.changes.kept |= self.guest.bound(name, &digest);
+        self.changes.kept |= self.client.bound(name, &digest);
         self.portals.bind(portal, digest);
         Ok(injected)
     }
@@ -354,36 +354,36 @@ impl<'a> Inspector<'a> {
     fn run(&mut self, digest: &StatementEffects, via: ExecutedBy) {
         self.freeing.extend(digest.freed().iter().cloned());
         self.changes.logins |= digest.login_settings();
-        let knowledge = &self.guest.knowledge;
-        knowledge
-            .names
+        let catalog = &self.client.catalog;
+        catalog
+            .custom_settings
             .add(digest.defined().iter().map(|name| &**name));
         if digest.ddl() {
             self.changes.definitions = true;
-            knowledge.changed();
+            catalog.changed();
             if digest.hides() {
                 self.changes.hidden = true;
-                knowledge.hide();
+                catalog.hide();
             }
             if self.changes.kept {
-                knowledge.keep();
+                catalog.keep();
             }
         }
         self.changes.sessions |= digest.signals();
         if digest.listens() {
-            knowledge.voices.somebody_listens();
+            catalog.notification_pids.somebody_listens();
         }
         self.speak(digest);
-        self.guest.trace.ran(digest, via);
+        self.client.tracker.ran(digest, via);
     }
 
     /// A message that does nothing but fail went in place of the client's.
     fn substituted(&mut self, held: &ServerSide<'_>, frame: Frame<'_>) {
-        self.stirred = true;
+        self.has_run = true;
         if frame.tag == frontend::QUERY {
-            self.guest.statements.query(held.statements);
-            self.guest
-                .trace
+            self.client.statements.query(held.statements);
+            self.client
+                .tracker
                 .ran(&StatementEffects::default(), ExecutedBy::Query);
         }
         if let Some(name) = described_by(frame) {
@@ -394,9 +394,9 @@ impl<'a> Inspector<'a> {
 
     /// A Sync went to the server for a client that has left without one.
     pub(super) fn synced_for_gone(&mut self) {
-        self.guest.statements.sync();
-        self.guest.trace.synced();
-        self.stirred = true;
+        self.client.statements.sync();
+        self.client.tracker.synced();
+        self.has_run = true;
         let sync = Frame {
             tag: frontend::SYNC,
             len: 0,

@@ -47,14 +47,14 @@ pub(in super::super) struct Welcomed {
     pub(super) route: Arc<Route>,
     pub(super) pool: Arc<Pool>,
     pub(super) plan: Arc<PoolPlan>,
-    pub(super) seat: Arc<CancelSlot>,
+    pub(super) cancel_slot: Arc<CancelSlot>,
     /// What the client has been told.
     pub(super) known: Parameters,
     /// The connection whose process the client believes to have.
     pub(super) home: Option<AnnouncedBackend>,
     pub(super) pid: Option<u32>,
     /// How its pool reaches it.
-    pub(super) holder: Arc<IdleHold>,
+    pub(super) idle_hold: Arc<IdleHold>,
 }
 
 impl Wish {
@@ -118,11 +118,11 @@ pub(in super::super) fn adopt(
     }
     let client = entry.handle().id;
     let pid = opened.key.as_ref().map(CancelKey::pid);
-    let holder = Arc::default();
+    let idle_hold = Arc::default();
     let home = pool.adopt(client, opened, closing).map(|mut lease| {
         let _ = lease.give_to(client);
         known.unify(&lease.reported);
-        lease.used_by(&holder);
+        lease.used_by(&idle_hold);
         let home = AnnouncedBackend {
             id: lease.id(),
             key: Arc::downgrade(&lease.key),
@@ -134,11 +134,11 @@ pub(in super::super) fn adopt(
         route,
         pool,
         plan: wish.plan,
-        seat: taken.seat,
+        cancel_slot: taken.cancel_slot,
         known,
         home,
         pid,
-        holder,
+        idle_hold,
     }
 }
 
@@ -160,13 +160,13 @@ pub(in super::super) async fn welcome(
     let pool = wish.pool(&route, startup, Some(opener));
     let deadline = Instant::now() + wish.plan.query_wait_timeout;
     let want = CheckoutRequest::new(entry.handle().id);
-    let holder = Arc::default();
+    let idle_hold = Arc::default();
     let introduced = {
         // Who has to wait hears of an outage as who comes anew does.
         let introduction = async {
             tokio::select! {
                 biased;
-                introduced = pool.introduce(want, &holder, deadline) => introduced,
+                introduced = pool.introduce(want, &idle_hold, deadline) => introduced,
                 fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
             }
         };
@@ -181,9 +181,9 @@ pub(in super::super) async fn welcome(
 
     let newest = client.startup.version() >= Version::NEWEST;
     let length = if newest { SECRET.1 } else { SECRET.0 };
-    let seat = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
-    let seat = Arc::new(seat);
-    let key = entry.issue_cancel_key(CancelTarget::Pooled(Arc::clone(&seat)), || {
+    let cancel_slot = CancelSlot::new(entry.handle().id, Arc::clone(&route.upstream));
+    let cancel_slot = Arc::new(cancel_slot);
+    let key = entry.issue_cancel_key(CancelTarget::Pooled(Arc::clone(&cancel_slot)), || {
         let secret = (0..length).map(|_| rand::random()).collect();
         CancelKey::with_secret(introduction.pid, secret)
     });
@@ -203,13 +203,13 @@ pub(in super::super) async fn welcome(
         route,
         pool,
         plan: wish.plan,
-        seat,
+        cancel_slot,
         known: introduction.parameters,
         home: Some(AnnouncedBackend {
             id: introduction.connection,
             key: introduction.key,
         }),
         pid: Some(introduction.pid),
-        holder,
+        idle_hold,
     })
 }

@@ -53,16 +53,16 @@ pub(super) use login::{Welcomed, Wish, adopt, welcome};
 pub(super) struct PooledSession<'a> {
     service: &'a Service,
     entry: Entry,
-    line: ClientLink,
-    guest: Box<PooledClient>,
+    link: ClientLink,
+    client: Box<PooledClient>,
     pool: Arc<Pool>,
     plan: Arc<PoolPlan>,
     route: Arc<Route>,
-    seat: Arc<CancelSlot>,
+    cancel_slot: Arc<CancelSlot>,
     /// Places for clients that keep a connection.
     pins: Arc<Semaphore>,
     /// How it is asked for a connection that it keeps.
-    holder: Arc<IdleHold>,
+    idle_hold: Arc<IdleHold>,
     refusal: RejectedBatch,
     pinning: PinRequest,
     /// Its next connection is to be its home, if that can be had soon.
@@ -75,7 +75,7 @@ pub(super) struct PooledSession<'a> {
 struct Checkout<'a> {
     relay: PooledRelay<'a>,
     pins: &'a Arc<Semaphore>,
-    seat: &'a CancelSlot,
+    cancel_slot: &'a CancelSlot,
 }
 
 impl Checkout<'_> {
@@ -95,11 +95,11 @@ impl Checkout<'_> {
                         break LeaseExit::Needs(Precondition::Pin(reason));
                     };
                     relay.busy();
-                    relay.talk.guest.pin = Some(place);
+                    relay.inspector.client.pin = Some(place);
                     relay.satisfied(None);
                 }
                 LeaseExit::Stuck => {
-                    if let Err(error) = Box::pin(self.seat.cancel_at_once()).await {
+                    if let Err(error) = Box::pin(self.cancel_slot.cancel_at_once()).await {
                         log_session!(
                             debug,
                             relay.handle,
@@ -116,9 +116,9 @@ impl Checkout<'_> {
             LeaseExit::Needs(Precondition::Pin(_) | Precondition::Home)
         ) {
             // A place that it has waited for is still its own.
-            let pin = relay.talk.guest.pin.take();
+            let pin = relay.inspector.client.pin.take();
             relay.let_go();
-            relay.talk.guest.pin = pin;
+            relay.inspector.client.pin = pin;
         }
         leave
     }
@@ -142,28 +142,28 @@ impl<'a> PooledSession<'a> {
         welcomed: Welcomed,
         service: &'a Service,
     ) -> Self {
-        let knowledge = welcomed.route.library.of(&welcomed.pool.key().database);
+        let catalog = welcomed.route.databases.of(&welcomed.pool.key().database);
         let handle = Arc::clone(entry.handle());
         let pins = welcomed
             .route
-            .library
+            .databases
             .pins(&welcomed.pool.key(), welcomed.plan.max_pinned);
         Self {
             service,
             entry,
-            line: ClientLink::new(client, &ahead),
-            guest: Box::new(PooledClient::new(
+            link: ClientLink::new(client, &ahead),
+            client: Box::new(PooledClient::new(
                 &handle,
                 welcomed.known,
                 (welcomed.pid, welcomed.home),
-                knowledge,
+                catalog,
             )),
             pool: welcomed.pool,
             plan: welcomed.plan,
             route: welcomed.route,
-            seat: welcomed.seat,
+            cancel_slot: welcomed.cancel_slot,
             pins,
-            holder: welcomed.holder,
+            idle_hold: welcomed.idle_hold,
             refusal: RejectedBatch::Over,
             pinning: PinRequest::None,
             prefers_announced: false,
@@ -179,7 +179,7 @@ impl<'a> PooledSession<'a> {
 
     async fn part(self: Box<Self>, departure: RelayExit) -> (SessionEnd, SessionClose) {
         let Self {
-            line,
+            link: line,
             entry,
             route,
             tls,
@@ -205,17 +205,17 @@ impl<'a> PooledSession<'a> {
         loop {
             let handle = Arc::clone(self.entry.handle());
             handle.set_activity(Activity::Idle);
-            let told_by = (&*handle, &*self.holder);
-            let stir = poll_fn(|cx| self.line.poll_idle(cx, &mut self.refusal, told_by)).await;
+            let told_by = (&*handle, &*self.idle_hold);
+            let stir = poll_fn(|cx| self.link.poll_idle(cx, &mut self.refusal, told_by)).await;
             match stir {
                 Wakeup::Wants => {}
                 Wakeup::Left => return RelayExit::ClientLeft,
                 Wakeup::Lost(error) => return RelayExit::ClientLost(error),
                 Wakeup::BadClient(error) => return RelayExit::BadClient(error),
-                Wakeup::BadMessage(tag) => return self.line.unknown(tag),
+                Wakeup::BadMessage(tag) => return self.link.unknown(tag),
                 Wakeup::Ordered(StopOrder::TimedOut(limit)) => return RelayExit::TimedOut(limit),
                 Wakeup::Ordered(_) => return RelayExit::Ordered,
-                Wakeup::Bereft(last_words) => return self.line.server_lost(last_words),
+                Wakeup::Bereft(last_words) => return self.link.server_lost(last_words),
             }
             if let PinRequest::Wanted(reason) = self.pinning {
                 Box::pin(self.wait_for_pin(reason)).await;
@@ -255,11 +255,11 @@ impl<'a> PooledSession<'a> {
             let mut aboard = self.check_out(lease);
             let leave = aboard.run().await;
             let relay = &mut aboard.relay;
-            let end = (relay.talk.health(), relay.upstream_state());
-            let dismissal = relay.talk.dismissal.take();
+            let end = (relay.inspector.health(), relay.upstream_state());
+            let dismissal = relay.inspector.refusal.take();
             (leave, aboard.relay.lease, end, dismissal)
         };
-        lease.dry = self.line.to_client.is_dry();
+        lease.dry = self.link.to_client.is_dry();
         match leave {
             LeaseExit::Needs(Precondition::Pin(reason)) => {
                 self.pinning = PinRequest::Wanted(reason)
@@ -267,35 +267,41 @@ impl<'a> PooledSession<'a> {
             LeaseExit::Needs(Precondition::Home) => self.prefers_announced = true,
             _ => {}
         }
-        self.seat.leave();
+        self.cancel_slot.leave();
         let departure = self.check_in(lease, leave, end);
         departure.map(|departure| dismissal.map_or(departure, RelayExit::Dismissed))
     }
 
     /// Makes `lease` this client's, and says what has to be said first to both sides.
     fn check_out(&mut self, mut lease: Lease) -> Checkout<'_> {
-        if self.guest.last.replace(lease.id()) != Some(lease.id()) {
-            self.guest.streak = 0;
+        if self.client.last.replace(lease.id()) != Some(lease.id()) {
+            self.client.streak = 0;
         }
-        lease.used_by(&self.holder);
+        lease.used_by(&self.idle_hold);
         self.tls = lease.stream.tls_version();
         let mut first = Vec::new();
         let batches = self.introduce(&mut lease, &mut first);
-        self.line.to_upstream.append(&first);
-        self.line.to_upstream.resume();
-        self.line.to_client.change_source(lease.dry);
+        self.link.to_upstream.append(&first);
+        self.link.to_upstream.resume();
+        self.link.to_client.change_source(lease.dry);
         let rules = Rules {
             mode: self.plan.mode,
             on_session_state: self.plan.on_session_state,
             scrub: self.plan.scrub,
         };
-        let mut talk = Inspector::new(&mut self.guest, rules);
+        let mut inspector = Inspector::new(&mut self.client, rules);
         let mut told = Vec::new();
-        talk.begin(batches, &mut lease, &mut told);
-        self.line.to_client.append(&told);
+        inspector.begin(batches, &mut lease, &mut told);
+        self.link.to_client.append(&told);
         let pools = &self.route.pools;
         let surroundings = (&**self.entry.handle(), &self.service.metrics, pools);
-        let mut relay = PooledRelay::new(&mut self.line, lease, talk, surroundings, &self.holder);
+        let mut relay = PooledRelay::new(
+            &mut self.link,
+            lease,
+            inspector,
+            surroundings,
+            &self.idle_hold,
+        );
         if let PinRequest::Refused(reason) = std::mem::replace(&mut self.pinning, PinRequest::None)
         {
             relay.refused(reason);
@@ -303,7 +309,7 @@ impl<'a> PooledSession<'a> {
         Checkout {
             relay,
             pins: &self.pins,
-            seat: &self.seat,
+            cancel_slot: &self.cancel_slot,
         }
     }
 
@@ -340,7 +346,7 @@ impl<'a> PooledSession<'a> {
                 Some(RelayExit::ClientLeft)
             }
             LeaseExit::Lost => {
-                let meant = self.route.pools.expects_terminations() && self.guest.is_told(&lease);
+                let meant = self.route.pools.expects_terminations() && self.client.is_told(&lease);
                 lease.lost();
                 meant.then_some(RelayExit::UpstreamLost {
                     commit_in_flight: false,
@@ -365,14 +371,14 @@ impl<'a> PooledSession<'a> {
     /// What has to be sent first for the connection to be this client's; says how
     /// many batches that is.
     fn introduce(&self, lease: &mut Lease, out: &mut Vec<u8>) -> u8 {
-        let id = self.guest.handle.id;
+        let id = self.client.handle.id;
         let connection = &mut **lease;
         // What it has is the client's to change from here on.
         let there = connection.settings.take();
         if !connection.give_to(id) {
             return 0;
         }
-        let settings = self.guest.trace.settings();
+        let settings = self.client.tracker.settings();
         let same = there.is_some_and(|there| there.is_same(settings));
         let clean = connection.left == LeftBehind::Nothing && same;
         let scrubs = match self.plan.scrub {
@@ -408,15 +414,15 @@ impl<'a> PooledSession<'a> {
 
     /// The client has left at rest: the connection is for others.
     fn return_or_close(&self, mut lease: Lease) {
-        let closes = self.guest.trace.residue() == Cleanup::Close;
+        let closes = self.client.tracker.residue() == Cleanup::Close;
         // What was only suspected was not looked into.
-        let left = match self.guest.trace.hold() {
+        let left = match self.client.tracker.hold() {
             Hold::Free => LeftBehind::Nothing,
             Hold::Soft => LeftBehind::Light,
             Hold::Check(_) | Hold::Hard(_) => LeftBehind::Full,
         };
         let connection = &mut *lease;
-        note_left(connection, &self.guest, left);
+        note_left(connection, &self.client, left);
         connection.owner = None;
         if closes {
             lease.retire();

@@ -79,12 +79,12 @@ impl Inspector<'_> {
     pub(super) fn speak(&mut self, digest: &StatementEffects) {
         let named = digest.pins() == Some(HoldReason::Identity);
         if named {
-            self.voice = self.key.as_ref().and_then(|key| key.pid());
+            self.known_pid = self.key.as_ref().and_then(|key| key.pid());
         }
         if (named || digest.may_notify())
-            && let (Some(key), Some(pid)) = (&self.key, self.voice)
+            && let (Some(key), Some(pid)) = (&self.key, self.known_pid)
         {
-            self.guest.knowledge.voices.speaks(key, pid);
+            self.client.catalog.notification_pids.speaks(key, pid);
         }
     }
 }

@@ -97,56 +97,56 @@ impl ClientLink {
 /// A client with a connection.
 #[derive(Debug)]
 pub(super) struct PooledRelay<'a> {
-    pub(super) line: &'a mut ClientLink,
+    pub(super) link: &'a mut ClientLink,
     pub(super) lease: Lease,
-    pub(super) talk: Inspector<'a>,
+    pub(super) inspector: Inspector<'a>,
     pub(super) handle: &'a Handle,
     pub(super) metrics: &'a Metrics,
-    pub(super) holder: &'a Arc<IdleHold>,
+    pub(super) idle_hold: &'a Arc<IdleHold>,
     pub(super) pools: &'a Pools,
     /// As of the last time the connection was at rest; `None` while it is not.
     pub(super) hold: Option<Hold>,
     activity: Activity,
-    pub(super) vacancy: Option<DatabaseEviction>,
+    pub(super) eviction: Option<DatabaseEviction>,
     /// The reason for keeping the connection that was logged last.
-    pub(super) told: Option<HoldReason>,
+    pub(super) logged_reason: Option<HoldReason>,
     pub(super) grace: Option<Pin<Box<Sleep>>>,
     /// How often a statement without a client was cancelled, and the time until it is
     /// again.
-    outlasting: Option<(u32, Pin<Box<Sleep>>)>,
+    orphan_cancel: Option<(u32, Pin<Box<Sleep>>)>,
     pub(super) unwritable: bool,
     /// Transactions after which the client has kept the connection without need.
-    pub(super) lingered: u16,
+    pub(super) sticky_count: u16,
     /// The catalog was asked for the sake of the next check.
-    pub(super) informed: bool,
+    pub(super) catalog_asked: bool,
 }
 
 impl<'a> PooledRelay<'a> {
     pub(super) fn new(
-        line: &'a mut ClientLink,
+        link: &'a mut ClientLink,
         lease: Lease,
-        talk: Inspector<'a>,
+        inspector: Inspector<'a>,
         (handle, metrics, pools): (&'a Handle, &'a Metrics, &'a Pools),
-        holder: &'a Arc<IdleHold>,
+        idle_hold: &'a Arc<IdleHold>,
     ) -> Self {
         handle.set_activity(Activity::Active);
         Self {
-            line,
+            link,
             lease,
-            talk,
+            inspector,
             handle,
             metrics,
-            holder,
+            idle_hold,
             pools,
             hold: None,
             activity: Activity::Active,
-            vacancy: None,
-            told: None,
+            eviction: None,
+            logged_reason: None,
             grace: None,
-            outlasting: None,
+            orphan_cancel: None,
             unwritable: false,
-            lingered: 0,
-            informed: false,
+            sticky_count: 0,
+            catalog_asked: false,
         }
     }
 
@@ -159,29 +159,29 @@ impl<'a> PooledRelay<'a> {
     /// The client is about to use the connection: it cannot be asked for it.
     pub(super) fn busy(&mut self) {
         if self.hold.take().is_some() {
-            self.talk.lingers = false;
-            self.lease.resume(self.holder);
+            self.inspector.sticky = false;
+            self.lease.resume(self.idle_hold);
         }
     }
 
     /// The frame that waited may go on; the database stays free until it is done.
     pub(super) fn satisfied(&mut self, vacancy: Option<DatabaseEviction>) {
-        self.vacancy = vacancy;
-        self.talk.gate = Admission::Satisfied;
-        self.line.to_upstream.resume();
+        self.eviction = vacancy;
+        self.inspector.admission = Admission::Satisfied;
+        self.link.to_upstream.resume();
     }
 
     /// The frame that waited gets an error.
     pub(super) fn refused(&mut self, reason: HoldReason) {
-        self.talk.gate = Admission::Refused(reason);
-        self.line.to_upstream.resume();
+        self.inspector.admission = Admission::Refused(reason);
+        self.link.to_upstream.resume();
     }
 
     /// What the connection is in the middle of.
     pub(super) fn upstream_state(&self) -> UpstreamState {
-        if self.line.to_upstream.is_torn() {
+        if self.link.to_upstream.is_torn() {
             UpstreamState::Torn
-        } else if self.talk.ledger.owes_nothing() {
+        } else if self.inspector.ledger.owes_nothing() {
             UpstreamState::AtRest
         } else {
             UpstreamState::Busy
@@ -191,7 +191,7 @@ impl<'a> PooledRelay<'a> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LeaseExit> {
         loop {
             // Before anything is asked of a server that may be gone.
-            let heard = self.talk.lingers;
+            let heard = self.inspector.sticky;
             if heard && self.poll_loss(cx).is_ready() {
                 self.let_go();
                 return Poll::Ready(LeaseExit::Lost);
@@ -199,16 +199,16 @@ impl<'a> PooledRelay<'a> {
             if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
                 return Poll::Ready(LeaseExit::Over(departure));
             }
-            let waited = self.talk.gate == Admission::Closed;
+            let waited = self.inspector.admission == Admission::Closed;
             if !heard && let Poll::Ready(departure) = self.poll_to_client(cx) {
                 return Poll::Ready(LeaseExit::Over(departure));
             }
             self.count();
-            if waited && self.talk.gate != Admission::Closed {
-                self.line.to_upstream.resume();
+            if waited && self.inspector.admission != Admission::Closed {
+                self.link.to_upstream.resume();
                 continue;
             }
-            if let Some(need) = self.talk.need.take() {
+            if let Some(need) = self.inspector.precondition.take() {
                 return Poll::Ready(LeaseExit::Needs(need));
             }
             let order = self.handle.poll_order(cx);
@@ -235,8 +235,8 @@ impl<'a> PooledRelay<'a> {
     /// Whether the server has ended, or is about to end, a connection that the client
     /// has without need: it goes on with another, as if that had been on the shelf.
     fn poll_loss(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let lost = self.poll_to_client(cx).is_ready() || self.talk.health != Health::Good;
-        let unharmed = self.is_at_rest() && self.line.to_client.is_empty();
+        let lost = self.poll_to_client(cx).is_ready() || self.inspector.health != Health::Good;
+        let unharmed = self.is_at_rest() && self.link.to_client.is_empty();
         match lost && unharmed {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -245,46 +245,48 @@ impl<'a> PooledRelay<'a> {
 
     /// Nothing is asked, nothing half-said, in no transaction.
     fn is_at_rest(&self) -> bool {
-        self.talk.is_quiescent() && self.is_between_messages()
+        self.inspector.is_quiescent() && self.is_between_messages()
     }
 
     fn is_between_messages(&self) -> bool {
-        self.line.to_upstream.is_clear() && self.line.to_client.is_between_frames()
+        self.link.to_upstream.is_clear() && self.link.to_client.is_between_frames()
     }
 
     fn mid_transaction(&mut self, cx: &mut Context<'_>) -> IdleDecision {
         self.busy();
         // All that is said to be owed has come, and it is not certain that this is all.
-        let idle =
-            matches!(self.talk.errand, InternalQuery::None) && self.talk.ledger.is_quiescent();
+        let idle = matches!(self.inspector.internal_query, InternalQuery::None)
+            && self.inspector.ledger.is_quiescent();
         if idle && self.is_between_messages() {
             self.mark();
             return IdleDecision::Again;
         }
-        if self.talk.client != ClientSide::Gone {
+        if self.inspector.client_side != ClientSide::Gone {
             return IdleDecision::Wait;
         }
         // What it was in the middle of will never be complete.
         let over = IdleDecision::Leave(LeaseExit::Over(RelayExit::ClientLeft));
-        if self.line.to_upstream.is_torn() {
+        if self.link.to_upstream.is_torn() {
             return over;
         }
-        let talk = &mut self.talk;
-        if !matches!(talk.errand, InternalQuery::None) || !self.line.to_upstream.is_clear() {
+        let inspector = &mut self.inspector;
+        if !matches!(inspector.internal_query, InternalQuery::None)
+            || !self.link.to_upstream.is_clear()
+        {
             return self.outlast(cx);
         }
-        match talk.ledger.awaits() {
+        match inspector.ledger.awaits() {
             Some(Awaited::Copy) => over,
             Some(Awaited::Sync) => {
                 // What the batch did so far must not be committed by that Sync.
-                self.line.to_upstream.append(&frontend::SPOILER);
+                self.link.to_upstream.append(&frontend::SPOILER);
                 self.lease.statements.unnamed_destroyed();
-                talk.ledger.on_own(frontend::PARSE);
-                self.line.to_upstream.append(&frontend::SYNC_MESSAGE);
-                talk.synced_for_gone();
+                inspector.ledger.on_own(frontend::PARSE);
+                self.link.to_upstream.append(&frontend::SYNC_MESSAGE);
+                inspector.synced_for_gone();
                 IdleDecision::Again
             }
-            None if talk.ledger.owes_nothing() => {
+            None if inspector.ledger.owes_nothing() => {
                 self.send(b"ROLLBACK", InternalQuery::Rollback);
                 IdleDecision::Again
             }
@@ -297,7 +299,7 @@ impl<'a> PooledRelay<'a> {
     /// itself has as long, and is not cancelled: without an answer it has to be closed.
     fn outlast(&mut self, cx: &mut Context<'_>) -> IdleDecision {
         let (cancels, timer) = self
-            .outlasting
+            .orphan_cancel
             .get_or_insert_with(|| (0, Box::pin(sleep(STATEMENT_PATIENCE))));
         if timer.as_mut().poll(cx).is_pending() {
             return IdleDecision::Wait;
@@ -307,7 +309,7 @@ impl<'a> PooledRelay<'a> {
         }
         *cancels += 1;
         timer.set(sleep(STATEMENT_PATIENCE * 2_u32.pow(*cancels)));
-        match self.talk.errand {
+        match self.inspector.internal_query {
             InternalQuery::None => IdleDecision::Leave(LeaseExit::Stuck),
             _ => IdleDecision::Again,
         }
@@ -320,15 +322,15 @@ impl<'a> PooledRelay<'a> {
             reported,
             ..
         } = &mut *self.lease;
-        let line = &mut *self.line;
+        let line = &mut *self.link;
         if self.unwritable {
             return Poll::Pending;
         }
-        if self.talk.client == ClientSide::Gone {
+        if self.inspector.client_side == ClientSide::Gone {
             self.unwritable = line.to_upstream.poll_drain(cx, stream).is_err();
             return Poll::Pending;
         }
-        let talk = &mut self.talk;
+        let inspector = &mut self.inspector;
         let mut held = ServerSide {
             statements,
             reported,
@@ -336,12 +338,12 @@ impl<'a> PooledRelay<'a> {
         let turn = line
             .to_upstream
             .turn(cx, &mut line.client, stream, |frame, before| {
-                talk.on_frontend(&mut held, frame, before)
+                inspector.on_frontend(&mut held, frame, before)
             });
         match turn {
             Ok(Progress::Empty | Progress::Full | Progress::Stopped) => Poll::Pending,
             Ok(Progress::Ended) => {
-                talk.client = ClientSide::Gone;
+                inspector.client_side = ClientSide::Gone;
                 Poll::Pending
             }
             // The server's last words, if any, are still to be read and passed on.
@@ -350,7 +352,7 @@ impl<'a> PooledRelay<'a> {
                 Poll::Pending
             }
             Err(FlowError::Source(_)) => {
-                talk.client = ClientSide::Gone;
+                inspector.client_side = ClientSide::Gone;
                 line.to_upstream.end_source();
                 line.to_client.lose_outlet();
                 Poll::Pending
@@ -366,8 +368,8 @@ impl<'a> PooledRelay<'a> {
             reported,
             ..
         } = &mut *self.lease;
-        let line = &mut *self.line;
-        let talk = &mut self.talk;
+        let line = &mut *self.link;
+        let inspector = &mut self.inspector;
         let mut held = ServerSide {
             statements,
             reported,
@@ -375,21 +377,21 @@ impl<'a> PooledRelay<'a> {
         let turn = line
             .to_client
             .turn(cx, stream, &mut line.client, |frame, before| {
-                talk.on_backend(&mut held, frame, before)
+                inspector.on_backend(&mut held, frame, before)
             });
-        if talk.health == Health::Broken {
-            return Poll::Ready(lost(talk, None));
+        if inspector.health == Health::Broken {
+            return Poll::Ready(lost(inspector, None));
         }
         Poll::Ready(match turn {
             Ok(Progress::Empty | Progress::Full | Progress::Stopped) => return Poll::Pending,
-            Ok(Progress::Ended) => lost(talk, None),
+            Ok(Progress::Ended) => lost(inspector, None),
             Err(FlowError::Source(error)) => {
                 line.to_client.end_source();
-                lost(talk, Some(error))
+                lost(inspector, Some(error))
             }
             // It has left, and what it had asked for goes on without it.
             Err(FlowError::Destination(_)) => {
-                talk.client = ClientSide::Gone;
+                inspector.client_side = ClientSide::Gone;
                 line.to_upstream.end_source();
                 line.to_client.lose_outlet();
                 return self.poll_to_client(cx);
@@ -400,15 +402,15 @@ impl<'a> PooledRelay<'a> {
 
     /// Reports what was carried since the last time.
     fn count(&mut self) {
-        let up = self.line.to_upstream.take_carried();
-        let down = self.line.to_client.take_carried();
+        let up = self.link.to_upstream.take_carried();
+        let down = self.link.to_client.take_carried();
         if up > 0 {
             self.metrics.bytes_to_upstream.increment(up);
         }
         if down > 0 {
             self.metrics.bytes_to_client.increment(down);
         }
-        let activity = Activity::of(&self.talk.ledger);
+        let activity = Activity::of(&self.inspector.ledger);
         if activity != self.activity {
             self.activity = activity;
             self.handle.set_activity(activity);
@@ -416,12 +418,12 @@ impl<'a> PooledRelay<'a> {
     }
 }
 
-fn lost(talk: &Inspector<'_>, error: Option<io::Error>) -> RelayExit {
-    match (talk.health, talk.client) {
+fn lost(inspector: &Inspector<'_>, error: Option<io::Error>) -> RelayExit {
+    match (inspector.health, inspector.client_side) {
         (Health::Farewell, _) => RelayExit::UpstreamEnded,
         (_, ClientSide::Gone) => RelayExit::ClientLeft,
         _ => RelayExit::UpstreamLost {
-            commit_in_flight: talk.commit.in_flight(),
+            commit_in_flight: inspector.commit.in_flight(),
             error,
         },
     }

@@ -30,7 +30,7 @@ impl Inspector<'_> {
         let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
             // One is enough for the log, and for the connection.
             if self.health == Health::Good {
-                log_session!(warn, &self.guest.handle, %unexpected, "puzzling answer");
+                log_session!(warn, &self.client.handle, %unexpected, "puzzling answer");
                 self.health = Health::Doubtful;
             }
             Reply {
@@ -38,9 +38,9 @@ impl Inspector<'_> {
                 settled: Settled::Nothing,
             }
         });
-        let statements = &mut self.guest.statements;
-        if self.gate == Admission::Closed {
-            self.gate = Admission::Open;
+        let statements = &mut self.client.statements;
+        if self.admission == Admission::Closed {
+            self.admission = Admission::Open;
         }
         match reply.settled {
             Settled::Parse => statements.parsed(held.statements),
@@ -57,14 +57,18 @@ impl Inspector<'_> {
             backend::PARAMETER_STATUS => self.report(held, frame, reply.origin),
             // Another connection will do for the client, and never said that.
             backend::ERROR_RESPONSE
-                if self.lingers && self.ledger.is_quiescent() && backend::is_fatal(frame.body) =>
+                if self.sticky && self.ledger.is_quiescent() && backend::is_fatal(frame.body) =>
             {
                 self.health = self.health.max(Health::Farewell);
                 FrameAction::Drop
             }
             // What comes before the connection is this client's was for another.
-            backend::NOTIFICATION_RESPONSE if self.introducing > 0 => FrameAction::Drop,
-            backend::NOTIFICATION_RESPONSE => self.guest.knowledge.voices.translate(frame, before),
+            backend::NOTIFICATION_RESPONSE if self.setup_replies > 0 => FrameAction::Drop,
+            backend::NOTIFICATION_RESPONSE => self
+                .client
+                .catalog
+                .notification_pids
+                .translate(frame, before),
             _ if reply.origin == Origin::Proxy => {
                 self.own_reply(held, frame, before);
                 FrameAction::Drop
@@ -85,37 +89,37 @@ impl Inspector<'_> {
     fn is_forbidden(&mut self) -> bool {
         let open = self.ledger.status() != TransactionStatus::Idle;
         if self.rules.mode == PoolMode::Statement && open {
-            self.client = ClientSide::Gone;
-            self.dismissal = Some(no_transactions());
+            self.client_side = ClientSide::Gone;
+            self.refusal = Some(no_transactions());
         }
-        self.dismissal.is_some()
+        self.refusal.is_some()
     }
 
     fn client_reply(&mut self, held: &mut ServerSide<'_>, frame: Frame<'_>) {
-        let guest = &mut *self.guest;
+        let client = &mut *self.client;
         match frame.tag {
             backend::COMMAND_COMPLETE => {
                 let tag = frame.body.strip_suffix(b"\0").unwrap_or(frame.body);
                 if matches!(tag, b"DISCARD ALL" | b"DEALLOCATE ALL") {
-                    guest.statements.all_deallocated(held.statements);
+                    client.statements.all_deallocated(held.statements);
                 }
                 if tag == b"DEALLOCATE"
                     && let Some(name) = self.freeing.pop_front()
                 {
-                    guest.statements.deallocated(held.statements, &name);
+                    client.statements.deallocated(held.statements, &name);
                 }
-                guest.trace.tag(tag);
+                client.tracker.tag(tag);
             }
             backend::PARAMETER_DESCRIPTION | backend::ROW_DESCRIPTION | backend::NO_DATA => {
                 if let Some(told) = self.descriptions.on_backend(frame)
                     && let Some(name) = self.descriptions.answered()
                 {
-                    guest.statements.described(&name, told);
+                    client.statements.described(&name, told);
                 }
             }
-            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => guest.trace.tag(b""),
+            backend::EMPTY_QUERY_RESPONSE | backend::PORTAL_SUSPENDED => client.tracker.tag(b""),
             backend::ERROR_RESPONSE => {
-                guest.trace.failed(frame.body);
+                client.tracker.failed(frame.body);
                 if backend::is_fatal(frame.body) {
                     self.health = self.health.max(Health::Farewell);
                 } else if is_stale_plan(frame.body) {
@@ -124,7 +128,7 @@ impl Inspector<'_> {
             }
             backend::READY_FOR_QUERY => {
                 let status = self.ledger.status();
-                guest.trace.settle(status, self.ledger.owes_nothing());
+                client.tracker.settle(status, self.ledger.owes_nothing());
                 if self.ledger.owes_nothing() {
                     self.freeing.clear();
                     self.commit.settled();
@@ -157,29 +161,29 @@ impl Inspector<'_> {
         if origin == Origin::Proxy {
             return FrameAction::Drop;
         }
-        if self.guest.known.set(name, value) == Ok(true) {
-            self.guest.read_dialect();
-            self.guest.trace.reported(name);
+        if self.client.known.set(name, value) == Ok(true) {
+            self.client.read_dialect();
+            self.client.tracker.reported(name);
         }
         FrameAction::Pass
     }
 
     fn own_reply(&mut self, held: &ServerSide<'_>, frame: Frame<'_>, before: &mut Vec<u8>) {
-        if self.introducing > 0 {
+        if self.setup_replies > 0 {
             match frame.tag {
                 backend::ERROR_RESPONSE => {
                     let error = backend::error_field(frame.body, b'M');
                     log_session!(
                         warn,
-                        &self.guest.handle,
+                        &self.client.handle,
                         error,
                         "a connection could not be handed over"
                     );
                     self.health = Health::Broken;
                 }
                 backend::READY_FOR_QUERY => {
-                    self.introducing -= 1;
-                    if self.introducing == 0 {
+                    self.setup_replies -= 1;
+                    if self.setup_replies == 0 {
                         if let Some(key) = &self.key {
                             key.set_own(false);
                         }
@@ -190,7 +194,7 @@ impl Inspector<'_> {
             }
             return;
         }
-        match &mut self.errand {
+        match &mut self.internal_query {
             InternalQuery::Check(reader) => reader.on_backend(frame),
             InternalQuery::Census(_, reader) if frame.tag == backend::DATA_ROW => {
                 // One that is streamed cannot be read.
@@ -210,7 +214,7 @@ impl Inspector<'_> {
             InternalQuery::Rollback | InternalQuery::Marker => {}
             InternalQuery::None => {
                 if let Some(found) = self.descriptions.on_backend(frame) {
-                    self.guest.statements.verified(&found);
+                    self.client.statements.verified(&found);
                 }
             }
         }
@@ -218,13 +222,13 @@ impl Inspector<'_> {
 
     /// Tells the client what is different on this connection from what it knows.
     pub(super) fn tell(&mut self, reported: &Parameters, out: &mut Vec<u8>) {
-        if self.guest.known.is_shared_with(reported) {
+        if self.client.known.is_shared_with(reported) {
             return;
         }
-        for (name, value) in self.guest.known.differences(reported) {
+        for (name, value) in self.client.known.differences(reported) {
             backend::put_parameter_status(out, name, value);
         }
-        self.guest.know(reported.clone());
+        self.client.know(reported.clone());
     }
 }
 

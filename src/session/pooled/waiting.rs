@@ -27,7 +27,7 @@ impl PooledSession<'_> {
         let place = timeout(self.plan.query_wait_timeout, place);
         let wait = || self.wait_for_pin_told();
         let place = waits::noted(place, self.entry.handle(), self.service, wait);
-        self.seat.wait();
+        self.cancel_slot.wait();
         let place = tokio::select! {
             place = place => match place {
                 Ok(place) => place.ok(),
@@ -37,13 +37,13 @@ impl PooledSession<'_> {
                 }
             },
             _ = self.entry.handle().ordered() => None,
-            () = self.seat.called_off() => None,
+            () = self.cancel_slot.called_off() => None,
         };
         self.pinning = match place {
             Some(_) => PinRequest::None,
             None => PinRequest::Refused(reason),
         };
-        self.guest.pin = place;
+        self.client.pin = place;
     }
 
     /// What a client waits for that has to keep its connection.
@@ -77,24 +77,24 @@ impl PooledSession<'_> {
         lease: Result<Lease, LeaseError>,
     ) -> Result<Lease, LeaseError> {
         let lease = match lease {
-            Ok(lease) if self.seat.take(&lease.key) => return Ok(lease),
+            Ok(lease) if self.cancel_slot.take(&lease.key) => return Ok(lease),
             Ok(lease) => {
                 lease.check_in();
                 Err(LeaseError::CalledOff)
             }
             Err(error) => Err(error),
         };
-        self.seat.leave();
+        self.cancel_slot.leave();
         self.pinning = PinRequest::None;
         lease
     }
 
     /// Which connections this client may use, and which it would rather.
     fn want(&self) -> CheckoutRequest {
-        let mut want = CheckoutRequest::new(self.guest.handle.id);
-        want.prefer = self.guest.last;
+        let mut want = CheckoutRequest::new(self.client.handle.id);
+        want.prefer = self.client.last;
         want.priority = self.plan.priority;
-        want.placeholders = self.guest.placeholders();
+        want.placeholders = self.client.placeholders();
         want
     }
 
@@ -110,24 +110,24 @@ impl PooledSession<'_> {
     /// A connection that this client may use.
     pub(super) async fn lease(&mut self) -> Result<Lease, LeaseError> {
         self.entry.handle().set_activity(Activity::Waiting);
-        self.guest.streak = 0;
-        self.seat.wait();
+        self.client.streak = 0;
+        self.cancel_slot.wait();
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
         if std::mem::take(&mut self.prefers_announced)
-            && let Some(home) = self.guest.home.as_ref().map(|home| home.id)
+            && let Some(home) = self.client.home.as_ref().map(|home| home.id)
         {
             let deadline = deadline.min(Instant::now() + HOMING);
             let claim = self.pool.claim(home, want.clone(), deadline);
             if let Some(lease) = Box::pin(claim).await {
                 return Ok(lease);
             }
-            self.guest.home = None;
+            self.client.home = None;
         }
         tokio::select! {
             biased;
-            () = self.seat.called_off() => Err(LeaseError::CalledOff),
+            () = self.cancel_slot.called_off() => Err(LeaseError::CalledOff),
             lease = waits::noted(
                 self.pool.lease(want, deadline),
                 &handle,

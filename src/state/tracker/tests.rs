@@ -22,10 +22,10 @@ fn clean(text: &str) -> StatementEffects {
 
 /// After the text ran by itself, without an error.
 fn after(text: &str) -> (Hold, Cleanup) {
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean(text), ExecutedBy::Query);
-    let hold = trace.settle(TransactionStatus::Idle, true);
-    (hold, trace.residue())
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean(text), ExecutedBy::Query);
+    let hold = tracker.settle(TransactionStatus::Idle, true);
+    (hold, tracker.residue())
 }
 
 #[test]
@@ -43,9 +43,12 @@ fn texts_hold_a_connection_for_what_they_leave() {
 #[test]
 fn without_proof_a_query_is_checked() {
     let after = |text, proof| {
-        let mut trace = SessionTracker::default();
-        trace.ran(&with(text, proof), ExecutedBy::Query);
-        (trace.settle(TransactionStatus::Idle, true), trace.residue())
+        let mut tracker = SessionTracker::default();
+        tracker.ran(&with(text, proof), ExecutedBy::Query);
+        (
+            tracker.settle(TransactionStatus::Idle, true),
+            tracker.residue(),
+        )
     };
     let function = (Hold::Check(HoldReason::Function), Cleanup::Scrub);
     for text in [
@@ -78,32 +81,32 @@ fn without_proof_a_query_is_checked() {
 fn what_only_the_process_keeps_is_held_for_good_and_closed_afterwards() {
     let digest = with("select f()", Proof::Library);
     assert_eq!(digest.pins(), Some(HoldReason::Library));
-    let mut trace = SessionTracker::default();
-    trace.ran(&digest, ExecutedBy::Query);
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&digest, ExecutedBy::Query);
     let held = (Hold::Hard(HoldReason::Library), Cleanup::Close);
-    let hold = trace.settle(TransactionStatus::Idle, true);
-    assert_eq!((hold, trace.residue()), held);
-    trace.ran(&clean("discard all"), ExecutedBy::Query);
-    trace.tag(b"DISCARD ALL");
-    assert_eq!(trace.settle(TransactionStatus::Idle, true), held.0);
-    assert_eq!(trace.residue(), held.1);
+    let hold = tracker.settle(TransactionStatus::Idle, true);
+    assert_eq!((hold, tracker.residue()), held);
+    tracker.ran(&clean("discard all"), ExecutedBy::Query);
+    tracker.tag(b"DISCARD ALL");
+    assert_eq!(tracker.settle(TransactionStatus::Idle, true), held.0);
+    assert_eq!(tracker.residue(), held.1);
 }
 
 #[test]
 fn texts_that_nobody_could_judge_are_kept_until_the_server_was_asked() {
-    let mut trace = SessionTracker::default();
-    assert!(trace.unjudged().is_none());
+    let mut tracker = SessionTracker::default();
+    assert!(tracker.unjudged().is_none());
     assert!(with("select f()", Proof::Unjudged).is_unjudged());
     assert!(!with("select f()", Proof::Unproven).is_unjudged());
     assert!(!with("begin", Proof::Unjudged).is_unjudged());
-    trace.judge_later(Some(b"select f()"), DIALECT, 3);
-    trace.judge_later(Some(b"select g()"), DIALECT, 5);
-    let unjudged = trace.unjudged().unwrap();
+    tracker.judge_later(Some(b"select f()"), DIALECT, 3);
+    tracker.judge_later(Some(b"select g()"), DIALECT, 5);
+    let unjudged = tracker.unjudged().unwrap();
     assert_eq!(unjudged.began(), 3);
     assert!(unjudged.any(|one| one.text == b"select g()"));
-    trace.keep();
-    assert_eq!(trace.hold(), Hold::Hard(HoldReason::Library));
-    assert_eq!(trace.residue(), Cleanup::Close);
+    tracker.keep();
+    assert_eq!(tracker.hold(), Hold::Hard(HoldReason::Library));
+    assert_eq!(tracker.residue(), Cleanup::Close);
 }
 
 #[test]
@@ -178,9 +181,9 @@ fn an_unreadable_dialect_is_unknown() {
         ..DIALECT
     };
     let digest = digest(b"select 1", dialect, |_| Proof::Clean);
-    let mut trace = SessionTracker::default();
-    trace.ran(&digest, ExecutedBy::Query);
-    let hold = trace.settle(TransactionStatus::Idle, true);
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&digest, ExecutedBy::Query);
+    let hold = tracker.settle(TransactionStatus::Idle, true);
     assert_eq!(hold, Hold::Hard(HoldReason::Unknown));
 }
 

@@ -197,7 +197,7 @@ impl World {
             }
             Step::Adopt { pool } => {
                 let pool = self.pools[pool];
-                let group = self.desk.books.shelves[&pool].group;
+                let group = self.desk.books.idle_sets[&pool].group;
                 let group = &self.desk.books.groups[&group];
                 let full = group.tally.total() >= group.plan.size;
                 if self.desk.books.adopt(pool, &mut self.desk.out) {
@@ -338,7 +338,7 @@ impl World {
                 }
                 Effect::Close(pool, _, reason) => {
                     if reason == CloseReason::GaveWay && self.pools[3..].contains(&pool) {
-                        let shelf = &self.desk.books.shelves[&pool];
+                        let shelf = &self.desk.books.idle_sets[&pool];
                         assert!(shelf.can_spare() || shelf.tally.has() == 1, "the last");
                     }
                     self.closing.push(pool);
@@ -352,7 +352,7 @@ impl World {
         let count = |n: usize| u32::try_from(n).unwrap();
         let now = self.desk.now;
         for (at, &pool) in self.pools.iter().enumerate() {
-            let shelf = &self.desk.books.shelves[&pool];
+            let shelf = &self.desk.books.idle_sets[&pool];
             let tally = shelf.tally;
             let of = |list: &[PoolNumber]| count(list.iter().filter(|p| **p == pool).count());
             let lent: Vec<_> = self.lent.iter().map(|(pool, _)| *pool).collect();
@@ -386,7 +386,7 @@ impl World {
             let sum: u32 = group
                 .members
                 .iter()
-                .map(|member| self.desk.books.shelves[member].tally.total())
+                .map(|member| self.desk.books.idle_sets[member].tally.total())
                 .sum();
             assert_eq!(sum, group.tally.total());
             // Somebody is at work for whoever waits, or nobody can be.

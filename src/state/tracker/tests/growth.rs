@@ -120,9 +120,9 @@ fn a_text_of_twice_the_length_is_twice_the_work() {
                     catalog.concerns_keepers(statement);
                     Proof::Unproven
                 });
-                let mut trace = SessionTracker::default();
-                trace.ran(&digest, ExecutedBy::Query);
-                trace.settle(TransactionStatus::Idle, true);
+                let mut tracker = SessionTracker::default();
+                tracker.ran(&digest, ExecutedBy::Query);
+                tracker.settle(TransactionStatus::Idle, true);
             },
         );
     }

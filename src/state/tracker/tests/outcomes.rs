@@ -53,29 +53,29 @@ fn findings(rows: &[[&str; 2]], sequences: Option<bool>) -> Findings {
 
 #[test]
 fn a_text_that_the_server_cannot_parse_leaves_nothing() {
-    let mut trace = SessionTracker::default();
+    let mut tracker = SessionTracker::default();
     assert_eq!(
-        trace.fails("selct setseed(1)", SYNTAX_ERROR, Idle),
+        tracker.fails("selct setseed(1)", SYNTAX_ERROR, Idle),
         Hold::Free
     );
-    assert_eq!(trace.residue(), Cleanup::Nothing);
+    assert_eq!(tracker.residue(), Cleanup::Nothing);
 
     // An error that says the same but comes from inside of a function.
     let inside = b"C42601\0Mx\0P1\0Wfunction f\0\0";
-    let hold = trace.fails("selct", inside, Idle);
+    let hold = tracker.fails("selct", inside, Idle);
     assert_eq!(hold, Hold::Hard(HoldReason::Unknown));
 }
 
 #[test]
 fn a_text_that_failed_half_way_is_not_taken_for_unparsed() {
-    let mut trace = SessionTracker::default();
-    trace.ran(
+    let mut tracker = SessionTracker::default();
+    tracker.ran(
         &clean("select setseed(1); insert into t select"),
         ExecutedBy::Query,
     );
-    trace.tag(b"SELECT 1");
-    trace.failed(SYNTAX_ERROR);
-    assert_eq!(trace.settle(Idle, true), Hold::Hard(HoldReason::Seed));
+    tracker.tag(b"SELECT 1");
+    tracker.failed(SYNTAX_ERROR);
+    assert_eq!(tracker.settle(Idle, true), Hold::Hard(HoldReason::Seed));
 }
 
 #[test]
@@ -87,119 +87,119 @@ fn an_error_undoes_what_transactions_undo() {
         "set role x",
         "declare c cursor with hold for select 1",
     ] {
-        let mut trace = SessionTracker::default();
-        assert_eq!(trace.fails(text, DIVISION, Idle), Hold::Free, "{text}");
-        assert_eq!(trace.residue(), Cleanup::Nothing, "{text}");
+        let mut tracker = SessionTracker::default();
+        assert_eq!(tracker.fails(text, DIVISION, Idle), Hold::Free, "{text}");
+        assert_eq!(tracker.residue(), Cleanup::Nothing, "{text}");
     }
-    let mut trace = SessionTracker::default();
+    let mut tracker = SessionTracker::default();
     assert_eq!(
-        trace.fails("select nextval('s'), 1/0", DIVISION, Idle),
+        tracker.fails("select nextval('s'), 1/0", DIVISION, Idle),
         Hold::Soft
     );
-    let hold = trace.fails("select pg_advisory_lock(1), 1/0; listen a", DIVISION, Idle);
+    let hold = tracker.fails("select pg_advisory_lock(1), 1/0; listen a", DIVISION, Idle);
     assert_eq!(hold, Hold::Check(HoldReason::AdvisoryLock));
-    let hold = trace.fails("set a.b = c; commit; listen a; select 1/0", DIVISION, Idle);
+    let hold = tracker.fails("set a.b = c; commit; listen a; select 1/0", DIVISION, Idle);
     assert_eq!(hold, Hold::Check(HoldReason::Listen), "it was committed");
 }
 
 #[test]
 fn settings_of_a_transaction_count_when_it_commits() {
-    let mut trace = SessionTracker::default();
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("set work_mem = 1 -- so", "SET", InTransaction);
-    assert_eq!(trace.replays(), "");
-    assert_eq!(trace.query("commit", "COMMIT", Idle), Hold::Free);
-    assert_eq!(trace.replays(), "set work_mem = 1");
+    let mut tracker = SessionTracker::default();
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("set work_mem = 1 -- so", "SET", InTransaction);
+    assert_eq!(tracker.replays(), "");
+    assert_eq!(tracker.query("commit", "COMMIT", Idle), Hold::Free);
+    assert_eq!(tracker.replays(), "set work_mem = 1");
 
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("reset work_mem", "RESET", InTransaction);
-    assert_eq!(trace.query("rollback", "ROLLBACK", Idle), Hold::Free);
-    assert_eq!(trace.replays(), "set work_mem = 1");
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("reset work_mem", "RESET", InTransaction);
+    assert_eq!(tracker.query("rollback", "ROLLBACK", Idle), Hold::Free);
+    assert_eq!(tracker.replays(), "set work_mem = 1");
 
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("set work_mem = 2", "SET", InTransaction);
-    trace.fails("select 1/0", DIVISION, Failed);
-    assert_eq!(trace.query("commit", "ROLLBACK", Idle), Hold::Free);
-    assert_eq!(trace.replays(), "set work_mem = 1");
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("set work_mem = 2", "SET", InTransaction);
+    tracker.fails("select 1/0", DIVISION, Failed);
+    assert_eq!(tracker.query("commit", "ROLLBACK", Idle), Hold::Free);
+    assert_eq!(tracker.replays(), "set work_mem = 1");
 }
 
 #[test]
 fn settings_among_savepoints_are_asked_for() {
-    let mut trace = SessionTracker::default();
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("set work_mem = 1", "SET", InTransaction);
-    trace.query("savepoint a", "SAVEPOINT", InTransaction);
-    trace.query("rollback to a", "ROLLBACK", InTransaction);
+    let mut tracker = SessionTracker::default();
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("set work_mem = 1", "SET", InTransaction);
+    tracker.query("savepoint a", "SAVEPOINT", InTransaction);
+    tracker.query("rollback to a", "ROLLBACK", InTransaction);
     assert_eq!(
-        trace.query("commit", "COMMIT", Idle),
+        tracker.query("commit", "COMMIT", Idle),
         Hold::Check(HoldReason::Setting)
     );
 
-    let mut trace = SessionTracker::default();
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("savepoint a", "SAVEPOINT", InTransaction);
-    trace.query("set work_mem = 1", "SET", InTransaction);
+    let mut tracker = SessionTracker::default();
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("savepoint a", "SAVEPOINT", InTransaction);
+    tracker.query("set work_mem = 1", "SET", InTransaction);
     assert_eq!(
-        trace.query("commit", "COMMIT", Idle),
+        tracker.query("commit", "COMMIT", Idle),
         Hold::Check(HoldReason::Setting)
     );
 }
 
 #[test]
 fn a_pipeline_is_followed_in_the_order_of_answers() {
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
-    trace.ran(&clean("select 1/0"), ExecutedBy::Execute);
-    trace.ran(&clean("listen a"), ExecutedBy::Execute);
-    trace.synced();
-    trace.ran(&clean("set work_mem = 2"), ExecutedBy::Execute);
-    trace.synced();
-    trace.tag(b"SET");
-    trace.failed(DIVISION);
-    trace.settle(Idle, false);
-    assert_eq!(trace.replays(), "", "the error undid it");
-    trace.tag(b"SET");
-    assert_eq!(trace.settle(Idle, true), Hold::Free);
-    assert_eq!(trace.replays(), "set work_mem = 2");
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
+    tracker.ran(&clean("select 1/0"), ExecutedBy::Execute);
+    tracker.ran(&clean("listen a"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.ran(&clean("set work_mem = 2"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.tag(b"SET");
+    tracker.failed(DIVISION);
+    tracker.settle(Idle, false);
+    assert_eq!(tracker.replays(), "", "the error undid it");
+    tracker.tag(b"SET");
+    assert_eq!(tracker.settle(Idle, true), Hold::Free);
+    assert_eq!(tracker.replays(), "set work_mem = 2");
 
     // BEGIN takes what stands before it into its transaction.
-    trace.ran(&clean("set work_mem = 3"), ExecutedBy::Execute);
-    trace.ran(&clean("begin"), ExecutedBy::Execute);
-    trace.synced();
-    trace.tag(b"SET");
-    trace.tag(b"BEGIN");
-    trace.settle(InTransaction, true);
-    trace.query("rollback", "ROLLBACK", Idle);
-    assert_eq!(trace.replays(), "set work_mem = 2");
+    tracker.ran(&clean("set work_mem = 3"), ExecutedBy::Execute);
+    tracker.ran(&clean("begin"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.tag(b"SET");
+    tracker.tag(b"BEGIN");
+    tracker.settle(InTransaction, true);
+    tracker.query("rollback", "ROLLBACK", Idle);
+    assert_eq!(tracker.replays(), "set work_mem = 2");
 }
 
 #[test]
 fn what_comes_behind_an_error_before_its_sync_does_not_count() {
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean("select 1/0"), ExecutedBy::Execute);
-    trace.failed(DIVISION);
-    trace.ran(&clean("listen a"), ExecutedBy::Execute);
-    trace.synced();
-    assert_eq!(trace.settle(Idle, true), Hold::Free);
-    trace.ran(&clean("listen a"), ExecutedBy::Execute);
-    trace.synced();
-    trace.tag(b"LISTEN");
-    assert_eq!(trace.settle(Idle, true), Hold::Check(HoldReason::Listen));
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean("select 1/0"), ExecutedBy::Execute);
+    tracker.failed(DIVISION);
+    tracker.ran(&clean("listen a"), ExecutedBy::Execute);
+    tracker.synced();
+    assert_eq!(tracker.settle(Idle, true), Hold::Free);
+    tracker.ran(&clean("listen a"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.tag(b"LISTEN");
+    assert_eq!(tracker.settle(Idle, true), Hold::Check(HoldReason::Listen));
 }
 
 #[test]
 fn a_sync_that_copy_swallowed_confuses_nobody() {
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean("copy t from stdin"), ExecutedBy::Execute);
-    trace.synced();
-    trace.synced();
-    trace.tag(b"COPY 1");
-    assert_eq!(trace.settle(Idle, true), Hold::Free);
-    trace.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
-    trace.synced();
-    trace.tag(b"SET");
-    assert_eq!(trace.settle(Idle, true), Hold::Free);
-    assert_eq!(trace.replays(), "set work_mem = 1");
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean("copy t from stdin"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.synced();
+    tracker.tag(b"COPY 1");
+    assert_eq!(tracker.settle(Idle, true), Hold::Free);
+    tracker.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
+    tracker.synced();
+    tracker.tag(b"SET");
+    assert_eq!(tracker.settle(Idle, true), Hold::Free);
+    assert_eq!(tracker.replays(), "set work_mem = 1");
 }
 
 #[test]
@@ -210,136 +210,146 @@ fn tags_and_reports_tell_what_the_text_did_not() {
         ("PREPARE", HoldReason::Prepared),
         ("DECLARE CURSOR", HoldReason::HoldCursor),
     ] {
-        let mut trace = SessionTracker::default();
-        assert_eq!(trace.query("select 1", tag, Idle), Hold::Check(reason));
+        let mut tracker = SessionTracker::default();
+        assert_eq!(tracker.query("select 1", tag, Idle), Hold::Check(reason));
     }
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean("select 1"), ExecutedBy::Query);
-    trace.tag(b"SELECT 1");
-    trace.reported(b"TimeZone");
-    assert_eq!(trace.settle(Idle, true), Hold::Check(HoldReason::Setting));
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean("select 1"), ExecutedBy::Query);
+    tracker.tag(b"SELECT 1");
+    tracker.reported(b"TimeZone");
+    assert_eq!(tracker.settle(Idle, true), Hold::Check(HoldReason::Setting));
 
-    let mut trace = SessionTracker::default();
-    trace.query("begin", "BEGIN", InTransaction);
-    trace.query("set local time zone 'UTC'", "SET", InTransaction);
-    trace.ran(&clean("commit"), ExecutedBy::Query);
-    trace.tag(b"COMMIT");
-    trace.reported(b"TimeZone");
-    assert_eq!(trace.settle(Idle, true), Hold::Free);
+    let mut tracker = SessionTracker::default();
+    tracker.query("begin", "BEGIN", InTransaction);
+    tracker.query("set local time zone 'UTC'", "SET", InTransaction);
+    tracker.ran(&clean("commit"), ExecutedBy::Query);
+    tracker.tag(b"COMMIT");
+    tracker.reported(b"TimeZone");
+    assert_eq!(tracker.settle(Idle, true), Hold::Free);
 }
 
 #[test]
 fn discard_all_clears_what_it_clears() {
-    let mut trace = SessionTracker::default();
-    trace.query("set work_mem = 1", "SET", Idle);
-    trace.query("listen a", "LISTEN", Idle);
-    trace.query("select nextval('s')", "SELECT 1", Idle);
-    assert_eq!(trace.query("discard all", "DISCARD ALL", Idle), Hold::Free);
+    let mut tracker = SessionTracker::default();
+    tracker.query("set work_mem = 1", "SET", Idle);
+    tracker.query("listen a", "LISTEN", Idle);
+    tracker.query("select nextval('s')", "SELECT 1", Idle);
     assert_eq!(
-        (trace.residue(), trace.replays()),
+        tracker.query("discard all", "DISCARD ALL", Idle),
+        Hold::Free
+    );
+    assert_eq!(
+        (tracker.residue(), tracker.replays()),
         (Cleanup::Nothing, String::new())
     );
 
-    trace.query("create temp table t()", "CREATE TABLE", Idle);
-    assert_eq!(trace.query("discard all", "DISCARD ALL", Idle), Hold::Free);
-    assert_eq!(trace.residue(), Cleanup::Close, "it had a temporary schema");
+    tracker.query("create temp table t()", "CREATE TABLE", Idle);
+    assert_eq!(
+        tracker.query("discard all", "DISCARD ALL", Idle),
+        Hold::Free
+    );
+    assert_eq!(
+        tracker.residue(),
+        Cleanup::Close,
+        "it had a temporary schema"
+    );
 
-    trace.query("load 'x'", "LOAD", Idle);
-    let hold = trace.query("discard all", "DISCARD ALL", Idle);
+    tracker.query("load 'x'", "LOAD", Idle);
+    let hold = tracker.query("discard all", "DISCARD ALL", Idle);
     assert_eq!(hold, Hold::Hard(HoldReason::Library));
 }
 
 #[test]
 fn a_check_frees_or_pins_until_something_may_have_changed() {
-    let mut trace = SessionTracker::default();
-    trace.query("listen a", "LISTEN", Idle);
-    trace.checked(&findings(&[["listen", "a"]], None));
-    assert_eq!(trace.hold(), Hold::Hard(HoldReason::Listen));
+    let mut tracker = SessionTracker::default();
+    tracker.query("listen a", "LISTEN", Idle);
+    tracker.checked(&findings(&[["listen", "a"]], None));
+    assert_eq!(tracker.hold(), Hold::Hard(HoldReason::Listen));
     assert_eq!(
-        trace.query("select 1", "SELECT 1", Idle),
+        tracker.query("select 1", "SELECT 1", Idle),
         Hold::Hard(HoldReason::Listen)
     );
     assert_eq!(
-        trace.query("unlisten a", "UNLISTEN", Idle),
+        tracker.query("unlisten a", "UNLISTEN", Idle),
         Hold::Check(HoldReason::Listen)
     );
-    trace.checked(&findings(&[], None));
+    tracker.checked(&findings(&[], None));
     assert_eq!(
-        (trace.hold(), trace.residue()),
+        (tracker.hold(), tracker.residue()),
         (Hold::Free, Cleanup::Scrub)
     );
 
-    trace.query("select set_config('a', 'b', false)", "SELECT 1", Idle);
-    trace.checked(&findings(&[["setting", "work_mem"]], None));
-    assert_eq!(trace.hold(), Hold::Free);
-    assert!(trace.replays().contains("work_mem"));
-    trace.reset();
-    assert!(trace.replays().contains("work_mem"));
-    assert_eq!(trace.residue(), Cleanup::Scrub, "its settings come along");
+    tracker.query("select set_config('a', 'b', false)", "SELECT 1", Idle);
+    tracker.checked(&findings(&[["setting", "work_mem"]], None));
+    assert_eq!(tracker.hold(), Hold::Free);
+    assert!(tracker.replays().contains("work_mem"));
+    tracker.reset();
+    assert!(tracker.replays().contains("work_mem"));
+    assert_eq!(tracker.residue(), Cleanup::Scrub, "its settings come along");
 }
 
 #[test]
 fn sequences_hold_firmly_those_who_ask_for_their_values() {
-    let mut trace = SessionTracker::default();
+    let mut tracker = SessionTracker::default();
     let insert = with("insert into t values (1)", Proof::Sequence);
-    trace.ran(&insert, ExecutedBy::Query);
-    assert_eq!(trace.settle(Idle, true), Hold::Soft);
-    trace.query("select lastval()", "SELECT 1", Idle);
-    assert!(trace.asks_for_sequences());
-    assert_eq!(trace.hold(), Hold::Check(HoldReason::Sequence));
-    trace.checked(&findings(&[], Some(true)));
-    assert_eq!(trace.hold(), Hold::Hard(HoldReason::Sequence));
+    tracker.ran(&insert, ExecutedBy::Query);
+    assert_eq!(tracker.settle(Idle, true), Hold::Soft);
+    tracker.query("select lastval()", "SELECT 1", Idle);
+    assert!(tracker.asks_for_sequences());
+    assert_eq!(tracker.hold(), Hold::Check(HoldReason::Sequence));
+    tracker.checked(&findings(&[], Some(true)));
+    assert_eq!(tracker.hold(), Hold::Hard(HoldReason::Sequence));
 
-    trace.reset();
-    assert!(trace.asks_for_sequences());
-    trace.ran(&insert, ExecutedBy::Query);
-    trace.settle(Idle, true);
-    trace.checked(&findings(&[], Some(false)));
-    assert_eq!(trace.hold(), Hold::Free);
-    let hold = trace.query("select setval('s', 1)", "SELECT 1", Idle);
+    tracker.reset();
+    assert!(tracker.asks_for_sequences());
+    tracker.ran(&insert, ExecutedBy::Query);
+    tracker.settle(Idle, true);
+    tracker.checked(&findings(&[], Some(false)));
+    assert_eq!(tracker.hold(), Hold::Free);
+    let hold = tracker.query("select setval('s', 1)", "SELECT 1", Idle);
     assert_eq!(hold, Hold::Hard(HoldReason::Sequence));
 }
 
 #[test]
 fn custom_settings_are_known_by_name_whatever_came_of_them() {
-    let mut trace = SessionTracker::default();
-    trace.query("select set_config('My.own', 'x', true)", "SELECT 1", Idle);
-    trace.fails("set local a.b = 'c'", DIVISION, Idle);
+    let mut tracker = SessionTracker::default();
+    tracker.query("select set_config('My.own', 'x', true)", "SELECT 1", Idle);
+    tracker.fails("set local a.b = 'c'", DIVISION, Idle);
     let suspect = with("select f('c.d')", Proof::Unproven);
-    trace.ran(&suspect, ExecutedBy::Query);
-    trace.settle(Idle, true);
-    let names: Vec<_> = trace.custom().map(<[u8]>::to_vec).collect();
+    tracker.ran(&suspect, ExecutedBy::Query);
+    tracker.settle(Idle, true);
+    let names: Vec<_> = tracker.custom().map(<[u8]>::to_vec).collect();
     assert_eq!(names, [&b"My.own"[..], b"a.b", b"c.d"]);
     let created = "SELECT pg_catalog.set_config(E'My.own',E'',true), \
                    pg_catalog.set_config(E'a.b',E'',true)";
-    assert_eq!(trace.replays(), created);
+    assert_eq!(tracker.replays(), created);
 }
 
 #[test]
 fn a_custom_setting_is_created_by_its_reset() {
-    let mut trace = SessionTracker::default();
-    trace.query("reset a.b", "RESET", Idle);
-    assert_eq!(trace.hold(), Hold::Free);
-    let names: Vec<_> = trace.custom().map(<[u8]>::to_vec).collect();
+    let mut tracker = SessionTracker::default();
+    tracker.query("reset a.b", "RESET", Idle);
+    assert_eq!(tracker.hold(), Hold::Free);
+    let names: Vec<_> = tracker.custom().map(<[u8]>::to_vec).collect();
     assert_eq!(names, [&b"a.b"[..]]);
 }
 
 #[test]
 fn a_custom_setting_keeps_the_spelling_that_created_it() {
-    let mut trace = SessionTracker::default();
-    trace.query(r#"set "My.Quoted" = 'x'"#, "SET", Idle);
-    trace.query("set My.Other = 'x'", "SET", Idle);
-    trace.query(r#"reset "App"."Id""#, "RESET", Idle);
-    let names: Vec<_> = trace.custom().map(<[u8]>::to_vec).collect();
+    let mut tracker = SessionTracker::default();
+    tracker.query(r#"set "My.Quoted" = 'x'"#, "SET", Idle);
+    tracker.query("set My.Other = 'x'", "SET", Idle);
+    tracker.query(r#"reset "App"."Id""#, "RESET", Idle);
+    let names: Vec<_> = tracker.custom().map(<[u8]>::to_vec).collect();
     assert_eq!(names, [&b"My.Quoted"[..], b"my.other", b"App.Id"]);
 }
 
 #[test]
 fn a_change_whose_answer_was_lost_is_asked_for() {
-    let mut trace = SessionTracker::default();
-    trace.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
-    trace.synced();
-    let hold = trace.settle(Idle, true);
+    let mut tracker = SessionTracker::default();
+    tracker.ran(&clean("set work_mem = 1"), ExecutedBy::Execute);
+    tracker.synced();
+    let hold = tracker.settle(Idle, true);
     assert_eq!(hold, Hold::Check(HoldReason::Setting));
-    assert_eq!(trace.replays(), "");
+    assert_eq!(tracker.replays(), "");
 }
