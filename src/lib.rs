@@ -9,6 +9,7 @@
 mod buffers;
 mod name;
 mod secret;
+mod sql;
 mod wire;
 
 mod fault;

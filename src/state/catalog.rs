@@ -13,7 +13,7 @@
 //!
 //! Believed without proof:
 //!
-//! * What initdb made, but for the functions that `wire::sql` watches.
+//! * What initdb made, but for the functions that `sql` watches.
 //! * The C code of the extensions that census.sql lists. All other C code, and all
 //!   languages but SQL and PL/pgSQL, may keep state in the server's process, where
 //!   nobody sees it: [`CatalogVerdict::Library`]. That a library is loaded, and defines its

@@ -19,9 +19,9 @@ use std::collections::VecDeque;
 
 use super::probe::{Findings, ProbeVerdict};
 use super::settings::Settings;
+use crate::sql::Dialect;
+use crate::sql::effects::Marks;
 use crate::wire::ledger::TransactionStatus;
-use crate::wire::sql::Dialect;
-use crate::wire::sql::effects::Marks;
 
 mod analysis_cache;
 mod dynamic_settings;

@@ -15,9 +15,3 @@ pub(crate) mod password;
 pub(crate) mod scram;
 
 pub(crate) mod ledger;
-
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "transaction pooling will ask it")
-)]
-pub(crate) mod sql;

@@ -8,11 +8,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::super::handle::Handle;
 use super::database_catalog::DatabaseCatalog;
 use crate::pool::{Connection, ConnectionId, Placeholders, ServerKey};
+use crate::sql::{Backslash, Dialect, Statement};
 use crate::state::catalog::CatalogVerdict;
 use crate::state::parameters::Parameters;
 use crate::state::prepared::{self, Environment};
 use crate::state::tracker::{AnalysisCache, Proof, SessionTracker, StatementEffects, digest};
-use crate::wire::sql::{Backslash, Dialect, Statement};
 
 /// The longest definition that is read each time that it is bound.
 const MAX_READ: usize = 4 * 1024;

@@ -15,9 +15,9 @@ use super::custom_settings::CustomSettings;
 use super::notification_pids::NotificationPids;
 use crate::name::Name;
 use crate::pool::Key;
+use crate::sql::{Dialect, Statement, statements};
 use crate::state::catalog::{Catalog, CatalogVerdict};
 use crate::state::tracker::Unclassified;
-use crate::wire::sql::{Dialect, Statement, statements};
 
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
@@ -313,9 +313,9 @@ impl CatalogSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::Backslash;
     use crate::state::catalog::CatalogReader;
     use crate::state::tracker::SessionTracker;
-    use crate::wire::sql::Backslash;
 
     const PLAIN: Dialect = Dialect {
         backslash: Backslash::Plain,

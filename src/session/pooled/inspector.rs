@@ -17,12 +17,12 @@ use super::policy;
 use super::portals::Portals;
 use crate::fault::Fault;
 use crate::pool::{Connection, ServerKey};
+use crate::sql::Dialect;
 use crate::state::prepared::{Injected, Parse, ServerStatements};
 use crate::state::tracker::{Alignment, ExecutedBy, StatementEffects};
 use crate::wire::frame::Frame;
 use crate::wire::frontend::{self, split_cstr};
 use crate::wire::ledger::{Doubt, Ledger, TransactionStatus};
-use crate::wire::sql::Dialect;
 
 /// What a Parse of more than this does is not found out again after a wait.
 const LONG: usize = 1024;

@@ -7,9 +7,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::snapshot::{Catalog, CatalogVerdict, is_word};
-use crate::wire::sql::Statement;
-use crate::wire::sql::kind::{Command, ObjectType};
-use crate::wire::sql::token::Token;
+use crate::sql::Statement;
+use crate::sql::kind::{Command, ObjectType};
+use crate::sql::token::Token;
 
 /// What a text that is to be executed begins with.
 const VERBS: &[&[u8]] = &[

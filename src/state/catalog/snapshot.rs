@@ -8,13 +8,13 @@ use std::hash::BuildHasherDefault;
 
 use super::code::{self, Keepers};
 use super::fnv::Fnv;
-use crate::wire::sql::Statement;
-use crate::wire::sql::calls::Call;
-use crate::wire::sql::effects::{Certainty, Marks};
-use crate::wire::sql::functions::FunctionClass;
-use crate::wire::sql::kind::{Command, Direction, Explained, ObjectType};
-use crate::wire::sql::name::Ident;
-use crate::wire::sql::token::{Token, TokenKind};
+use crate::sql::Statement;
+use crate::sql::calls::Call;
+use crate::sql::effects::{Certainty, Marks};
+use crate::sql::functions::FunctionClass;
+use crate::sql::kind::{Command, Direction, Explained, ObjectType};
+use crate::sql::name::Ident;
+use crate::sql::token::{Token, TokenKind};
 
 /// The server cuts longer names.
 const MAX_NAME: usize = 63;

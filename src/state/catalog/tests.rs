@@ -1,11 +1,11 @@
 //! Tests of the catalog over rows as the server sends them.
 
 use super::*;
-use crate::wire::sql::effects::Marks;
-use crate::wire::sql::functions::{self, FunctionClass};
-use crate::wire::sql::{Backslash, Dialect, Statement, statements};
+use crate::sql::effects::Marks;
+use crate::sql::functions::{self, FunctionClass};
+use crate::sql::{Backslash, Dialect, Statement, statements};
 
-const FUNCTIONS: &str = include_str!("../../wire/sql/functions.txt");
+const FUNCTIONS: &str = include_str!("../../sql/functions.txt");
 
 const ROWS: &[(&str, &str, &str)] = &[
     ("unproven", "0", "leaks"),
@@ -254,7 +254,7 @@ fn proof_needs_a_census_that_was_read_to_its_end() {
     }
 }
 
-/// The list in the census is the one of `wire::sql`.
+/// The list in the census is the one of `sql`.
 #[test]
 fn proof_watches_the_functions_that_the_reader_of_sql_watches() {
     let census = str::from_utf8(catalog_query()).unwrap();

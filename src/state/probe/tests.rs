@@ -1,8 +1,8 @@
 //! Answers of the server, and what is made of them.
 
 use super::*;
+use crate::sql::token::{Lexer, TokenKind};
 use crate::state::{catalog, reset};
-use crate::wire::sql::token::{Lexer, TokenKind};
 
 type Row<'a> = [Option<&'a str>; 3];
 

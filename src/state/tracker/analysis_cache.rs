@@ -5,7 +5,7 @@
 //! same judge. What depends on more than the shape is never remembered.
 
 use super::statement_effects::StatementEffects;
-use crate::wire::sql::{Backslash, Dialect};
+use crate::sql::{Backslash, Dialect};
 
 /// A power of two.
 const SLOTS: usize = 256;
@@ -205,7 +205,7 @@ mod tests {
 
     use super::super::statement_effects::{Proof, digest};
     use super::*;
-    use crate::wire::sql::token::{Token, TokenKind};
+    use crate::sql::token::{Token, TokenKind};
 
     const DIALECT: Dialect = Dialect {
         backslash: Backslash::Plain,

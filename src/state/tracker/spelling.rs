@@ -1,6 +1,6 @@
 //! Small questions about how things are spelled.
 
-use crate::wire::sql::token::{Lexer, TokenKind};
+use crate::sql::token::{Lexer, TokenKind};
 
 /// A text names no more suspects than this.
 const MAX_SUSPECTS: usize = 16;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::hold::{Cleanup, HiddenCode, HoldReason, Leftovers, SequenceUse};
 use super::{dynamic_settings, spelling};
-use crate::wire::sql::effects::{Certainty, Marks};
-use crate::wire::sql::kind::Command;
-use crate::wire::sql::{Dialect, Statement, statements};
+use crate::sql::effects::{Certainty, Marks};
+use crate::sql::kind::Command;
+use crate::sql::{Dialect, Statement, statements};
 
 mod build;
 

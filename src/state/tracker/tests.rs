@@ -1,7 +1,7 @@
 //! Texts and outcomes, and what is held for them.
 
 use super::*;
-use crate::wire::sql::{Backslash, Dialect};
+use crate::sql::{Backslash, Dialect};
 
 mod growth;
 mod outcomes;

@@ -3,7 +3,7 @@
 //!
 //! Only for what asking the server's session does not tell.
 
-use crate::wire::sql::{Dialect, Statement, statements};
+use crate::sql::{Dialect, Statement, statements};
 
 /// Texts that are kept, and their bytes.
 const MOST: (usize, usize) = (64, 32 << 10);
@@ -64,7 +64,7 @@ impl Unclassified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::sql::Backslash;
+    use crate::sql::Backslash;
 
     #[test]
     fn texts_are_judged_each_once_and_all_if_they_are_too_many() {

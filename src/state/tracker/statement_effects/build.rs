@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use super::super::hold::{Cleanup, HoldReason, Leftovers, SequenceUse};
 use super::super::spelling;
 use super::{Alignment, RareEffects, SettingChange, StatementEffects, Traits};
-use crate::wire::sql::Statement;
-use crate::wire::sql::effects::Marks;
-use crate::wire::sql::kind::{Command, Discarded, ObjectType, Scope, Set, Setting, Value, Which};
-use crate::wire::sql::name::{Ident, Path};
+use crate::sql::Statement;
+use crate::sql::effects::Marks;
+use crate::sql::kind::{Command, Discarded, ObjectType, Scope, Set, Setting, Value, Which};
+use crate::sql::name::{Ident, Path};
 
 impl StatementEffects {
     pub(super) fn by_marks(&mut self, kind: Command<'_>, marks: Marks) {

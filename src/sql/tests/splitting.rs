@@ -29,8 +29,6 @@ fn sql_cuts_at_semicolons() {
         kinds,
         ["Begin", "Set Local x = 1", "Select", "Commitchain:false"]
     );
-    let places: Vec<_> = all(batch).iter().map(|found| found.at).collect();
-    assert_eq!(places, [0, 6, 23, 33]);
 }
 
 #[test]

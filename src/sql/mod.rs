@@ -91,8 +91,6 @@ impl Dialect {
 pub(crate) struct Statement<'a> {
     /// Without its semicolon.
     pub(crate) text: &'a [u8],
-    /// Where that begins in the whole text.
-    pub(crate) at: usize,
     pub(crate) kind: Command<'a>,
     pub(crate) effects: Effects,
     escapes: bool,
@@ -177,7 +175,6 @@ impl<'a> Iterator for Statements<'a> {
         match &mut self.inner {
             Inner::Unreadable(text) => Some(Statement {
                 text: text.take()?,
-                at: 0,
                 kind: Command::Unknown,
                 effects: Effects {
                     marks: Marks::NONE,
@@ -187,21 +184,20 @@ impl<'a> Iterator for Statements<'a> {
             }),
             Inner::Read { segments, escapes } => {
                 let escapes = *escapes;
-                segments.find_map(|segment| classify(segment.text, segment.at, escapes))
+                segments.find_map(|segment| classify(segment.text, escapes))
             }
         }
     }
 }
 
 /// `None` for a statement with nothing in it.
-fn classify(text: &[u8], at: usize, escapes: bool) -> Option<Statement<'_>> {
+fn classify(text: &[u8], escapes: bool) -> Option<Statement<'_>> {
     let mut cursor = Cursor::new(text, escapes);
     cursor.peek()?;
     let found = calls::find(text, escapes);
     let kind = head::kind(&mut cursor, &found);
     Some(Statement {
         text,
-        at,
         kind,
         effects: assess::effects(kind, &found),
         escapes,
