@@ -90,6 +90,13 @@ pub(crate) struct Unreachable {
     source: ConnectError,
 }
 
+impl Unreachable {
+    /// Whether the server was there, and TLS is what failed.
+    pub(crate) const fn is_tls(&self) -> bool {
+        matches!(self.source, ConnectError::Tls(_))
+    }
+}
+
 impl ClientFacing for Unreachable {
     fn fault(&self) -> Fault {
         Fault::new(

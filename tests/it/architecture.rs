@@ -59,6 +59,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    (
+        "toolkit",
+        &["config", "fault", "metrics", "tls", "upstream", "wire"],
+    ),
     ("demo", &[]),
     ("cli", &["app", "config", "demo"]),
 ];
@@ -80,7 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rcgen", &["demo", "tls"]),
     ("rustls", &["tls"]),
     ("socket2", &["net"]),
-    ("tokio_postgres", &["demo"]),
+    ("tokio_postgres", &["demo", "toolkit"]),
     ("tokio_rustls", &["tls"]),
     ("tracing_appender", &["cli"]),
     ("tracing_subscriber", &["cli"]),
