@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod demo;
+mod exit;
 mod help;
 mod log;
 mod run;
@@ -17,19 +18,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use crate::config::Sources;
 use crate::demo::DemoOptions;
 
-/// What a command ended as; the numbers are the contract with scripts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Done = 0,
-    /// Usage or configuration.
-    Usage = 2,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
+use exit::Exit;
 
 /// A local sidecar proxy for Postgres: plaintext localhost in, verified TLS out.
 #[derive(Debug, Parser)]

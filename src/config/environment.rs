@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::layer::{Layer, Place};
+use super::lookup::{KnownKey, Miss, locate};
 use super::meant;
 use super::problem::{Invalid, Location, Origin, Problems};
-use super::schema::{KnownKey, Miss, Path, Repeat, Section, locate};
+use super::schema::{Path, Repeat, Section};
 
 const PREFIX: &str = "PGSLUICE_";
 

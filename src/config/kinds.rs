@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::nearest::nearest;
 use super::problem::Invalid;
 use super::values::AuthMode;
 use super::values::{
@@ -303,7 +304,7 @@ macro_rules! choice {
 pub(super) fn not_a_word(text: &str, words: &[&str]) -> Invalid {
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
     let message = format!("must be {}, not {text:?}", quoted.join(" or "));
-    let fix = match super::schema::nearest(text, words.iter().copied()) {
+    let fix = match nearest(text, words.iter().copied()) {
         Some(word) => format!("did you mean {word:?}?"),
         None => format!("write {}", quoted.join(" or ")),
     };

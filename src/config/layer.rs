@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::keys::SECTIONS;
 use super::kinds::{Kind, Shape, split_list};
 use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Fallback, Key, Path, Repeat, Section};
@@ -167,10 +166,10 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// Merges the layers, weakest first, over the defaults.
-    pub(super) fn new(layers: &[Layer]) -> Self {
+    /// Merges the layers, weakest first, over the defaults of `sections`.
+    pub(super) fn new(layers: &[Layer], sections: &[Section]) -> Self {
         let mut layers = layers.to_vec();
-        layers.insert(0, defaults(&layers));
+        layers.insert(0, defaults(&layers, sections));
         let figment = layers.iter().fold(Figment::new(), Figment::merge);
         // Our own providers cannot fail, so there is always a profile to take.
         let values = figment
@@ -183,7 +182,7 @@ impl Merged {
             values,
             layers,
         };
-        merged.drop_overridden_secrets();
+        merged.drop_overridden_secrets(sections);
         merged
     }
 
@@ -239,9 +238,9 @@ impl Merged {
 
     /// `password_file` in the file gives way to `password` in the environment:
     /// of the three spellings of a secret only those of the strongest source stay.
-    fn drop_overridden_secrets(&mut self) {
+    fn drop_overridden_secrets(&mut self, sections: &[Section]) {
         let repeated = |section: &&Section| section.repeat != Repeat::Once;
-        for section in SECTIONS.iter().filter(repeated) {
+        for section in sections.iter().filter(repeated) {
             for name in section
                 .keys
                 .iter()
@@ -284,13 +283,13 @@ pub(super) fn secret_spellings(name: &str) -> [String; 3] {
 }
 
 /// The defaults of every section and entry that exists.
-fn defaults(layers: &[Layer]) -> Layer {
+fn defaults(layers: &[Layer], sections: &[Section]) -> Layer {
     let mut defaults = Layer::new("default");
     let place = Place {
         origin: Origin::Default,
         line: None,
     };
-    for section in SECTIONS {
+    for section in sections {
         let names: Vec<Option<String>> = match section.repeat {
             Repeat::Once => vec![None],
             Repeat::Named | Repeat::Listed => layers

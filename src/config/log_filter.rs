@@ -3,8 +3,8 @@
 //! target that logs nothing silences everything.
 
 use super::kinds::{Info, Kind, Shape};
+use super::nearest::nearest;
 use super::problem::Invalid;
-use super::schema::nearest;
 
 /// A filter such as `info` or `pgsluice=debug,rustls=warn`.
 #[derive(Debug, Clone, PartialEq, Eq)]

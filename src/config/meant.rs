@@ -4,10 +4,9 @@
 
 use super::foreign::Foreign;
 use super::keys::SECTIONS;
+use super::nearest::{nearest, nearest_above};
 use super::problem::Invalid;
-use super::schema::{
-    Key, Path, Repeat, Section, env_name, header, nearest, nearest_above, toml_key,
-};
+use super::schema::{Key, Path, Repeat, Section, env_name, header, toml_key};
 
 /// A name in any section must be nearer than one in the section that was named.
 const NEAR_ELSEWHERE: f64 = 0.75;

@@ -14,7 +14,9 @@ mod keys;
 mod kinds;
 mod layer;
 mod log_filter;
+mod lookup;
 mod meant;
+mod nearest;
 mod pools_file;
 mod problem;
 mod require_auth;
@@ -30,6 +32,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use keys::SECTIONS;
 use layer::{Layer, Merged};
 use problem::{Invalid, Location, Origin, Problems};
 
@@ -106,7 +109,10 @@ pub(crate) fn log_format(sources: &Sources) -> LogFormat {
     };
     let environment = environment::variables(&sources.env, &file, &mut unheard);
     let flags = environment::flags(&sources.flags, &mut unheard);
-    resolve::log_format(&Merged::new(&[file, environment, flags]), &mut unheard)
+    resolve::log_format(
+        &Merged::new(&[file, environment, flags], SECTIONS),
+        &mut unheard,
+    )
 }
 
 fn load_file(path: Option<&Path>, sources: &Sources) -> Result<Loaded, Vec<Problem>> {
@@ -190,7 +196,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Invalid {
 
 /// Merges the layers, and between them the pools of the file that they name.
 fn with_pools_file(layers: &[Layer; 4], problems: &mut Problems) -> Merged {
-    let merged = Merged::new(layers);
+    let merged = Merged::new(layers, SECTIONS);
     let Some(pools_file) = resolve::pools_file(&merged, problems) else {
         return merged;
     };
@@ -205,5 +211,5 @@ fn with_pools_file(layers: &[Layer; 4], problems: &mut Problems) -> Merged {
     let first = pools_file::first_free(&[file, plan, environment, flags]);
     let pools = pools_file::read(&pools_file.path, &text, first, problems);
     let all = [file, &pools, plan, environment, flags];
-    Merged::new(&all.map(Clone::clone))
+    Merged::new(&all.map(Clone::clone), SECTIONS)
 }

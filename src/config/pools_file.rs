@@ -8,8 +8,9 @@ use serde_json::{Map, Value as Json};
 
 use super::kinds::Shape;
 use super::layer::{Layer, Place};
+use super::nearest::nearest;
 use super::problem::{Invalid, Location, Origin, Problems};
-use super::schema::{Section, nearest};
+use super::schema::Section;
 
 const LIST: &str = "connection_pools";
 

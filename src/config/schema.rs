@@ -1,12 +1,7 @@
-//! Questions about the table of keys: what is known under a path, and what the
-//! environment calls it.
+//! What a key and a section are, the path to a value, and how each is written in a
+//! file and in the environment.
 
-use std::fmt;
-
-use super::app_env;
-use super::keys::SECTIONS;
 use super::kinds::Info;
-use super::problem::{Invalid, Location, Origin};
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +62,6 @@ impl Section {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        SECTIONS.iter().find(|section| section.name == name)
-    }
-
     /// The path of the section, or of one of its entries.
     pub(crate) fn path(&self, entry: Option<&str>) -> Path {
         let parts = [Some(self.name).filter(|name| !name.is_empty()), entry];
@@ -105,74 +96,6 @@ pub(crate) fn toml_key(name: &str) -> String {
     }
 }
 
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = self
-            .0
-            .first()
-            .and_then(|name| Section::named(name))
-            .is_some_and(|section| section.repeat == Repeat::Listed);
-        for (depth, name) in self.0.iter().enumerate() {
-            match depth {
-                0 => f.write_str(&toml_key(name))?,
-                1 if listed => write!(f, "[{name}]")?,
-                _ => write!(f, ".{}", toml_key(name))?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A known key with the path that leads to it.
-#[derive(Debug)]
-pub(crate) struct KnownKey {
-    pub(crate) path: Path,
-    pub(crate) key: &'static Key,
-}
-
-/// Why a path leads to no key.
-#[derive(Debug)]
-pub(crate) enum Miss {
-    Unknown,
-    /// It is known what is wrong with it.
-    Bad(Invalid),
-}
-
-/// Looks up a path that was split at its separators (`.` or `__`); an entry's
-/// name may contain the separator.
-pub(crate) fn locate(names: &[&str], separator: &str) -> Result<KnownKey, Miss> {
-    let (section, entry, name) = match names {
-        [] | [""] => return Err(Miss::Unknown),
-        [name] => (Section::named(""), None, *name),
-        [section, .., name] => {
-            let found = Section::named(section).filter(|section| !section.name.is_empty());
-            let entry = names[1..names.len() - 1].join(separator);
-            (found, Some(entry).filter(|entry| !entry.is_empty()), *name)
-        }
-    };
-    let section = section.ok_or(Miss::Unknown)?;
-    if (section.repeat == Repeat::Once) != entry.is_none() {
-        return Err(Miss::Unknown);
-    }
-    let key = section.key(name).ok_or(Miss::Unknown)?;
-    if section.repeat == Repeat::Listed && entry.as_ref().is_some_and(|n| n.parse::<u16>().is_err())
-    {
-        let path = [section.name, "0", name].join(separator);
-        let (path, example) = match separator {
-            "__" => (format!("PGSLUICE_{}", path.to_uppercase()), ""),
-            _ => (format!("--set {path}"), "=VALUE"),
-        };
-        return Err(Miss::Bad(Invalid::new(
-            format!("the entries of {} are numbered from 0", section.name),
-            format!("write {path}{example}"),
-        )));
-    }
-    Ok(KnownKey {
-        path: section.path(entry.as_deref()).join(name),
-        key,
-    })
-}
-
 /// `[listen]`, `[upstreams.NAME]`, `[[users]]`, or nothing for the root.
 pub(crate) fn header(section: &Section, entry: &str) -> String {
     match section.repeat {
@@ -196,62 +119,4 @@ pub(crate) fn env_name(section: &Section, entry: &str, key: &str) -> String {
         .map(|name| name.to_uppercase())
         .collect();
     format!("PGSLUICE_{}", path.join("__"))
-}
-
-/// A key of an entry that must be written, and how to write it in the kind of
-/// source that the entry came from. `at` is the entry.
-pub(crate) fn missing(
-    at: &Location,
-    (section, entry): (&Section, &str),
-    key: &str,
-    fix: &str,
-) -> (Location, Invalid) {
-    let mut at = at.clone();
-    at.key = format!("{}.{key}", at.key);
-    let fix = match &at.origin {
-        Origin::Env(variable) => {
-            let own = || env_name(section, entry, key);
-            let name =
-                app_env::name_of(variable, section.name, key).map_or_else(own, str::to_owned);
-            format!("set {name}; in a file, {fix}")
-        }
-        Origin::Default | Origin::File(_) | Origin::Flag(_) => fix.to_owned(),
-    };
-    (at, Invalid::new("is missing", fix))
-}
-
-/// The candidate that `name` is probably a misspelling of.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    nearest_above(0.6, name, candidates)
-}
-
-/// The candidate that is most like `name`, if it is so by `least` of 1.
-pub(crate) fn nearest_above<'a>(
-    least: f64,
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    // A distance over a hostile name would cost its length times the table's.
-    if name.len() > 64 {
-        return None;
-    }
-    let name = name.to_lowercase().replace('-', "_");
-    candidates
-        .map(|candidate| {
-            let other = candidate.to_lowercase().replace('-', "_");
-            (
-                strsim::normalized_damerau_levenshtein(&name, &other),
-                candidate,
-            )
-        })
-        .filter(|(likeness, _)| *likeness >= least)
-        // The first of equals, in the order of the table.
-        .fold(None, |best: Option<(f64, &str)>, next| match best {
-            Some(best) if best.0 >= next.0 => Some(best),
-            _ => Some(next),
-        })
-        .map(|(_, candidate)| candidate)
 }

@@ -6,17 +6,20 @@
 mod cluster;
 mod files;
 mod proof;
+mod proxy;
 #[cfg(test)]
 mod tests;
 
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 
 use cluster::{Cluster, ClusterError, ClusterOptions};
 use proof::Proof;
+
+pub(crate) use proxy::{DemoProxy, TlsFacts};
 
 /// Port of a DigitalOcean managed cluster, so that the demo looks like one.
 const MANAGED_PORT: u16 = 25060;
@@ -69,32 +72,6 @@ impl DemoError {
             Self::Interrupted => 130,
         }
     }
-}
-
-/// The running proxy, as far as a demo has to do with it.
-pub(crate) trait DemoProxy {
-    /// Where it accepts clients.
-    fn address(&self) -> SocketAddr;
-
-    /// Secures a connection to the upstream as a session would, except that the
-    /// server has to prove to be `server_name`.
-    fn secure_upstream(
-        &self,
-        server_name: &str,
-    ) -> impl Future<Output = Result<TlsFacts, Box<dyn Error + Send + Sync>>>;
-
-    /// Ends all sessions, then the proxy.
-    fn stop(self) -> impl Future<Output = ()>;
-}
-
-/// What the proxy's own side of a handshake says.
-#[derive(Debug, Clone)]
-pub(crate) struct TlsFacts {
-    /// For example `TLSv1.3`.
-    pub(crate) version: String,
-    pub(crate) cipher: String,
-    /// Name in the peer's certificate that was verified.
-    pub(crate) peer_name: String,
 }
 
 /// Runs the demo until `interrupted`, or until the proof with `--once`.

@@ -1,5 +1,6 @@
 //! The whole demo against a real server, with a stand-in for the proxy.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{ALL, POOL_CLOSED, POOL_CONNECTIONS, POOL_OPENED, POOL_WAITING, PoolFigures};
+use super::names::{ALL, POOL_CLOSED, POOL_CONNECTIONS, POOL_OPENED, POOL_WAITING};
 
 /// Pools of one upstream that have series of their own.
 pub(super) const MAX_POOLS: usize = 256;
@@ -18,6 +18,24 @@ pub(super) const MAX_POOLS: usize = 256;
 const KEPT: Duration = Duration::from_secs(15 * 60);
 /// Stands for all others. No pool has this label: theirs have a slash.
 const OTHER: &str = "other";
+
+/// Numbers of one pool at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PoolFigures {
+    pub(crate) active: u32,
+    pub(crate) held: u32,
+    pub(crate) idle: u32,
+    pub(crate) waiting: u32,
+}
+
+impl PoolFigures {
+    const fn add(&mut self, other: Self) {
+        self.active += other.active;
+        self.held += other.held;
+        self.idle += other.idle;
+        self.waiting += other.waiting;
+    }
+}
 
 /// Series of the pools of all upstreams.
 #[derive(Debug, Default)]

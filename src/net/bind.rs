@@ -14,14 +14,11 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::bind_error::BindError;
+use super::bind_error::{BindError, MAX_UNIX_PATH};
 use super::owner::{self, Owner};
 use super::socket::set_tcp_options;
 use super::{Peer, Socket};
 use crate::config::values::Keepalive;
-
-/// Longest path of a unix socket, its terminator excluded.
-pub(super) const MAX_UNIX_PATH: usize = 107;
 
 /// How a socket file is made.
 #[derive(Debug, Clone, Copy)]

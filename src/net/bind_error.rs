@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
-use super::bind::MAX_UNIX_PATH;
 use super::owner::{self, Owner, Process, Program};
+
+/// Longest path of a unix socket, its terminator excluded.
+pub(super) const MAX_UNIX_PATH: usize = 107;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]

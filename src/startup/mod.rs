@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::values::{AuthMode, ClientCertificates, Config, ListenTls, User};
@@ -99,6 +100,14 @@ pub(crate) enum Arrival {
     Client(Box<Admitted>),
     /// The stream is kept open until the cancel is done: clients wait for that.
     Cancel(CancelKey, MaybeTls),
+}
+
+/// What the client wants.
+#[derive(Debug)]
+enum ClientRequest {
+    /// With what was read beyond it.
+    Session(StartupMessage, BytesMut),
+    Cancel(CancelKey),
 }
 
 /// A client that may be given a session.
@@ -311,8 +320,8 @@ impl Admission {
             }
         };
         let (startup, ahead) = match first {
-            negotiate::ClientRequest::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
-            negotiate::ClientRequest::Session(startup, ahead) => (startup, ahead),
+            ClientRequest::Cancel(key) => return Ok(Arrival::Cancel(key, stream)),
+            ClientRequest::Session(startup, ahead) => (startup, ahead),
         };
         let mut admitted = Box::new(Admitted {
             stream: Framed::with_ahead(stream, ahead),

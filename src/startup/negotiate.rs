@@ -10,11 +10,11 @@ use std::io;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Admission, LocalTls, Refused, StartupFailure};
+use super::{Admission, ClientRequest, LocalTls, Refused, StartupFailure};
 use crate::name::Name;
 use crate::net::Socket;
 use crate::tls::MaybeTls;
-use crate::wire::startup::{self, CancelKey, First, StartupMessage, Version};
+use crate::wire::startup::{self, First, StartupMessage, Version};
 
 /// First byte of a TLS ClientHello.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -23,14 +23,6 @@ type Head = [u8; 8];
 /// What is asked for where more may be read than the packet. A read that is not filled
 /// has emptied the socket, and spares the next one.
 const ROOM: usize = 1024;
-
-/// What the client wants.
-#[derive(Debug)]
-pub(super) enum ClientRequest {
-    /// With what was read beyond it.
-    Session(StartupMessage, BytesMut),
-    Cancel(CancelKey),
-}
 
 /// Which of the two requests for encryption were made; Postgres answers each once.
 #[derive(Debug, Default)]

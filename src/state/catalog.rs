@@ -33,8 +33,8 @@
 //! census and a statement, is not seen. Temporary objects are left out: who has any
 //! is not without a trace anyway.
 
-mod code;
 mod fnv;
+mod process_state;
 mod reader;
 mod snapshot;
 

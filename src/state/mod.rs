@@ -8,6 +8,7 @@
 //! and which prepared statements are where (`prepared`).
 
 pub(crate) mod catalog;
+mod literal;
 pub(crate) mod parameters;
 pub(crate) mod prepared;
 pub(crate) mod probe;

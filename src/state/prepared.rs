@@ -27,6 +27,7 @@ use foldhash::HashMap;
 mod client;
 mod described;
 mod entries;
+mod entry;
 mod in_flight;
 mod message;
 mod server;

@@ -8,7 +8,7 @@
 //! Beside what the client did it leaves nothing, but like every simple Query it
 //! destroys the unnamed prepared statement.
 
-use super::settings::text;
+use super::literal::put_literal;
 use super::tracker::HoldReason;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
@@ -36,9 +36,9 @@ pub(crate) fn query<'a>(
     out.extend_from_slice(SQL.trim_end().as_bytes());
     for name in custom {
         out.extend_from_slice(b"\nUNION ALL SELECT 'custom', ");
-        text(name, out);
+        put_literal(name, out);
         out.extend_from_slice(b", pg_catalog.current_setting(");
-        text(name, out);
+        put_literal(name, out);
         out.extend_from_slice(b", true)");
     }
     if sequences {

@@ -6,14 +6,12 @@
 //! a wrong password. Short outages are waited out. Of a longer one a client that comes
 //! anew hears at once; clients that are logged in go on waiting.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::Upstream;
 use crate::fault::Fault;
 use crate::wire::sqlstate::SqlState;
 
@@ -22,8 +20,6 @@ use crate::wire::sqlstate::SqlState;
 const PROBE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// How long a client's login may take to show how the server is before a probe does.
 const DOUBT: Duration = Duration::from_secs(2);
-/// How often a login that waits looks whether it waits in vain.
-const LOOK: Duration = Duration::from_millis(250);
 
 /// What attempts to connect have come to.
 #[derive(Debug, Default)]
@@ -112,13 +108,13 @@ impl Health {
         };
     }
 
-    fn policy(&self, patience: Duration) -> LoginPolicy {
+    pub(super) fn policy(&self, patience: Duration) -> LoginPolicy {
         let alive = self.alive.load(Ordering::Relaxed);
         login_policy(self.state.lock().outage.as_ref(), alive, patience)
     }
 
     /// Somebody wants to log in, whom nobody may tell how the server is.
-    fn doubt(&self, known_for: Duration) {
+    pub(super) fn doubt(&self, known_for: Duration) {
         let mut state = self.state.lock();
         let last = state.last_attempt;
         let is_known = last.is_some_and(|at| at.elapsed() < known_for);
@@ -126,6 +122,21 @@ impl Health {
         if state.outage.is_some() || !is_known && !is_alive {
             state.in_doubt.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Counts one more connection that is logged in.
+    pub(super) fn logged_in(&self) {
+        self.alive.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one fewer.
+    pub(super) fn closed(&self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether nobody was turned away in this outage before; from now on somebody was.
+    pub(super) fn refuses_first(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().said, true)
     }
 
     /// Whether it is time for an attempt that is made only to see how the server is.
@@ -149,52 +160,6 @@ impl Health {
             state.in_doubt = None;
         }
         due
-    }
-}
-
-/// A connection that is logged in, until dropped.
-#[derive(Debug)]
-pub(crate) struct Alive(Arc<Upstream>);
-
-impl Alive {
-    pub(crate) fn new(upstream: &Arc<Upstream>) -> Self {
-        upstream.health().alive.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(upstream))
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.health().alive.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Upstream {
-    /// What becomes of a client that comes now, before it has proven anything.
-    pub(crate) fn new_logins(&self) -> LoginPolicy {
-        let patience = self.config().connect_timeout;
-        let policy = self.health().policy(patience);
-        self.health().doubt(patience);
-        if let LoginPolicy::Refuse(fault) = &policy
-            && !std::mem::replace(&mut self.health().state.lock().said, true)
-        {
-            tracing::warn!(
-                upstream = self.config().name,
-                cause = &*fault.message,
-                "new logins are refused: the upstream lets nobody in"
-            );
-        }
-        policy
-    }
-
-    /// Completes when a login that waits does so in vain.
-    pub(crate) async fn refuses_logins(&self) -> Fault {
-        loop {
-            match self.health().policy(self.config().connect_timeout) {
-                LoginPolicy::Refuse(fault) => return fault,
-                LoginPolicy::Admit => sleep(LOOK).await,
-            }
-        }
     }
 }
 

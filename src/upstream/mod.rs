@@ -8,10 +8,12 @@ mod authenticate;
 mod connect;
 mod explain;
 mod health;
+mod new_logins;
 mod open;
 
 pub(crate) use authenticate::{Credentials, LoginError, check, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
 pub(crate) use explain::{Asked, blame, explain};
-pub(crate) use health::{Alive, LoginPolicy};
+pub(crate) use health::LoginPolicy;
+pub(crate) use new_logins::Alive;
 pub(crate) use open::{FailedOpen, OpenError, Opened, Reported, open, probe};

@@ -4,6 +4,8 @@
 //! Textual on purpose: it sees what a reader sees. `docs/internals/architecture.md` explains
 //! the table; to add an edge is a decision that shows in a diff of this file.
 
+mod cycles;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::keys::{ListenKeys, UpstreamKeys};
 use crate::config::kinds::TlsMode;
 use crate::config::problem::{Invalid, Location};

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Resolver;
+use super::resolver::Resolver;
 use crate::config::encoding::{Encoded, Wanted};
 use crate::config::kinds::{FilePath, Text};
 use crate::config::layer::Set;

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use super::exposure::{self, Behind, Door};
-use super::{KeepaliveKeys, Resolver, at_least_one, files, keepalive};
+use super::files;
+use super::resolver::{KeepaliveKeys, Resolver, at_least_one, keepalive};
 use crate::config::encoding::Wanted;
 use crate::config::keys::ListenKeys;
 use crate::config::kinds::{FilePath, TlsMode};

@@ -6,6 +6,7 @@ mod files;
 mod listen;
 mod pooling;
 mod pools;
+mod resolver;
 mod upstream;
 mod users;
 
@@ -13,24 +14,18 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::app_env;
 use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
 use super::kinds::FilePath;
 use super::layer::{Merged, Set};
+use super::nearest::nearest;
 use super::problem::{Invalid, Location, Problems};
-use super::schema::{Section, nearest};
 use super::values::{
     Admin, Auth, AuthMode, Config, Limits, Listen, Log, LogFormat, Upstream, UpstreamAddress,
 };
 
-/// What every part of `resolve` works with.
-struct Resolver<'a> {
-    merged: &'a Merged,
-    env: &'a BTreeMap<String, String>,
-    problems: &'a mut Problems,
-}
+use resolver::{Resolver, at_least_one, some_time, zero_is_none};
 
 /// Threads beyond this cost memory and gain nothing.
 const MAX_WORKERS: usize = 256;
@@ -247,70 +242,6 @@ fn limits(desk: &mut Resolver<'_>) -> Limits {
     }
 }
 
-fn zero_is_none(set: &Set<u32>) -> Option<u32> {
-    Some(set.value).filter(|count| *count > 0)
-}
-
-fn at_least_one(desk: &mut Resolver<'_>, set: &Set<u32>) -> u32 {
-    if set.value == 0 {
-        desk.problems.add(
-            &set.at,
-            Invalid::new("must be at least 1", "write a number greater than 0"),
-        );
-    }
-    set.value
-}
-
-fn some_time(desk: &mut Resolver<'_>, set: &Set<Duration>) -> Duration {
-    if set.value.is_zero() {
-        desk.problems.add(
-            &set.at,
-            Invalid::new("must be longer than 0", "write for example \"30s\""),
-        );
-    }
-    set.value
-}
-
-/// The four settings of TCP liveness, under either side's names.
-struct KeepaliveKeys<'a> {
-    idle: &'a Set<Duration>,
-    interval: &'a Set<Duration>,
-    count: &'a Set<u32>,
-    user_timeout: &'a Set<Duration>,
-}
-
-fn keepalive(desk: &mut Resolver<'_>, keys: &KeepaliveKeys<'_>) -> super::values::Keepalive {
-    // The kernel counts whole seconds up to 32767, and probes up to 127.
-    for set in [keys.idle, keys.interval] {
-        let whole = set.value.subsec_nanos() == 0;
-        if !whole || !(1..=32_767).contains(&set.value.as_secs()) {
-            let bad = Invalid::new(
-                "must be whole seconds, from 1s to 32767s",
-                "write for example \"30s\"",
-            );
-            desk.problems.add(&set.at, bad);
-        }
-    }
-    if !(1..=127).contains(&keys.count.value) {
-        desk.problems.add(
-            &keys.count.at,
-            Invalid::new("must be from 1 to 127", "write for example 3"),
-        );
-    }
-    if keys.user_timeout.value.as_millis() > i32::MAX as u128 {
-        desk.problems.add(
-            &keys.user_timeout.at,
-            Invalid::new("is too long", "write at most \"24d\""),
-        );
-    }
-    super::values::Keepalive {
-        idle: keys.idle.value,
-        interval: keys.interval.value,
-        count: keys.count.value,
-        user_timeout: keys.user_timeout.value,
-    }
-}
-
 fn admin(desk: &mut Resolver<'_>) -> Admin {
     let keys = AdminKeys::read(&desk.merged.table(&AdminKeys::SECTION, None), desk.problems);
     let http = keys.http.and_then(|set| {
@@ -369,9 +300,4 @@ fn log(desk: &mut Resolver<'_>) -> Log {
         format: keys.format.value,
         level: keys.level.value.0,
     }
-}
-
-/// Reads every entry of a repeated section: its name and its table.
-fn entries(desk: &Resolver<'_>, section: &Section) -> Vec<String> {
-    desk.merged.entries(section)
 }

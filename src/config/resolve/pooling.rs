@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Resolver, at_least_one, some_time, zero_is_none};
+use super::resolver::{Resolver, at_least_one, entries, some_time, zero_is_none};
 use crate::config::keys::{AuthKeys, DatabaseKeys, PoolingKeys, UserKeys};
 use crate::config::layer::Set;
 use crate::config::problem::Invalid;
@@ -130,7 +130,7 @@ fn databases(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, 
         .map(u64::from)
         .sum();
     let most = u64::from(found.limits.max_upstream_conn);
-    for name in super::entries(desk, &DatabaseKeys::SECTION) {
+    for name in entries(desk, &DatabaseKeys::SECTION) {
         let table = desk.merged.table(&DatabaseKeys::SECTION, Some(&name));
         let keys = DatabaseKeys::read(&table, desk.problems);
         let size = keys.pool_size.as_ref().map(|set| at_least_one(desk, set));
@@ -160,7 +160,7 @@ fn databases(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, 
 
 fn users(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, Overrides> {
     let mut users = BTreeMap::new();
-    for entry in super::entries(desk, &UserKeys::SECTION) {
+    for entry in entries(desk, &UserKeys::SECTION) {
         let table = desk.merged.table(&UserKeys::SECTION, Some(&entry));
         let keys = UserKeys::read(&table, desk.problems);
         let places = [
@@ -192,7 +192,7 @@ fn users(desk: &mut Resolver<'_>, found: &Resolved<'_>) -> BTreeMap<String, Over
 /// connection of its own.
 fn warn_of_unused_sizes(desk: &mut Resolver<'_>) {
     for section in [&DatabaseKeys::SECTION, &UserKeys::SECTION] {
-        for entry in super::entries(desk, section) {
+        for entry in entries(desk, section) {
             for key in ["pool_size", "min_pool_size"] {
                 let path = section.path(Some(&entry)).join(key);
                 if let Some((_, at)) = desk.merged.get(&path) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Resolver, at_least_one, pooling, some_time};
+use super::pooling;
+use super::resolver::{Resolver, at_least_one, entries, missing, some_time};
 use crate::config::keys::{DatabaseKeys, PoolKeys, PoolingKeys};
 use crate::config::layer::Set;
 use crate::config::problem::Invalid;
-use crate::config::schema::missing;
 use crate::config::values::{Database, Overrides, Pool, PoolMode, User};
 
 pub(super) fn resolve_all(
@@ -20,7 +20,7 @@ pub(super) fn resolve_all(
         most: u64::from(max_upstream_conn),
         ..PoolTotals::default()
     };
-    for entry in super::entries(desk, &PoolKeys::SECTION) {
+    for entry in entries(desk, &PoolKeys::SECTION) {
         let table = desk.merged.table(&PoolKeys::SECTION, Some(&entry));
         let keys = PoolKeys::read(&table, desk.problems);
         let (Some(name), Some(size), Some(database)) = (
@@ -170,7 +170,7 @@ fn needed<'k, T>(
 /// The written names, and each pool's name unless it was written too.
 pub(super) fn databases(desk: &mut Resolver<'_>, pools: &[Pool]) -> BTreeMap<String, Database> {
     let mut databases = BTreeMap::new();
-    for name in super::entries(desk, &DatabaseKeys::SECTION) {
+    for name in entries(desk, &DatabaseKeys::SECTION) {
         let table = desk.merged.table(&DatabaseKeys::SECTION, Some(&name));
         let keys = DatabaseKeys::read(&table, desk.problems);
         let dbname = keys.dbname.map_or_else(|| name.clone(), |set| set.value);

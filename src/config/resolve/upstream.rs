@@ -6,20 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::files::{self, SecretKeys};
-use super::{KeepaliveKeys, Resolver, keepalive, some_time};
+use super::resolver::{KeepaliveKeys, Resolver, entries, keepalive, missing, some_time};
 use crate::config::encoding::Wanted;
 use crate::config::keys::UpstreamKeys;
 use crate::config::kinds::SslMode;
 use crate::config::layer::Set;
 use crate::config::problem::{Invalid, Location};
-use crate::config::schema::missing;
 use crate::config::values::{
     ChannelBinding, Negotiation, RequireAuth, Roots, ServerMethod, TlsClient, Upstream,
     UpstreamAddress, UpstreamTls, Verify,
 };
 
 pub(super) fn names(desk: &Resolver<'_>) -> Vec<String> {
-    super::entries(desk, &UpstreamKeys::SECTION)
+    entries(desk, &UpstreamKeys::SECTION)
 }
 
 pub(super) fn resolve_all(desk: &mut Resolver<'_>) -> BTreeMap<String, Arc<Upstream>> {

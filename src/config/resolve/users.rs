@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Resolver;
 use super::files::{self, SecretKeys};
+use super::resolver::{Resolver, entries};
 use crate::config::keys::{AuthKeys, UpstreamKeys, UserKeys};
 use crate::config::kinds::{AuthMethod, Text};
 use crate::config::layer::{Set, secret_spellings};
@@ -18,7 +18,7 @@ pub(super) fn resolve_all(
     upstream: Option<&Arc<Upstream>>,
 ) -> BTreeMap<String, Arc<User>> {
     let mut users = BTreeMap::new();
-    let entries = super::entries(desk, &UserKeys::SECTION);
+    let entries = entries(desk, &UserKeys::SECTION);
     for (position, entry) in entries.iter().enumerate() {
         let table = desk.merged.table(&UserKeys::SECTION, Some(entry));
         let keys = UserKeys::read(&table, desk.problems);
@@ -58,7 +58,7 @@ pub(super) fn resolve_all(
 /// An environment made for the application often names its user and password.
 pub(super) fn warn_of_unused_credentials(desk: &mut Resolver<'_>) {
     const KEYS: [&str; 4] = ["user", "password", "password_file", "password_env"];
-    for name in super::entries(desk, &UpstreamKeys::SECTION) {
+    for name in entries(desk, &UpstreamKeys::SECTION) {
         let section = UpstreamKeys::SECTION.path(Some(&name));
         let written: Vec<String> = KEYS
             .iter()

@@ -6,6 +6,7 @@
 //! the same files, so these name nothing else of the crate.
 
 pub(crate) mod certificate;
+mod error;
 pub(crate) mod guardian;
 mod programs;
 
@@ -21,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use certificate::Identity;
+pub(crate) use error::ClusterError;
 use guardian::{Guardian, Owner, write_private};
 
 /// A slow machine under load needs some seconds; a minute means that something hangs.
@@ -56,28 +58,6 @@ const HBA: [&str; 2] = [
     "local   all all               scram-sha-256",
     "hostssl all all 127.0.0.1/32  scram-sha-256",
 ];
-
-/// Why there is no cluster.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClusterError {
-    #[error(
-        "no PostgreSQL server programs (initdb, postgres) in {searched}; \
-         install them, on Debian and Ubuntu with: apt-get install postgresql; \
-         or name their directory"
-    )]
-    NotInstalled { searched: String },
-    #[error(
-        "PostgreSQL does not run as root, and there is no system user `postgres` to run it as; \
-         start this as an ordinary user"
-    )]
-    OnlyRoot,
-    #[error("cannot set up the cluster's directory: {0}")]
-    Files(#[from] io::Error),
-    #[error("cannot make the cluster's certificates: {0}")]
-    Certificate(#[from] rcgen::Error),
-    #[error("PostgreSQL did not start; its log ends with:\n{log}")]
-    Start { log: String },
-}
 
 /// What is special about a cluster; the default is nothing.
 #[derive(Clone)]

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::code::{self, Keepers};
 use super::fnv::Fnv;
+use super::process_state::ProcessStateNames;
 use crate::sql::Statement;
 use crate::sql::calls::Call;
 use crate::sql::effects::{Certainty, Marks};
@@ -116,7 +116,7 @@ pub(crate) struct Catalog {
     suspects: bool,
     hides: bool,
     keeps: bool,
-    keepers: Keepers,
+    keepers: ProcessStateNames,
     /// Some table leads to what keeps state in the process.
     tables_keep: bool,
     /// Custom settings that code shows to be made by it.
@@ -243,11 +243,35 @@ impl Catalog {
     fn opaque(&self, statement: &Statement<'_>) -> CatalogVerdict {
         let dynamic = |call: Call<'_>| matches!(call.class, Some(FunctionClass::Opaque(_)));
         match statement.kind {
-            Command::Do if self.keeps && code::keeps(self, statement) => CatalogVerdict::Library,
+            Command::Do if self.keeps && self.may_reach_process_state(statement) => {
+                CatalogVerdict::Library
+            }
             _ if self.keeps && statement.calls().any(dynamic) => CatalogVerdict::Library,
             Command::Create { .. } | Command::Alter(_) => CatalogVerdict::Unproven,
             _ => self.anything_named(),
         }
+    }
+
+    fn may_reach_process_state(&self, statement: &Statement<'_>) -> bool {
+        let is_foreign = self.has_foreign_keeper();
+        self.keepers
+            .may_be_reached_by(statement, is_foreign, self.tables_keep)
+    }
+
+    /// Whether a definition may take away, or add, a way to code that keeps state in
+    /// the server's process, and stays. An extension comes and goes with its code.
+    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
+        let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
+        let whole = matches!(
+            statement.kind,
+            Command::Create {
+                object: ObjectType::Extension,
+                ..
+            } | Command::Alter(ObjectType::Extension)
+                | Command::Drop(ObjectType::Extension)
+        );
+        let named = || !whole && self.judge(statement) == CatalogVerdict::Library;
+        self.keeps() && (named() || statement.tokens().any(wide))
     }
 
     /// What all names of the text lead to together, and the statement's level.
@@ -277,17 +301,9 @@ impl Catalog {
         Some((names, level(statement.kind, words.level)))
     }
 
-    pub(super) const fn process_state_names(&self) -> &Keepers {
-        &self.keepers
-    }
-
-    /// Whether one of them is not of ASCII.
-    pub(super) fn has_foreign_keeper(&self) -> bool {
+    /// Whether a name of other characters than ASCII leads to state in the process.
+    fn has_foreign_keeper(&self) -> bool {
         self.foreign.is_some_and(|entry| entry.library != NEVER)
-    }
-
-    pub(super) const fn tables_keep(&self) -> bool {
-        self.tables_keep
     }
 
     fn entry(&self, name: &[u8]) -> Option<&Entry> {
@@ -452,7 +468,7 @@ impl Words {
     }
 }
 
-pub(super) fn is_word(token: &Token<'_>, word: &str) -> bool {
+fn is_word(token: &Token<'_>, word: &str) -> bool {
     token.text.eq_ignore_ascii_case(word.as_bytes())
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::entries::{PreparedEntries, Verifying, key};
+use super::entries::{PreparedEntries, Verifying};
+use super::entry::key;
 use super::in_flight::Act;
 use super::server::{Holds, ServerStatements};
 use super::{Described, Environment, Injected, Parse, Wait, message};

@@ -1,8 +1,8 @@
 //! What is kept for a client, and the decisions what to inject for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::entry::PreparedEntry;
 use super::in_flight::{Act, InFlight, Latest, Op};
 use super::server::{Holds, ServerStatements};
 use super::{ByName, Described, Environment, Injected, Parse, Wait, message};
@@ -13,9 +13,6 @@ const BUDGET: usize = 4 << 20;
 const BUDGET_WITH_NAMES: usize = BUDGET + (1 << 20);
 /// The longest text of an unnamed statement that is kept.
 const MAX_UNNAMED: usize = 64 << 10;
-/// Names that are longer are the same to the server if they begin the same
-/// (NAMEDATALEN less its zero).
-const MAX_NAME: usize = 63;
 /// What an entry costs besides its bytes, roughly.
 const OVERHEAD: usize = 128;
 
@@ -53,23 +50,6 @@ pub(super) enum Verifying {
     Retyping(Box<[u8]>),
 }
 
-/// A statement as the client prepared it.
-#[derive(Debug)]
-pub(super) struct PreparedEntry<T> {
-    /// What stands behind the name in its Parse. `None` if it was not kept.
-    pub(super) text: Option<Arc<[u8]>>,
-    /// The length of the query at its beginning.
-    pub(super) query: usize,
-    /// At the client's own Parse.
-    pub(super) env: Environment,
-    pub(super) note: T,
-    pub(super) cost: usize,
-    /// What the client was told of it.
-    pub(super) described: Option<Box<Described>>,
-    /// It returns something else now: it cannot be used any more.
-    pub(super) refused: bool,
-}
-
 impl<T> Default for PreparedEntries<T> {
     fn default() -> Self {
         Self {
@@ -83,11 +63,6 @@ impl<T> Default for PreparedEntries<T> {
             trusting: false,
         }
     }
-}
-
-/// What the server looks up for a name.
-pub(super) fn key(name: &[u8]) -> &[u8] {
-    name.get(..MAX_NAME).unwrap_or(name)
 }
 
 /// Where injected messages go: their bytes, and what they are.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::entries::PreparedEntry;
+use super::entry::PreparedEntry;
 use super::{ByName, Environment};
 
 /// One message, and what it does when the server confirms it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entries::key;
+use super::entry::key;
 use super::{ByName, Environment};
 
 /// The prepared statements of one server connection. The unnamed one is among

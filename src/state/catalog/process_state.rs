@@ -6,10 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::snapshot::{Catalog, CatalogVerdict, is_word};
 use crate::sql::Statement;
-use crate::sql::kind::{Command, ObjectType};
-use crate::sql::token::Token;
 
 /// What a text that is to be executed begins with.
 const VERBS: &[&[u8]] = &[
@@ -44,63 +41,50 @@ const VERBS: &[&[u8]] = &[
     b"with",
 ];
 
-impl Catalog {
-    /// Whether a definition may take away, or add, a way to code that keeps state in
-    /// the server's process, and stays. An extension comes and goes with its code.
-    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
-        let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
-        let whole = matches!(
-            statement.kind,
-            Command::Create {
-                object: ObjectType::Extension,
-                ..
-            } | Command::Alter(ObjectType::Extension)
-                | Command::Drop(ObjectType::Extension)
-        );
-        let named = || !whole && self.judge(statement) == CatalogVerdict::Library;
-        self.keeps() && (named() || statement.tokens().any(wide))
-    }
-}
-
-/// Whether the code of a DO may reach a name that leads to such state.
-pub(super) fn keeps(catalog: &Catalog, statement: &Statement<'_>) -> bool {
-    let text = statement.text.to_ascii_lowercase();
-    let words: HashSet<&[u8]> = words(&text).collect();
-    if statement.is_of_other_language() || !text.is_ascii() && catalog.has_foreign_keeper() {
-        return true;
-    }
-    if words.contains(&b"execute"[..]) {
-        // A text that begins with a verb shows the functions that it calls, if not
-        // the tables.
-        let shows = VERBS.iter().any(|verb| is_quoted(&text, verb));
-        if catalog.tables_keep() || !shows {
-            return true;
-        }
-    }
-    let keepers = catalog.process_state_names();
-    words.iter().any(|word| keepers.words.contains(*word))
-        || keepers.others.iter().any(|name| occurs(name, &text))
-}
-
 fn occurs(name: &[u8], text: &[u8]) -> bool {
     text.windows(name.len()).any(|part| part == name)
 }
 
 /// Names that lead to what keeps state in the process, as a text is searched for them.
 #[derive(Debug, Default)]
-pub(super) struct Keepers {
+pub(super) struct ProcessStateNames {
     /// The first word of each.
     words: HashSet<Box<[u8]>>,
     /// Operators, and names of odd characters only.
     others: BTreeSet<Box<[u8]>>,
 }
 
-impl Keepers {
+impl ProcessStateNames {
     pub(super) fn add(&mut self, name: &[u8]) {
         match first_word(name) {
             Some(word) => self.words.insert(word.into()),
             None => self.others.insert(name.into()),
         };
+    }
+
+    /// Whether the code of a DO may reach one of these names. `is_foreign`: one of them is
+    /// not of ASCII; `of_tables`: some table leads to such state.
+    pub(super) fn may_be_reached_by(
+        &self,
+        statement: &Statement<'_>,
+        is_foreign: bool,
+        of_tables: bool,
+    ) -> bool {
+        let text = statement.text.to_ascii_lowercase();
+        let words: HashSet<&[u8]> = words(&text).collect();
+        if statement.is_of_other_language() || !text.is_ascii() && is_foreign {
+            return true;
+        }
+        if words.contains(&b"execute"[..]) {
+            // A text that begins with a verb shows the functions that it calls, if not
+            // the tables.
+            let shows = VERBS.iter().any(|verb| is_quoted(&text, verb));
+            if of_tables || !shows {
+                return true;
+            }
+        }
+        words.iter().any(|word| self.words.contains(*word))
+            || self.others.iter().any(|name| occurs(name, &text))
     }
 }
 

@@ -1,0 +1,17 @@
+//! The exit codes.
+
+use std::process::ExitCode;
+
+/// What a command ended as; the numbers are the contract with scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    /// Usage or configuration.
+    Usage = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
