@@ -52,6 +52,8 @@ pub(super) struct ProcessStateNames {
     words: HashSet<Box<[u8]>>,
     /// Operators, and names of odd characters only.
     others: BTreeSet<Box<[u8]>>,
+    /// Some table leads to such state.
+    pub(super) of_tables: bool,
 }
 
 impl ProcessStateNames {
@@ -62,14 +64,9 @@ impl ProcessStateNames {
         };
     }
 
-    /// Whether the code of a DO may reach one of these names. `is_foreign`: one of them is
-    /// not of ASCII; `of_tables`: some table leads to such state.
-    pub(super) fn may_be_reached_by(
-        &self,
-        statement: &Statement<'_>,
-        is_foreign: bool,
-        of_tables: bool,
-    ) -> bool {
+    /// Whether the code of a DO may reach one of these names; `is_foreign`: one of them
+    /// is not of ASCII.
+    pub(super) fn may_be_reached_by(&self, statement: &Statement<'_>, is_foreign: bool) -> bool {
         let text = statement.text.to_ascii_lowercase();
         let words: HashSet<&[u8]> = words(&text).collect();
         if statement.is_of_other_language() || !text.is_ascii() && is_foreign {
@@ -79,7 +76,7 @@ impl ProcessStateNames {
             // A text that begins with a verb shows the functions that it calls, if not
             // the tables.
             let shows = VERBS.iter().any(|verb| is_quoted(&text, verb));
-            if of_tables || !shows {
+            if self.of_tables || !shows {
                 return true;
             }
         }

@@ -117,8 +117,6 @@ pub(crate) struct Catalog {
     hides: bool,
     keeps: bool,
     keepers: ProcessStateNames,
-    /// Some table leads to what keeps state in the process.
-    tables_keep: bool,
     /// Custom settings that code shows to be made by it.
     custom: Vec<Box<[u8]>>,
 }
@@ -140,7 +138,7 @@ impl Catalog {
             let verdict = (!is_clean).then(|| verdict.max(CatalogVerdict::Unproven));
             self.definitions = self.definitions.max(verdict);
         } else if name == b"*tables" {
-            self.tables_keep = true;
+            self.keepers.of_tables = true;
         }
         self.suspects |= verdict >= CatalogVerdict::Unproven;
         self.hides |= verdict == CatalogVerdict::Hidden;
@@ -254,8 +252,7 @@ impl Catalog {
 
     fn may_reach_process_state(&self, statement: &Statement<'_>) -> bool {
         let is_foreign = self.has_foreign_keeper();
-        self.keepers
-            .may_be_reached_by(statement, is_foreign, self.tables_keep)
+        self.keepers.may_be_reached_by(statement, is_foreign)
     }
 
     /// Whether a definition may take away, or add, a way to code that keeps state in
@@ -338,7 +335,7 @@ impl Catalog {
             | Command::Reindex
             | Command::Truncate
             | Command::Vacuum
-                if unproven && self.tables_keep =>
+                if unproven && self.keepers.of_tables =>
             {
                 CatalogVerdict::Library
             }
