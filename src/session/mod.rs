@@ -364,7 +364,7 @@ async fn wait_for_place(
         let limiter = &route.limiter;
         let wait = || limiter.wait_of(&key);
         let is_proven = matches!(client.identity, Identity::Held(_));
-        let admission = async {
+        let admission = pin!(async {
             match is_proven {
                 true => limiter.admit(key.clone(), priority, deadline).await,
                 false => {
@@ -372,7 +372,7 @@ async fn wait_for_place(
                     limiter.admit_unproven(key, priority, deadline).await
                 }
             }
-        };
+        });
         let waiting = pin!(waits::noted(admission, handle, service, wait));
         while_client_stays(&mut client.stream, waiting).await?
     };

@@ -5,7 +5,7 @@
 //! written is counted in the next one of its kind.
 
 use std::fmt::Write as _;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -66,13 +66,14 @@ impl Warnings {
 
 /// Waits for `future`, a connection for `handle`'s client. Where that lasts, the log says
 /// what it waits for, as `wait` has it at that moment.
+///
+/// It borrows the future, because one that is moved into another is kept there twice.
 pub(super) async fn noted<T>(
-    future: impl Future<Output = T>,
+    mut future: Pin<&mut impl Future<Output = T>>,
     handle: &Handle,
     service: &Service,
     wait: impl Fn() -> Wait,
 ) -> T {
-    let mut future = pin!(future);
     let mut waited = Duration::ZERO;
     loop {
         let next = if waited.is_zero() { LONG } else { PAUSE };

@@ -56,6 +56,9 @@ pub(crate) enum Origin {
 struct Request {
     owed: Owed,
     origin: Origin,
+    /// How many of them follow one another; one, but for [`Owed::CopyEnd`], of which a
+    /// client could add to the queue without end.
+    count: u32,
 }
 
 /// What a message from the server means for requests.
@@ -178,7 +181,7 @@ impl Ledger {
     /// Notes a client's message on its way to the upstream.
     pub(crate) fn on_frontend(&mut self, frame: Frame<'_>) {
         if let Some(owed) = Owed::by(frame) {
-            if matches!(owed, Owed::CopyEnds(_)) && frame.len > MAX_SMALL {
+            if owed == Owed::CopyEnd && frame.len > MAX_SMALL {
                 self.doubt = Doubt::Lasting;
             }
             self.note(owed, Origin::Client);
@@ -199,35 +202,44 @@ impl Ledger {
 
     /// Notes an empty Query of the proxy's own, whose reply ends [`Doubt::Syncs`].
     pub(crate) fn mark(&mut self) {
+        self.push(Owed::Marker, Origin::Proxy);
+    }
+
+    fn push(&mut self, owed: Owed, origin: Origin) {
         self.owed.push_back(Request {
-            owed: Owed::Marker { seen: false },
-            origin: Origin::Proxy,
+            owed,
+            origin,
+            count: 1,
         });
     }
 
     fn note(&mut self, owed: Owed, origin: Origin) {
         match owed {
-            Owed::CopyEnds(_) => return self.note_copy_end(origin),
+            Owed::CopyEnd => return self.note_copy_end(origin),
             Owed::Sync | Owed::Flush if self.copying_in => return self.swallow(owed),
-            Owed::Sync => self.batch = Batch::Closed,
+            Owed::Sync => {
+                self.batch = Batch::Closed;
+                return self.push(owed, origin);
+            }
             // Whatever the server is in the middle of, and whatever it discards.
             Owed::End => {
                 self.ending = true;
-                self.owed.push_back(Request { owed, origin });
-                return;
+                return self.push(owed, origin);
             }
-            _ if self.doubt == Doubt::Syncs => self.doubt = Doubt::Lasting,
             _ => {}
+        }
+        if self.doubt == Doubt::Syncs {
+            self.doubt = Doubt::Lasting;
         }
         if self.batch == Batch::Failed {
             return;
         }
         self.batch = match owed {
             // A simple Query or a FunctionCall commits what stands before it.
-            Owed::Sync | Owed::Query | Owed::Function => Batch::Closed,
+            Owed::Query | Owed::Function => Batch::Closed,
             _ => Batch::Open,
         };
-        self.owed.push_back(Request { owed, origin });
+        self.push(owed, origin);
     }
 
     /// The COPY does, unless it has failed before.
@@ -247,15 +259,8 @@ impl Ledger {
         match self.owed.back_mut() {
             // A server outside of COPY drops it without a word.
             None => {}
-            // A client could add to the queue without end.
-            Some(Request {
-                owed: Owed::CopyEnds(count),
-                ..
-            }) => *count = count.saturating_add(1),
-            Some(_) => self.owed.push_back(Request {
-                owed: Owed::CopyEnds(1),
-                origin,
-            }),
+            Some(last) if last.owed == Owed::CopyEnd => last.count = last.count.saturating_add(1),
+            Some(_) => self.push(Owed::CopyEnd, origin),
         }
     }
 
@@ -264,86 +269,76 @@ impl Ledger {
     /// # Errors
     /// When it answers nothing that was asked.
     pub(crate) fn on_backend(&mut self, frame: Frame<'_>) -> Result<Reply, Unexpected> {
-        let origin = match self.front() {
+        let (front, origin) = match self.front() {
             // What comes ahead of the marker's own reply was owed to the client.
-            Some(Request {
-                owed: Owed::Marker { seen: false },
-                ..
-            }) if frame.tag != backend::EMPTY_QUERY_RESPONSE => Origin::Client,
-            front => front.map_or(Origin::Client, |request| request.origin),
+            Some(request)
+                if request.owed == Owed::Marker && frame.tag != backend::EMPTY_QUERY_RESPONSE =>
+            {
+                (Some(request.owed), Origin::Client)
+            }
+            Some(request) => (Some(request.owed), request.origin),
+            None => (None, Origin::Client),
         };
-        let settled = match frame.tag {
-            backend::PARSE_COMPLETE => {
-                self.settle(frame.tag, Owed::Parse)?;
-                Settled::Parse
+        let settled = match (frame.tag, front) {
+            (backend::DATA_ROW, Some(Owed::Query | Owed::Execute)) => Settled::Nothing,
+            (backend::PARSE_COMPLETE, Some(Owed::Parse)) => self.settle(Settled::Parse),
+            (backend::CLOSE_COMPLETE, Some(Owed::Close)) => self.settle(Settled::Close),
+            (backend::CLOSE_COMPLETE, Some(Owed::ClosePortal))
+            | (backend::BIND_COMPLETE, Some(Owed::Bind))
+            | (
+                backend::NO_DATA | backend::ROW_DESCRIPTION,
+                Some(Owed::Describe | Owed::DescribePortal),
+            ) => self.settle(Settled::Nothing),
+            (
+                backend::PORTAL_SUSPENDED
+                | backend::COMMAND_COMPLETE
+                | backend::EMPTY_QUERY_RESPONSE,
+                Some(Owed::Execute),
+            ) => {
+                self.swallowed = Doubt::None;
+                self.settle(Settled::Nothing)
             }
-            backend::CLOSE_COMPLETE if self.front_owed() == Some(Owed::ClosePortal) => {
-                self.settle(frame.tag, Owed::ClosePortal)?;
-                Settled::Nothing
-            }
-            backend::CLOSE_COMPLETE => {
-                self.settle(frame.tag, Owed::Close)?;
-                Settled::Close
-            }
-            backend::ERROR_RESPONSE => return self.fail(frame, origin),
-            backend::READY_FOR_QUERY => match self.ready(frame)? {
+            (backend::ERROR_RESPONSE, _) => return self.fail(frame, (front, origin)),
+            (backend::READY_FOR_QUERY, _) => match self.ready(frame, front)? {
                 Owed::Query => Settled::Query,
                 _ => Settled::Ready,
             },
-            tag => {
-                self.part(tag)?;
-                Settled::Nothing
-            }
+            (backend::COPY_IN_RESPONSE, _) => self.begin_copy_in(front)?,
+            (tag, _) if self.is_part(tag, front) => Settled::Nothing,
+            (tag, _) => return Err(Unexpected(tag)),
         };
         Ok(Reply { origin, settled })
     }
 
-    /// A message that ends no batch and prepares nothing.
-    fn part(&mut self, tag: u8) -> Result<(), Unexpected> {
-        let front = self.front_owed();
-        let in_query = front == Some(Owed::Query);
-        let fits = match tag {
+    /// Whether a message that settles nothing can come now.
+    fn is_part(&mut self, tag: u8, front: Option<Owed>) -> bool {
+        match tag {
             backend::DATA_ROW
             | backend::COPY_DATA
             | backend::COPY_DONE
             | backend::COPY_OUT_RESPONSE
-            | backend::COPY_BOTH_RESPONSE => in_query || front == Some(Owed::Execute),
-            backend::ROW_DESCRIPTION
-            | backend::COMMAND_COMPLETE
-            | backend::EMPTY_QUERY_RESPONSE
-                if in_query =>
-            {
-                true
-            }
-            backend::EMPTY_QUERY_RESPONSE if front == Some(Owed::Marker { seen: false }) => {
+            | backend::COPY_BOTH_RESPONSE => matches!(front, Some(Owed::Query | Owed::Execute)),
+            backend::EMPTY_QUERY_RESPONSE if front == Some(Owed::Marker) => {
                 if let Some(marker) = self.owed.front_mut() {
-                    marker.owed = Owed::Marker { seen: true };
+                    marker.owed = Owed::MarkerSeen;
                 }
                 true
             }
-            backend::BIND_COMPLETE => return self.settle(tag, Owed::Bind),
-            backend::PORTAL_SUSPENDED
+            backend::ROW_DESCRIPTION
             | backend::COMMAND_COMPLETE
-            | backend::EMPTY_QUERY_RESPONSE => {
-                self.settle(tag, Owed::Execute)?;
-                self.swallowed = Doubt::None;
-                true
-            }
-            backend::NO_DATA | backend::ROW_DESCRIPTION => return self.described(tag),
-            backend::COPY_IN_RESPONSE => return self.begin_copy_in(tag),
+            | backend::EMPTY_QUERY_RESPONSE => front == Some(Owed::Query),
             backend::PARAMETER_DESCRIPTION => front == Some(Owed::Describe),
             backend::FUNCTION_CALL_RESPONSE => front == Some(Owed::Function),
             backend::NOTICE_RESPONSE
             | backend::PARAMETER_STATUS
             | backend::NOTIFICATION_RESPONSE => true,
             _ => false,
-        };
-        if fits { Ok(()) } else { Err(Unexpected(tag)) }
+        }
     }
 
     fn front(&mut self) -> Option<Request> {
         while let Some(request) = self.owed.front() {
-            if !matches!(request.owed, Owed::CopyEnds(_)) {
+            if request.owed != Owed::CopyEnd {
                 return Some(*request);
             }
             self.owed.pop_front();
@@ -351,61 +346,50 @@ impl Ledger {
         None
     }
 
-    fn front_owed(&mut self) -> Option<Owed> {
-        self.front().map(|request| request.owed)
-    }
-
-    fn described(&mut self, tag: u8) -> Result<(), Unexpected> {
-        match self.front_owed() {
-            Some(Owed::DescribePortal) => self.settle(tag, Owed::DescribePortal),
-            _ => self.settle(tag, Owed::Describe),
-        }
-    }
-
-    fn settle(&mut self, tag: u8, owed: Owed) -> Result<(), Unexpected> {
-        if self.front_owed() == Some(owed) {
-            self.owed.pop_front();
-            Ok(())
-        } else {
-            Err(Unexpected(tag))
-        }
+    /// The request at the front has its reply.
+    fn settle(&mut self, settled: Settled) -> Settled {
+        self.owed.pop_front();
+        settled
     }
 
     /// The server reads COPY data from here: Syncs that are already on their way
     /// are swallowed up to the end of the copy, wherever that is.
-    fn begin_copy_in(&mut self, tag: u8) -> Result<(), Unexpected> {
-        if !matches!(self.front_owed(), Some(Owed::Query | Owed::Execute)) {
-            return Err(Unexpected(tag));
+    fn begin_copy_in(&mut self, front: Option<Owed>) -> Result<Settled, Unexpected> {
+        if !matches!(front, Some(Owed::Query | Owed::Execute)) {
+            return Err(Unexpected(backend::COPY_IN_RESPONSE));
         }
         while let Some(next) = self.owed.get_mut(1) {
-            match &mut next.owed {
-                &mut owed @ (Owed::Sync | Owed::Flush) => {
+            match next.owed {
+                owed @ (Owed::Sync | Owed::Flush) => {
                     self.owed.remove(1);
                     self.swallow(owed);
                 }
-                Owed::CopyEnds(count) => {
-                    *count -= 1;
-                    if *count == 0 {
+                Owed::CopyEnd => {
+                    next.count -= 1;
+                    if next.count == 0 {
                         self.owed.remove(1);
                     }
-                    return Ok(());
+                    return Ok(Settled::Nothing);
                 }
                 // The server will refuse it with an error, which settles the rest.
-                _ => return Ok(()),
+                _ => return Ok(Settled::Nothing),
             }
         }
         self.copying_in = true;
-        Ok(())
+        Ok(Settled::Nothing)
     }
 
-    fn fail(&mut self, frame: Frame<'_>, origin: Origin) -> Result<Reply, Unexpected> {
+    fn fail(
+        &mut self,
+        frame: Frame<'_>,
+        (front, origin): (Option<Owed>, Origin),
+    ) -> Result<Reply, Unexpected> {
         self.copying_in = false;
         let mut skipped = Skipped {
             count: 0,
             begun: false,
             describes: 0,
         };
-        let front = self.front_owed();
         self.doubt_swallowed();
         if front.is_none() && !backend::is_fatal(frame.body) {
             return Err(Unexpected(frame.tag));
@@ -413,7 +397,12 @@ impl Ledger {
         let stays = matches!(
             front,
             None | Some(
-                Owed::Query | Owed::Function | Owed::Sync | Owed::End | Owed::Marker { .. }
+                Owed::Query
+                    | Owed::Function
+                    | Owed::Sync
+                    | Owed::End
+                    | Owed::Marker
+                    | Owed::MarkerSeen
             )
         );
         if stays {
@@ -444,7 +433,7 @@ impl Ledger {
         if swallowed == Doubt::None {
             return;
         }
-        let countable = |request: &Request| matches!(request.owed, Owed::Sync | Owed::CopyEnds(_));
+        let countable = |request: &Request| matches!(request.owed, Owed::Sync | Owed::CopyEnd);
         let doubt = match self.owed.iter().skip(1).all(countable) {
             true => swallowed,
             false => Doubt::Lasting,
@@ -452,14 +441,14 @@ impl Ledger {
         self.doubt = self.doubt.max(doubt);
     }
 
-    fn ready(&mut self, frame: Frame<'_>) -> Result<Owed, Unexpected> {
+    fn ready(&mut self, frame: Frame<'_>, front: Option<Owed>) -> Result<Owed, Unexpected> {
         self.status = match frame.body {
             b"I" => TransactionStatus::Idle,
             b"T" => TransactionStatus::InTransaction,
             b"E" => TransactionStatus::Failed,
             _ => return Err(Unexpected(frame.tag)),
         };
-        match self.front_owed() {
+        match front {
             Some(owed @ (Owed::Query | Owed::Function | Owed::Sync)) => {
                 self.owed.pop_front();
                 self.copying_in = false;
@@ -467,7 +456,7 @@ impl Ledger {
                 self.front();
                 Ok(owed)
             }
-            Some(owed @ Owed::Marker { seen: true }) => {
+            Some(owed @ Owed::MarkerSeen) => {
                 self.owed.pop_front();
                 if self.doubt == Doubt::Syncs {
                     self.doubt = Doubt::None;
@@ -475,7 +464,7 @@ impl Ledger {
                 Ok(owed)
             }
             // Of one of the Syncs in doubt: the server discards nothing any more.
-            None | Some(Owed::Marker { seen: false }) if self.doubt == Doubt::Syncs => {
+            None | Some(Owed::Marker) if self.doubt == Doubt::Syncs => {
                 self.batch = Batch::Closed;
                 Ok(Owed::Sync)
             }

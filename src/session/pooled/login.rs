@@ -163,13 +163,13 @@ pub(in super::super) async fn welcome(
     let idle_hold = Arc::default();
     let introduced = {
         // Who has to wait hears of an outage as who comes anew does.
-        let introduction = async {
+        let introduction = pin!(async {
             tokio::select! {
                 biased;
                 introduced = pool.introduce(want, &idle_hold, deadline) => introduced,
                 fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
             }
-        };
+        });
         let waiting = waits::noted(introduction, entry.handle(), service, || pool.wait());
         let waiting = pin!(waiting);
         while_client_stays(&mut client.stream, waiting).await?

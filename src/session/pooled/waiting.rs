@@ -2,6 +2,7 @@
 //! told that it need not.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -24,7 +25,7 @@ impl PooledSession<'_> {
         self.entry.handle().set_activity(Activity::Waiting);
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
-        let place = timeout(self.plan.query_wait_timeout, place);
+        let place = pin!(timeout(self.plan.query_wait_timeout, place));
         let wait = || self.wait_for_pin_told();
         let place = waits::noted(place, self.entry.handle(), self.service, wait);
         self.cancel_slot.wait();
@@ -125,15 +126,11 @@ impl PooledSession<'_> {
             }
             self.client.home = None;
         }
+        let lease = pin!(self.pool.lease(want, deadline));
         tokio::select! {
             biased;
             () = self.cancel_slot.called_off() => Err(LeaseError::CalledOff),
-            lease = waits::noted(
-                self.pool.lease(want, deadline),
-                &handle,
-                self.service,
-                || self.pool.wait(),
-            ) => lease,
+            lease = waits::noted(lease, &handle, self.service, || self.pool.wait()) => lease,
             _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }

@@ -4,6 +4,8 @@ use super::super::frame::Frame;
 use super::super::frontend;
 
 /// A request whose reply has not come yet.
+///
+/// One byte, without a payload: it is compared for every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owed {
     /// Simple Query: everything up to ReadyForQuery.
@@ -23,38 +25,58 @@ pub(super) enum Owed {
     Sync,
     /// A Flush with a body: an error. A proper one has no reply.
     Flush,
-    /// So many of CopyDone and CopyFail: no reply, but each ends a part of the
-    /// stream in which Sync means nothing.
-    CopyEnds(u32),
+    /// CopyDone or CopyFail: no reply, but it ends a part of the stream in which
+    /// Sync means nothing.
+    CopyEnd,
     /// What the server has no name for: it says so, and ends the session.
     End,
-    /// An empty Query of the proxy's own: an EmptyQueryResponse, which may have been
-    /// seen, and ReadyForQuery. Whatever else comes before was owed already.
-    Marker {
-        seen: bool,
-    },
+    /// An empty Query of the proxy's own: EmptyQueryResponse and ReadyForQuery. Whatever
+    /// else comes before was owed already.
+    Marker,
+    /// Its EmptyQueryResponse has come.
+    MarkerSeen,
+}
+
+/// What a message of each type asks for, by its tag.
+const BY_TAG: [Option<Owed>; 256] = by_tag();
+
+const fn by_tag() -> [Option<Owed>; 256] {
+    let mut table = [Some(Owed::End); 256];
+    let known = [
+        (frontend::COPY_DONE, Some(Owed::CopyEnd)),
+        (frontend::COPY_FAIL, Some(Owed::CopyEnd)),
+        (frontend::SYNC, Some(Owed::Sync)),
+        (frontend::QUERY, Some(Owed::Query)),
+        (frontend::FUNCTION_CALL, Some(Owed::Function)),
+        (frontend::PARSE, Some(Owed::Parse)),
+        (frontend::BIND, Some(Owed::Bind)),
+        (frontend::DESCRIBE, Some(Owed::Describe)),
+        (frontend::EXECUTE, Some(Owed::Execute)),
+        (frontend::CLOSE, Some(Owed::Close)),
+        (frontend::FLUSH, None),
+        (frontend::COPY_DATA, None),
+        (frontend::TERMINATE, None),
+    ];
+    let mut at = 0;
+    while at < known.len() {
+        let (tag, owed) = known[at];
+        table[tag as usize] = owed;
+        at += 1;
+    }
+    table
 }
 
 impl Owed {
     /// What a message asks for, well-formed or not; `None` is nothing wherever it comes.
+    #[inline]
     pub(super) fn by(frame: Frame<'_>) -> Option<Self> {
-        let of_portal = frame.body.first() == Some(&b'P');
-        Some(match frame.tag {
-            frontend::COPY_DONE | frontend::COPY_FAIL => Self::CopyEnds(1),
-            frontend::SYNC => Self::Sync,
-            frontend::QUERY => Self::Query,
-            frontend::FUNCTION_CALL => Self::Function,
-            frontend::PARSE => Self::Parse,
-            frontend::BIND => Self::Bind,
-            frontend::DESCRIBE if of_portal => Self::DescribePortal,
-            frontend::DESCRIBE => Self::Describe,
-            frontend::EXECUTE => Self::Execute,
-            frontend::CLOSE if of_portal => Self::ClosePortal,
-            frontend::CLOSE => Self::Close,
-            frontend::FLUSH if frame.len > 0 => Self::Flush,
-            frontend::FLUSH | frontend::COPY_DATA | frontend::TERMINATE => return None,
-            _ => Self::End,
-        })
+        let of_portal = || frame.body.first() == Some(&b'P');
+        match BY_TAG[usize::from(frame.tag)] {
+            Some(Self::Describe) if of_portal() => Some(Self::DescribePortal),
+            Some(Self::Close) if of_portal() => Some(Self::ClosePortal),
+            None if frame.tag == frontend::FLUSH && frame.len > 0 => Some(Self::Flush),
+            owed => owed,
+        }
     }
 }
 
