@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
 use crate::pool::{Caps, ConnectionLimiter, Pools, maintain};
 use crate::session::{
-    DatabaseRegistry, Registry, Route, Service, StopOrder, Warnings, log_session,
+    DatabaseRegistry, Registry, Route, Service, StopOrder, Warnings, log_session, watch_waits,
 };
 use crate::startup::{Admission, AdmissionError};
 use crate::tls::{Description, SetupError};
@@ -228,6 +228,13 @@ impl App {
         keep_going("limits on sessions", &keeper, {
             let registry = Arc::clone(&service.registry);
             move |stop| enforce_limits(Arc::clone(&registry), stop)
+        });
+        keep_going("warnings of long waits", &keeper, {
+            let front = Arc::clone(&self.front);
+            move |stop| {
+                let front = Arc::clone(&front);
+                async move { watch_waits(&front.service, stop).await }
+            }
         });
         // Not under systemd: nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::config::values::Timeouts;
 use crate::fault::Fault;
 use crate::name::Name;
 use crate::net::Peer;
+use crate::pool::Pool;
 use crate::wire::ledger::Ledger;
 use crate::wire::sqlstate::SqlState;
 
@@ -136,6 +137,8 @@ pub(crate) enum Activity {
     Active,
     /// In a transaction, with nothing asked.
     IdleInTransaction,
+    /// For a place among the clients that may keep a connection.
+    WaitingToPin,
 }
 
 impl Activity {
@@ -155,6 +158,7 @@ impl fmt::Display for Activity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Waiting => "waiting for a connection",
+            Self::WaitingToPin => "waiting to keep a connection",
             Self::LoggingIn => "logging in",
             Self::Idle => "idle",
             Self::Active => "active",
@@ -173,6 +177,9 @@ pub(crate) struct Handle {
     activity: AtomicU8,
     /// It has a connection only while it does something.
     pooled: AtomicBool,
+    /// Where it waits for connections once it is logged in, and how often it has.
+    pool: OnceLock<Arc<Pool>>,
+    pool_waits: AtomicU32,
     /// Milliseconds from `began` to the beginning of the activity, and of the
     /// transaction; kept only where there are limits.
     since: AtomicU64,
@@ -193,6 +200,8 @@ impl Handle {
             peer,
             activity: AtomicU8::new(Activity::Waiting as u8),
             pooled: AtomicBool::new(false),
+            pool: OnceLock::new(),
+            pool_waits: AtomicU32::new(0),
             since: AtomicU64::new(0),
             transaction_since: AtomicU64::new(0),
             began: Instant::now(),
@@ -274,11 +283,29 @@ impl Handle {
         self.pooled.store(true, Ordering::Relaxed);
     }
 
+    /// The pool that it has connections of; once a session.
+    pub(super) fn set_pool(&self, pool: &Arc<Pool>) {
+        let _ = self.pool.set(Arc::clone(pool));
+    }
+
+    /// A wait for a connection of its pool begins.
+    pub(super) fn wait_for_pool(&self) {
+        self.set_activity(Activity::Waiting);
+        self.pool_waits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The pool that it waits for now, and the number of the wait.
+    pub(super) fn awaited_pool(&self) -> Option<(&Pool, u32)> {
+        let pool = self.pool.get()?;
+        let wait = self.pool_waits.load(Ordering::Relaxed);
+        (self.activity() == Activity::Waiting).then_some((pool, wait))
+    }
+
     /// Whether it has a connection to the upstream, as far as its activity shows: one of
     /// a pool that it keeps in idleness does not.
     pub(super) fn has_connection(&self) -> bool {
         match self.activity() {
-            Activity::Waiting => false,
+            Activity::Waiting | Activity::WaitingToPin => false,
             Activity::Idle => !self.pooled.load(Ordering::Relaxed),
             Activity::LoggingIn | Activity::Active | Activity::IdleInTransaction => true,
         }
@@ -290,7 +317,8 @@ impl Handle {
             1 => Activity::LoggingIn,
             2 => Activity::Idle,
             3 => Activity::Active,
-            _ => Activity::IdleInTransaction,
+            4 => Activity::IdleInTransaction,
+            _ => Activity::WaitingToPin,
         }
     }
 

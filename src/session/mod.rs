@@ -41,7 +41,7 @@ pub(crate) use handle::{Handle, StopOrder, log_session};
 pub(crate) use pooled::DatabaseRegistry;
 pub(crate) use registry::{Entry, Registry};
 pub(crate) use session_end::{SessionEnd, UpstreamLeg};
-pub(crate) use waits::Warnings;
+pub(crate) use waits::{Warnings, watch as watch_waits};
 
 use direct::Direct;
 use handle::Activity;

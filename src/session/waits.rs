@@ -11,6 +11,7 @@ use std::time::Duration;
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::handle::{Activity, Handle, log_session};
@@ -19,6 +20,8 @@ use crate::pool::Wait;
 
 /// How long a client waits before the log says so.
 const LONG: Duration = Duration::from_secs(1);
+/// Between two looks at who waits for a connection of a pool.
+const LOOK: Duration = Duration::from_millis(250);
 /// Between lines of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Kinds that are remembered: some have names in them that clients choose.
@@ -62,6 +65,53 @@ impl Warnings {
         lately.insert(kind.to_owned(), line);
         Some(0)
     }
+}
+
+/// Says in the log which clients wait long for a connection of their pool, until `stop`.
+///
+/// They are looked at from here, so that a wait sets no timer of its own.
+pub(crate) async fn watch(service: &Service, stop: CancellationToken) {
+    let mut last = PoolWaits::default();
+    loop {
+        tokio::select! {
+            () = sleep(LOOK) => {}
+            () = stop.cancelled() => return,
+        }
+        let sessions = service.registry.handles();
+        let waiting = sessions.iter().filter_map(|session| {
+            let (pool, number) = session.awaited_pool()?;
+            Some((session, pool, number))
+        });
+        let now = Instant::now();
+        let mut seen = PoolWaits::default();
+        for (session, pool, number) in waiting {
+            let wait = last.get(&session.id).filter(|wait| wait.number == number);
+            let mut wait = wait.copied().unwrap_or(PoolWait {
+                number,
+                since: now,
+                due: now + LONG,
+            });
+            if wait.due <= now {
+                wait.due = now + PAUSE;
+                tell(session, service, &pool.wait(), now - wait.since);
+            }
+            seen.insert(session.id, wait);
+        }
+        last = seen;
+    }
+}
+
+/// Waits of sessions, by their numbers.
+type PoolWaits = HashMap<u64, PoolWait>;
+
+#[derive(Debug, Clone, Copy)]
+struct PoolWait {
+    /// Which of the session's waits it is.
+    number: u32,
+    /// When it was seen first.
+    since: Instant,
+    /// When the log says so next.
+    due: Instant,
 }
 
 /// Waits for `future`, a connection for `handle`'s client. Where that lasts, the log says

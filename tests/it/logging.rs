@@ -232,7 +232,7 @@ async fn a_statement_that_waits_for_a_pool_in_vain_is_told_of() {
     let postgres = Postgres::shared().await;
     let database = postgres.create_database().await;
     let pools = "[pooling]\npool_mode = \"transaction\"\ndefault_pool_size = 1";
-    let wait = "limits.query_wait_timeout = \"1500ms\"\nlimits.max_upstream_conn = 3";
+    let wait = "limits.query_wait_timeout = \"2500ms\"\nlimits.max_upstream_conn = 3";
     let proxy = Proxy::new(postgres).toml(pools).toml(wait).start().await;
     let mut holder = proxy.raw_session(&database).await;
     let mut other = proxy.raw_session(&database).await;
@@ -270,7 +270,7 @@ async fn a_statement_that_waits_for_a_pool_in_vain_is_told_of() {
     // What was waited for is said as people say it.
     let detail = refused["detail"].as_str().unwrap();
     assert!(
-        detail.contains(" in 1.5s (1 in use, 0 others waiting)"),
+        detail.contains(" in 2.5s (1 in use, 0 others waiting)"),
         "{detail}"
     );
 }

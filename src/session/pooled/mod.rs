@@ -144,6 +144,7 @@ impl<'a> PooledSession<'a> {
     ) -> Self {
         let catalog = welcomed.route.databases.of(&welcomed.pool.key().database);
         let handle = Arc::clone(entry.handle());
+        handle.set_pool(&welcomed.pool);
         let pins = welcomed
             .route
             .databases

@@ -22,7 +22,7 @@ const HOMING: Duration = Duration::from_millis(250);
 impl PooledSession<'_> {
     /// Waits for a place among those who keep their connection.
     pub(super) async fn wait_for_pin(&mut self, reason: HoldReason) {
-        self.entry.handle().set_activity(Activity::Waiting);
+        self.entry.handle().set_activity(Activity::WaitingToPin);
         self.pool.ask_holders();
         let place = Arc::clone(&self.pins).acquire_owned();
         let place = pin!(timeout(self.plan.query_wait_timeout, place));
@@ -110,7 +110,7 @@ impl PooledSession<'_> {
 
     /// A connection that this client may use.
     pub(super) async fn lease(&mut self) -> Result<Lease, LeaseError> {
-        self.entry.handle().set_activity(Activity::Waiting);
+        self.entry.handle().wait_for_pool();
         self.client.streak = 0;
         self.cancel_slot.wait();
         let deadline = Instant::now() + self.plan.query_wait_timeout;
@@ -126,11 +126,10 @@ impl PooledSession<'_> {
             }
             self.client.home = None;
         }
-        let lease = pin!(self.pool.lease(want, deadline));
         tokio::select! {
             biased;
             () = self.cancel_slot.called_off() => Err(LeaseError::CalledOff),
-            lease = waits::noted(lease, &handle, self.service, || self.pool.wait()) => lease,
+            lease = self.pool.lease(want, deadline) => lease,
             _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }
