@@ -41,11 +41,11 @@ macro_rules! exit_codes {
 macro_rules! documentation {
     () => {
         "Documentation, beside the source:
-  README.md                where to begin
+  docs/quick-start.md      where to begin
   docs/configuration.md    every key, the environment, secrets
   docs/operations.md       signals, logs, systemd, what each failure means
   docs/pooling.md          sharing connections
-  docs/protocol.md         every error that a client can get"
+  docs/clients.md          drivers, and every error that a client can get"
     };
 }
 

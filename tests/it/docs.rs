@@ -91,8 +91,8 @@ fn every_sqlstate_in_the_source_is_in_the_table_and_the_other_way_round() {
         .filter_map(|line| line.strip_suffix("\");")?.split_once(": Self = Self(\""))
         .map(|(name, code)| format!("{code} {name}"))
         .collect();
-    let protocol = read("docs/internals/protocol.md");
-    let in_table: BTreeSet<_> = table(&protocol, "### SQLSTATEs")
+    let clients = read("docs/clients.md");
+    let in_table: BTreeSet<_> = table(&clients, "### SQLSTATEs")
         .map(|row| row.split('|').map(str::trim).collect::<Vec<_>>())
         .map(|cells| format!("{} {}", cells[1].trim_matches('`'), cells[2]))
         .collect();
@@ -246,10 +246,10 @@ fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
 }
 
 #[test]
-fn the_readme_names_the_command_that_ci_runs_and_the_exit_codes_of_the_program() {
+fn the_readme_names_the_command_that_ci_runs() {
     let readme = read("README.md");
     let (ci, makefile) = (read(".ci/run"), read("Makefile"));
-    for target in ["demo", "test"] {
+    for target in ["demo", "test", "build"] {
         assert!(
             readme.contains(&format!("\nmake {target} ")),
             "make {target}"
@@ -257,15 +257,42 @@ fn the_readme_names_the_command_that_ci_runs_and_the_exit_codes_of_the_program()
         assert!(makefile.contains(&format!("\n{target}:")), "{target}");
     }
     assert!(ci.contains("make --no-print-directory test\n"));
+}
+
+#[test]
+fn every_exit_code_is_explained() {
     let operations = read("docs/operations.md");
-    let codes = |text: &str, heading: &str| -> BTreeSet<u8> {
-        let cells =
-            table(text, heading).map(|row| row.split('|').nth(1).unwrap().trim().to_owned());
-        cells.map(|cell| cell.parse().unwrap()).collect()
-    };
-    let in_readme = codes(&readme, "## Exit codes");
-    assert_eq!(in_readme, codes(&operations, "## Exit codes"));
-    assert_eq!(in_readme, BTreeSet::from([0, 1, 2, 3, 4, 130]));
+    let codes: BTreeSet<u8> = table(&operations, "## Exit codes")
+        .map(|row| row.split('|').nth(1).unwrap().trim().parse().unwrap())
+        .collect();
+    assert_eq!(codes, BTreeSet::from([0, 1, 2, 3, 4, 130]));
+}
+
+/// Help and errors send people there.
+#[test]
+fn every_paper_that_the_program_names_exists() {
+    let mut named = 0;
+    for (path, text) in texts() {
+        if !path.starts_with("src") {
+            continue;
+        }
+        for (at, _) in text.match_indices("docs/") {
+            let Some(end) = text[at..].find(".md") else {
+                continue;
+            };
+            let paper = &text[at..at + end + 3];
+            if paper.contains(char::is_whitespace) {
+                continue;
+            }
+            named += 1;
+            assert!(
+                root().join(paper).exists(),
+                "{} names {paper}",
+                path.display()
+            );
+        }
+    }
+    assert!(named > 5, "the papers were not found");
 }
 
 #[test]
