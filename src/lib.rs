@@ -35,7 +35,6 @@ mod admin;
 
 mod app;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the first command comes next"))]
 mod toolkit;
 
 mod cli;

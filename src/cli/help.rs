@@ -11,6 +11,7 @@ macro_rules! examples {
   pgsluice run -c /etc/pgsluice/proxy.toml
   pgsluice run --set limits.max_client_conn=50
   pgsluice -c proxy.toml config check     every problem of the configuration at once
+  pgsluice check                          reach, trust, login, limits, latency of each server
   pgsluice demo --once                    a throwaway TLS server, the proxy, the proof"
     };
 }
@@ -32,8 +33,8 @@ macro_rules! exit_codes {
   0    done; for run: ended by a signal
   1    demo: the proof failed
   2    usage, configuration, or an address that cannot be listened on
-  3    demo: no Postgres to start
-  4    demo: the server or the proxy did not start
+  3    demo: no Postgres to start; check: something is wrong (with --strict also a warning)
+  4    demo: the server or the proxy did not start; check: no connection, TLS or login
   130  demo: interrupted before the proof"
     };
 }
@@ -44,6 +45,7 @@ macro_rules! documentation {
   docs/quick-start.md      where to begin
   docs/configuration.md    every key, the environment, secrets
   docs/operations.md       signals, logs, systemd, what each failure means
+  docs/troubleshooting.md  each error that users meet, its cause and cure
   docs/pooling.md          sharing connections
   docs/clients.md          drivers, and every error that a client can get"
     };
@@ -97,6 +99,23 @@ pub(super) const DEMO: &str = concat!(
   pgsluice demo --once    ends after the proof
 
 ",
+    exit_codes!(),
+    "\n\n",
+    documentation!()
+);
+
+pub(super) const CHECK: &str = concat!(
+    "Examples:
+  pgsluice check                     every upstream
+  pgsluice check cluster --short     one of them; only what is not well
+  pgsluice check --wait 5m           until all is well, for at most five minutes
+  pgsluice check --strict --json     for a pipeline
+
+It only reads. A login needs upstreams.NAME.user and its password, or held users.
+
+",
+    environment!(),
+    "\n\n",
     exit_codes!(),
     "\n\n",
     documentation!()

@@ -1,24 +1,24 @@
 //! Arguments to actions, one file a command, and the exit codes.
 
+mod check;
 pub(crate) mod config;
 mod demo;
 mod exit;
 mod help;
 mod log;
 mod run;
+mod source;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Sources;
 use crate::demo::DemoOptions;
 
 use exit::Exit;
+use source::SourceArgs;
 
 /// A local sidecar proxy for Postgres: plaintext localhost in, verified TLS out.
 #[derive(Debug, Parser)]
@@ -29,38 +29,6 @@ struct Cli {
     source: SourceArgs,
     #[command(subcommand)]
     command: Option<Command>,
-}
-
-/// Where the configuration comes from.
-#[derive(Debug, Clone, Default, Args)]
-struct SourceArgs {
-    /// Configuration file [default: ./proxy.toml if it exists]
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one key, above file and environment, e.g. limits.max_client_conn=50
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
-    settings: Vec<(String, String)>,
-}
-
-impl SourceArgs {
-    /// Both, as they stand before and behind the name of a command: what stands behind
-    /// is nearer to it, and wins.
-    fn and(mut self, behind: Self) -> Self {
-        self.config = behind.config.or(self.config);
-        self.settings.extend(behind.settings);
-        self
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.config.is_none() && self.settings.is_empty()
-    }
-
-    fn sources(self) -> Sources {
-        Sources::of_process(
-            self.config,
-            self.settings.into_iter().collect::<BTreeMap<_, _>>(),
-        )
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +47,9 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look at the servers: reach, trust, login, limits, latency
+    #[command(after_long_help = help::CHECK)]
+    Check(check::CheckArgs),
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -100,11 +71,6 @@ struct ConfigArgs {
     /// For machines
     #[arg(long)]
     json: bool,
-}
-
-fn key_value(text: &str) -> Result<(String, String), &'static str> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
 }
 
 /// Runs the command that the process was started with.
@@ -130,6 +96,7 @@ pub fn run() -> ExitCode {
             source: behind,
             command,
         }) => config(source.and(behind), command),
+        Some(Command::Check(args)) => check::check(source, args),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "pgsluice", &mut io::stdout());
             Exit::Done.into()
@@ -163,24 +130,5 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn what_stands_behind_a_command_wins_and_nothing_is_lost() {
-        let before = SourceArgs {
-            config: Some("a.toml".into()),
-            settings: vec![("x".to_owned(), "1".to_owned())],
-        };
-        let behind = SourceArgs {
-            config: None,
-            settings: vec![
-                ("x".to_owned(), "2".to_owned()),
-                ("y".to_owned(), "3".to_owned()),
-            ],
-        };
-        let both = before.and(behind).sources();
-        assert_eq!(both.file, Some("a.toml".into()));
-        let flags: Vec<_> = both.flags.iter().map(|(k, v)| (&**k, &**v)).collect();
-        assert_eq!(flags, [("x", "2"), ("y", "3")]);
     }
 }

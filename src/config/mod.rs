@@ -31,12 +31,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use keys::SECTIONS;
 use layer::{Layer, Merged};
 use problem::{Invalid, Location, Origin, Problems};
 
 pub(crate) use problem::Problem;
+pub(crate) use resolve::UNUSED_IN_PASSTHROUGH;
 pub(crate) use show::{Setting, as_json, as_toml};
 pub(crate) use values::Config;
 use values::LogFormat;
@@ -92,6 +94,14 @@ pub(crate) fn survey(sources: &Sources) -> (Vec<Setting>, Vec<Problem>) {
         (Some(loaded), problems) => (loaded.settings, problems),
         (None, problems) => (Vec::new(), problems),
     }
+}
+
+/// A time as the configuration writes it: `30s`, `5m`.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    <Duration as kinds::Kind>::parse(text).map_err(|bad| format!("{}: {}", bad.message, bad.fix))
 }
 
 fn file_of(sources: &Sources) -> Option<&Path> {

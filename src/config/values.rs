@@ -32,10 +32,7 @@ pub(crate) struct Config {
     pub(crate) users: BTreeMap<String, Arc<User>>,
     /// Database names that clients ask for, mapped to what the upstream is asked for.
     pub(crate) databases: BTreeMap<String, Database>,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the console; `pooling` is made from it")
-    )]
+    /// `pooling` is made from them.
     pub(crate) pools: Vec<Pool>,
     /// Which pool a client uses, and what applies there.
     pub(crate) pooling: Arc<Pooling>,

@@ -24,6 +24,7 @@ use super::certificate::printable;
 use super::fault::{Stage, TlsFault};
 use super::files::{self, SetupError};
 use super::provider::{self, ALPN};
+use super::shown::Recorder;
 use super::verify::{Chain, RevocationLists, ServerVerifier, Trust};
 use crate::config::values::{Negotiation, Roots, TlsClient, TlsVersion, Verify};
 use crate::wire::startup::ssl_request;
@@ -40,13 +41,25 @@ pub(crate) struct Connector {
 impl Connector {
     /// Reads the files that `settings` names. Made anew on reload.
     pub(crate) fn new(settings: &TlsClient) -> Result<Self, SetupError> {
+        Self::build(settings, None)
+    }
+
+    /// The same, and where to find what a server showed of itself, also when it was refused.
+    pub(crate) fn recording(settings: &TlsClient) -> Result<(Self, Recorder), SetupError> {
+        let recorder = Recorder::default();
+        let connector = Self::build(settings, Some(recorder.clone()))?;
+        Ok((connector, recorder))
+    }
+
+    fn build(settings: &TlsClient, recorder: Option<Recorder>) -> Result<Self, SetupError> {
         let provider = provider::upstream();
         let chain = match settings.verify {
             Verify::Nothing => None,
             Verify::Ca => Some(Chain::new(trust(settings)?, false, &provider)?),
             Verify::Full => Some(Chain::new(trust(settings)?, true, &provider)?),
         };
-        let verifier = Arc::new(ServerVerifier::new(chain, &provider));
+        let verifier = ServerVerifier::new(chain, &provider).recording(recorder);
+        let verifier = Arc::new(verifier);
         let (versions, minimum) = match settings.min_version {
             TlsVersion::Tls12 => (&[&TLS13, &TLS12][..], "TLSv1.2"),
             TlsVersion::Tls13 => (&[&TLS13][..], "TLSv1.3"),
@@ -209,7 +222,11 @@ fn server_name(text: &str) -> Result<ServerName<'static>, SetupError> {
     ServerName::try_from(name.to_owned()).map_err(|_| SetupError::ServerName(printable(text)))
 }
 
-async fn ask_for_tls<S>(socket: &mut S) -> Result<(), TlsFault>
+/// SSLRequest, and its answer of one byte.
+///
+/// # Errors
+/// Any answer but yes.
+pub(super) async fn ask_for_tls<S>(socket: &mut S) -> Result<(), TlsFault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -18,6 +18,11 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// Whether the server had not even said that it speaks TLS.
+    pub(crate) const fn is_before_tls(self) -> bool {
+        matches!(self, Self::SslRequest)
+    }
+
     fn text(self) -> &'static str {
         match self {
             Self::SslRequest => "before answering whether it speaks TLS",

@@ -12,8 +12,10 @@ mod connect;
 mod explain;
 mod fault;
 mod files;
+mod hello;
 mod provider;
 mod secured;
+mod shown;
 mod stream;
 mod verify;
 
@@ -25,4 +27,6 @@ pub(crate) use binding::Description;
 pub(crate) use connect::{Connector, explain_late_alert};
 pub(crate) use fault::TlsFault;
 pub(crate) use files::SetupError;
+pub(crate) use hello::{Answer, Cipher, Grade, Hello, OfferedVersion};
+pub(crate) use shown::{Certificate, Trusted, own_certificates, trusted};
 pub(crate) use stream::MaybeTls;

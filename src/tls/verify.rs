@@ -23,6 +23,7 @@ use super::certificate::Facts;
 use super::explain::{Shown, Trusted, is_wrong_name, outdated_ca, seconds};
 use super::fault::TlsFault;
 use super::files::SetupError;
+use super::shown::Recorder;
 
 /// What is asked of a server's chain.
 #[derive(Debug)]
@@ -164,6 +165,8 @@ impl Chain {
 pub(super) struct ServerVerifier {
     chain: Option<Chain>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Keeps what the server showed, be it good or not.
+    recorder: Option<Recorder>,
 }
 
 impl ServerVerifier {
@@ -171,7 +174,13 @@ impl ServerVerifier {
         Self {
             chain,
             algorithms: provider.signature_verification_algorithms,
+            recorder: None,
         }
+    }
+
+    pub(super) fn recording(mut self, recorder: Option<Recorder>) -> Self {
+        self.recorder = recorder;
+        self
     }
 }
 
@@ -184,6 +193,9 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(end_entity, intermediates);
+        }
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };

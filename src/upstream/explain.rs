@@ -11,21 +11,28 @@ use crate::wire::sqlstate::SqlState;
 /// the server's own words would blame the client's. `None` when it refuses something else.
 /// `password_key` is where the password is written.
 pub(crate) fn blame(body: &[u8], role: &str, password_key: &str) -> Option<Fault> {
-    let code = error_field(body, b'C').unwrap_or_default();
     let text = error_field(body, b'M').unwrap_or_default();
-    let hint = match code.as_str() {
-        "28P01" => format!(
-            "The client is not to blame: the proxy logs in as {role:?}, and the password that it holds for that role is wrong. Correct {password_key}."
-        ),
-        "28000" if text.contains("does not exist") || text.contains("not permitted to log in") => {
-            format!(
-                "The client is not to blame: the proxy logs in as {role:?}. Let that role log in on the server, or correct `upstream_user` in [[users]], or `user` of the upstream."
-            )
-        }
-        _ => return None,
-    };
+    let cure = correct(body, role, password_key)?;
+    let hint = format!("The client is not to blame: {cure}");
     let message = format!("the upstream refused the credentials that the proxy holds: {text}");
     Some(Fault::new(SqlState::INVALID_AUTHORIZATION, "upstream_login", message).hint(hint))
+}
+
+/// How credentials that the proxy holds, and the server refuses, are to be corrected.
+pub(crate) fn correct(body: &[u8], role: &str, password_key: &str) -> Option<String> {
+    let code = error_field(body, b'C').unwrap_or_default();
+    let text = error_field(body, b'M').unwrap_or_default();
+    match code.as_str() {
+        "28P01" => Some(format!(
+            "the proxy logs in as {role:?}, and the password that it holds for that role is wrong. Correct {password_key}."
+        )),
+        "28000" if text.contains("does not exist") || text.contains("not permitted to log in") => {
+            Some(format!(
+                "the proxy logs in as {role:?}. Let that role log in on the server, or correct `upstream_user` in [[users]], or `user` of the upstream."
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Which login was refused.

@@ -13,7 +13,7 @@ mod open;
 
 pub(crate) use authenticate::{Credentials, LoginError, check, log_in};
 pub(crate) use connect::{Unreachable, Upstream};
-pub(crate) use explain::{Asked, blame, explain};
+pub(crate) use explain::{Asked, blame, correct, explain};
 pub(crate) use health::LoginPolicy;
 pub(crate) use new_logins::Alive;
-pub(crate) use open::{FailedOpen, OpenError, Opened, Reported, open, probe};
+pub(crate) use open::{Asks, FailedOpen, OpenError, Opened, Reported, ask, open, probe};

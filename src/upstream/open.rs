@@ -6,10 +6,11 @@ use tokio::time::timeout;
 
 use super::connect::Prober;
 use super::{Credentials, LoginError, Unreachable, Upstream, log_in};
+use crate::config::values::ServerMethod;
 use crate::fault::{ClientFacing, Fault};
-use crate::net::framed::{Framed, MAX_UPSTREAM_FRAME};
+use crate::net::framed::{Framed, MAX_UPSTREAM_FRAME, WholeFrame};
 use crate::tls::MaybeTls;
-use crate::wire::backend::{self, MAX_REPORTED};
+use crate::wire::backend::{self, AuthRequest, MAX_REPORTED};
 use crate::wire::frontend::split_cstr;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::{CancelKey, StartupMessage};
@@ -175,7 +176,7 @@ pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeT
     let startup = StartupMessage::new(&prober.role, &prober.database);
     let limit = upstream.config().connect_timeout;
     let outcome = match timeout(limit, first_answer(&mut stream, &startup)).await {
-        Ok(outcome) => outcome.map_err(OpenError::from),
+        Ok(outcome) => outcome.map(|_| ()).map_err(OpenError::from),
         Err(_) => Err(OpenError::Silent),
     };
     upstream.note(outcome.as_ref().copied());
@@ -189,16 +190,65 @@ pub(crate) async fn probe(upstream: &Upstream, prober: &Prober) -> Result<MaybeT
     }
 }
 
+/// What a server asks for, before anything is proven to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asks {
+    pub(crate) method: ServerMethod,
+    /// Of SASL, in the server's order.
+    pub(crate) mechanisms: Vec<String>,
+    /// The server's certificate has a hash that a login can be bound to.
+    pub(crate) can_be_bound_to: bool,
+}
+
+/// What the server would ask of this role; the login goes no further.
+///
+/// # Errors
+/// It refuses, or cannot be reached.
+pub(crate) async fn ask(
+    upstream: &Upstream,
+    (role, database): (&str, &str),
+) -> Result<Asks, OpenError> {
+    let mut stream = Framed::new(upstream.connect().await?);
+    let startup = StartupMessage::new(role, database);
+    let limit = upstream.config().connect_timeout;
+    let answer = timeout(limit, first_answer(&mut stream, &startup)).await;
+    let frame = answer.map_err(|_| OpenError::Silent)??;
+    let request = AuthRequest::decode(frame.body()).ok_or(LoginError::Protocol)?;
+    let mut mechanisms = Vec::new();
+    let method = match request {
+        AuthRequest::Ok => ServerMethod::None,
+        AuthRequest::CleartextPassword => ServerMethod::Password,
+        AuthRequest::Md5Password(_) => ServerMethod::Md5,
+        AuthRequest::Sasl(list) => {
+            let names = backend::mechanisms(list).into_iter();
+            mechanisms = names.map(|name| name.escape_ascii().to_string()).collect();
+            ServerMethod::ScramSha256
+        }
+        AuthRequest::Gss => ServerMethod::Gss,
+        AuthRequest::SaslContinue(_) | AuthRequest::SaslFinal(_) => {
+            return Err(LoginError::Protocol.into());
+        }
+        AuthRequest::Other(_) => {
+            return Err(LoginError::Unsupported("unknown to this proxy").into());
+        }
+    };
+    Ok(Asks {
+        method,
+        mechanisms,
+        can_be_bound_to: stream.stream().peer_binding().is_some(),
+    })
+}
+
 async fn first_answer(
     stream: &mut Framed<MaybeTls>,
     startup: &StartupMessage,
-) -> Result<(), LoginError> {
+) -> Result<WholeFrame, LoginError> {
     stream.send(&startup.encode()).await?;
     loop {
         let frame = stream.read(MAX_UPSTREAM_FRAME).await?;
         match frame.tag() {
             backend::NEGOTIATE_PROTOCOL_VERSION | backend::NOTICE_RESPONSE => {}
-            backend::AUTHENTICATION => return Ok(()),
+            backend::AUTHENTICATION => return Ok(frame),
             backend::ERROR_RESPONSE => return Err(LoginError::Refused(frame)),
             _ => return Err(LoginError::Protocol),
         }

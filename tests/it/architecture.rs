@@ -63,10 +63,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "toolkit",
-        &["config", "fault", "metrics", "tls", "upstream", "wire"],
+        &[
+            "config", "fault", "metrics", "name", "net", "secret", "tls", "upstream", "wire",
+        ],
     ),
     ("demo", &[]),
-    ("cli", &["app", "config", "demo"]),
+    ("cli", &["app", "config", "demo", "toolkit"]),
 ];
 
 /// External crate, and the rooms that may name it.

@@ -204,6 +204,18 @@ fn every_label_of_a_tls_fault_is_in_the_list_of_cures_and_the_other_way_round() 
 }
 
 #[test]
+fn every_finding_of_a_check_points_to_a_section_and_every_section_is_pointed_to() {
+    let source = read("src/toolkit/check/topic.rs");
+    let anchors = texts_in(&source, "fn anchor(self)");
+    assert!(anchors.len() > 20, "the anchors were not found");
+    let paper = prose(&read("docs/troubleshooting.md"));
+    let headings = paper.lines().filter_map(|line| line.strip_prefix("## "));
+    let headings: BTreeSet<_> = headings.map(anchor).collect();
+    let headings: BTreeSet<_> = headings.iter().map(String::as_str).collect();
+    assert_eq!(anchors, headings);
+}
+
+#[test]
 fn every_dependency_has_a_reason_and_every_reason_a_dependency() {
     let manifest = read("Cargo.toml");
     let manifest: toml::Table = manifest.parse().unwrap();

@@ -16,6 +16,7 @@ mod cancel;
 mod caps;
 mod carrying;
 mod census;
+mod check;
 mod client_tls;
 mod docs;
 mod drivers;

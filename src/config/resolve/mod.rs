@@ -10,6 +10,8 @@ mod resolver;
 mod upstream;
 mod users;
 
+pub(crate) use users::UNUSED_IN_PASSTHROUGH;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -55,6 +55,10 @@ pub(super) fn resolve_all(
     users
 }
 
+/// In the warning about credentials that no client gets; a command that logs in itself does
+/// use them.
+pub(crate) const UNUSED_IN_PASSTHROUGH: &str = ": with auth.mode = \"passthrough\"";
+
 /// An environment made for the application often names its user and password.
 pub(super) fn warn_of_unused_credentials(desk: &mut Resolver<'_>) {
     const KEYS: [&str; 4] = ["user", "password", "password_file", "password_env"];
@@ -71,9 +75,9 @@ pub(super) fn warn_of_unused_credentials(desk: &mut Resolver<'_>) {
             _ => "are",
         };
         desk.problems.warn(format!(
-            "{} {verb} not used: with auth.mode = \"passthrough\" every client logs in with its own \
-             name and password; take it out, or write mode = \"held\" under [auth] and [[users]] \
-             for clients that the proxy checks, and logs in itself",
+            "{} {verb} not used{UNUSED_IN_PASSTHROUGH} every client logs in with its own name and password; \
+             take it out, or write mode = \"held\" under [auth] and [[users]] for clients that \
+             the proxy checks, and logs in itself",
             written.join(" and ")
         ));
     }
