@@ -31,7 +31,8 @@ const OTHER_WORDS: &[(&str, &[&str])] = &[
 /// Rooms of this crate; a test compares them with `src/lib.rs`.
 const ROOMS: &[&str] = &[
     "buffers", "name", "secret", "sql", "wire", "fault", "state", "config", "metrics", "net",
-    "tls", "upstream", "pool", "startup", "session", "listener", "admin", "app", "cli", "demo",
+    "tls", "upstream", "pool", "startup", "session", "listener", "admin", "app", "toolkit", "cli",
+    "demo",
 ];
 
 /// Crates that say something of their own.
