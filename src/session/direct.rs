@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::closing::SessionClose;
+use super::new_session::Ahead;
 use super::registry::Entry;
 use super::relay::Relay;
-use super::{Ahead, Service, SessionClose, SessionEnd, UpstreamLeg};
+use super::service::Service;
+use super::session_end::{SessionEnd, UpstreamLeg};
 use crate::pool::Closing;
 
 /// A client with a connection of its own.
@@ -35,7 +38,7 @@ impl<'a> Direct<'a> {
 
     /// Carries until one side is done.
     pub(super) async fn run(mut self: Box<Self>) -> (SessionEnd, SessionClose) {
-        let departure = self.relay.run().await;
+        let exit = self.relay.run().await;
         let Self {
             relay,
             mut entry,
@@ -48,15 +51,11 @@ impl<'a> Direct<'a> {
         };
         closing.key = entry.clear_cancel_key();
         drop(entry);
-        closing.state = relay.upstream_state(&departure);
+        closing.state = relay.upstream_state(&exit);
         let (client, upstream) = relay.into_streams();
         let mut parting = SessionClose::of(client, None);
         parting.upstream = Some((closing, upstream));
-        let ending = SessionEnd::Carried {
-            reason: departure.label(),
-            detail: departure.detail(),
-            over,
-        };
+        let ending = SessionEnd::Carried { exit, over };
         (ending, parting)
     }
 }

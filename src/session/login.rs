@@ -1,6 +1,6 @@
 //! Logging a session in: the client's own login relayed, or the proxy's.
 //!
-//! Relayed, nothing is kept and little is touched: `SCRAM-SHA-256-PLUS` is taken
+//! Relayed, nothing is kept and little is touched: `SCRAM-SHA-256-PLUS` is captured
 //! off the offer where the client's leg cannot bind to the server, and errors
 //! that a user can do something about get a hint.
 
@@ -63,7 +63,7 @@ struct Login<'a> {
     probation: Option<&'a Probation>,
     /// The database that the upstream is asked for, where the client's name is another.
     sent_dbname: Option<&'a Name>,
-    taken: Option<&'a mut CapturedLogin>,
+    captured: Option<&'a mut CapturedLogin>,
     /// Whose credentials are the proxy's.
     held: Option<Arc<User>>,
 }
@@ -119,7 +119,7 @@ pub(super) async fn log_client_in(
         entry,
         probation: plan.probation,
         sent_dbname: plan.dbname,
-        taken: plan.taken,
+        captured: plan.captured,
         held: match &client.identity {
             Identity::Relayed => None,
             Identity::Held(user) => Some(Arc::clone(user)),
@@ -161,7 +161,7 @@ pub(super) struct LoginPlan<'a> {
     /// Until the upstream is satisfied; `None` if the proxy is already.
     pub(super) probation: Option<&'a Probation>,
     /// Filled in, if the connection is for a pool.
-    pub(super) taken: Option<&'a mut CapturedLogin>,
+    pub(super) captured: Option<&'a mut CapturedLogin>,
 }
 
 impl Login<'_> {
@@ -257,8 +257,8 @@ impl Login<'_> {
                 }
                 backend::BACKEND_KEY_DATA => out.extend_from_slice(&self.enter_key(&frame)),
                 backend::PARAMETER_STATUS => {
-                    if let Some(taken) = &mut self.taken {
-                        taken.reported.note(frame.body())?;
+                    if let Some(captured) = &mut self.captured {
+                        captured.reported.note(frame.body())?;
                     }
                     out.extend_from_slice(&frame.bytes);
                 }
@@ -284,15 +284,15 @@ impl Login<'_> {
         let Some(key) = CancelKey::from_key_data(frame.body()) else {
             return frame.bytes.clone();
         };
-        let Some(taken) = &mut self.taken else {
+        let Some(captured) = &mut self.captured else {
             self.entry
                 .set_cancel_key(key, CancelTarget::Direct(Arc::clone(self.target)));
             return frame.bytes.clone();
         };
-        let target = CancelTarget::Pooled(Arc::clone(&taken.cancel_slot));
+        let target = CancelTarget::Pooled(Arc::clone(&captured.cancel_slot));
         let disguised = || key.disguised(rand::random);
         let own = self.entry.issue_cancel_key(target, disguised);
-        taken.key = Some(key);
+        captured.key = Some(key);
         let mut message = Vec::new();
         backend::put_key_data(&mut message, &own);
         message.into()

@@ -1,7 +1,6 @@
 //! Carrying: both directions at once, in one task, until one side is done.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,119 +12,14 @@ use tokio::time::timeout;
 use super::close::CLIENT_CLOSE_TIMEOUT;
 use super::commit::CommitWatch;
 use super::flow::{Flow, FlowError, FrameAction, Progress};
-use super::handle::{Activity, Handle, Limit, StopOrder, log_session};
-use crate::fault::Fault;
+use super::handle::{Activity, Handle, StopOrder, log_session};
+use super::session_end::RelayExit;
 use crate::metrics::Metrics;
 use crate::pool::UpstreamState;
 use crate::tls::MaybeTls;
-use crate::wire::frame::{BadLength, Frame};
+use crate::wire::frame::Frame;
 use crate::wire::ledger::{Ledger, TransactionStatus};
-use crate::wire::sqlstate::SqlState;
 use crate::wire::{backend, frontend};
-
-/// Why carrying ended.
-#[derive(Debug)]
-pub(super) enum RelayExit {
-    /// The client said Terminate, or closed, and the upstream closed in turn.
-    ClientLeft,
-    /// The client cannot be written to.
-    ClientLost(io::Error),
-    /// The upstream said why in a FATAL of its own, which the client has seen.
-    UpstreamEnded,
-    /// The upstream went without a word.
-    UpstreamLost {
-        commit_in_flight: bool,
-        error: Option<io::Error>,
-    },
-    /// The client's bytes are no messages.
-    BadClient(BadLength),
-    /// The client's message is of a type that no server knows, and it has been told so.
-    BadMessage(u8),
-    /// The upstream's bytes are no messages.
-    BadUpstream(BadLength),
-    /// It was told to, from outside.
-    Ordered,
-    /// Something lasted too long.
-    TimedOut(Limit),
-    /// Its pool has no connection for it, and never will.
-    Stranded(Fault),
-    /// It asked for what its pool does not do.
-    Dismissed(Fault),
-}
-
-impl RelayExit {
-    /// Label of the metric and reason in the log.
-    pub(super) const fn label(&self) -> &'static str {
-        match self {
-            Self::ClientLeft => "client_left",
-            Self::ClientLost(_) => "client_lost",
-            Self::UpstreamEnded => "upstream_ended",
-            Self::UpstreamLost { .. } => "upstream_lost",
-            Self::BadClient(_) | Self::BadMessage(_) => "client_protocol",
-            Self::BadUpstream(_) => "upstream_protocol",
-            Self::Ordered => "shutdown",
-            Self::TimedOut(limit) => limit.name(),
-            Self::Stranded(fault) | Self::Dismissed(fault) => fault.label,
-        }
-    }
-
-    /// The error behind it, for the log.
-    pub(super) fn detail(&self) -> Option<String> {
-        match self {
-            Self::ClientLost(error)
-            | Self::UpstreamLost {
-                error: Some(error), ..
-            } => Some(error.to_string()),
-            Self::BadClient(error) | Self::BadUpstream(error) => Some(error.to_string()),
-            Self::BadMessage(tag) => Some(format!("message of unknown type 0x{tag:02x}")),
-            _ => None,
-        }
-    }
-
-    /// What the client is told; `None` when it has left or been told already.
-    pub(super) fn client_error(&self) -> Option<Fault> {
-        let (state, text) = match self {
-            Self::ClientLeft | Self::ClientLost(_) | Self::UpstreamEnded | Self::BadMessage(_) => {
-                return None;
-            }
-            Self::TimedOut(limit) => return Some(limit.fault()),
-            Self::Stranded(fault) | Self::Dismissed(fault) => return Some(fault.clone()),
-            Self::UpstreamLost {
-                commit_in_flight: true,
-                ..
-            } => (
-                SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
-                "the upstream connection was lost while COMMIT was in flight".to_owned(),
-            ),
-            Self::UpstreamLost { .. } => (
-                SqlState::CONNECTION_FAILURE,
-                "the upstream connection was lost".to_owned(),
-            ),
-            Self::BadClient(error) => (SqlState::PROTOCOL_VIOLATION, error.to_string()),
-            Self::BadUpstream(error) => (
-                SqlState::CONNECTION_FAILURE,
-                format!("the upstream sent garbage: {error}"),
-            ),
-            Self::Ordered => (
-                SqlState::ADMIN_SHUTDOWN,
-                "terminating connection: the proxy is shutting down".to_owned(),
-            ),
-        };
-        let fault = Fault::new(state, self.label(), text);
-        Some(match self {
-            Self::UpstreamLost {
-                commit_in_flight: true,
-                ..
-            } => fault.hint(
-                "The transaction may or may not have been committed: look before you repeat it.",
-            ),
-            Self::UpstreamLost { .. } => {
-                fault.hint("Connect again; a transaction that was open has been rolled back.")
-            }
-            _ => fault,
-        })
-    }
-}
 
 /// A client and its upstream connection, both logged in.
 #[derive(Debug)]
@@ -243,30 +137,28 @@ impl<'a> Relay<'a> {
     /// Carries until one side is done. What is still owed to the client, a FATAL
     /// of the proxy's own included, has been written when this returns.
     pub(super) async fn run(&mut self) -> RelayExit {
-        let departure = poll_fn(|cx| self.poll(cx)).await;
-        Box::pin(self.end(departure)).await
+        let exit = poll_fn(|cx| self.poll(cx)).await;
+        Box::pin(self.end(exit)).await
     }
 
-    async fn end(&mut self, departure: RelayExit) -> RelayExit {
+    async fn end(&mut self, exit: RelayExit) -> RelayExit {
         self.count();
         // In the middle of a message nothing can be said.
-        let told = departure
-            .client_error()
-            .filter(|_| self.to_client.is_clear());
+        let told = exit.client_error().filter(|_| self.to_client.is_clear());
         let farewell = async {
             if let Some(fault) = told {
                 self.client.write_all(&fault.fatal()).await?;
             }
             self.client.flush().await
         };
-        // Whoever does not take it has left; the departure says enough.
+        // Whoever does not take it has left; the exit says enough.
         let _ = timeout(CLIENT_CLOSE_TIMEOUT, farewell).await;
-        departure
+        exit
     }
 
     /// What the upstream is in the middle of, now that carrying has ended.
-    pub(super) fn upstream_state(&self, departure: &RelayExit) -> UpstreamState {
-        match departure {
+    pub(super) fn upstream_state(&self, exit: &RelayExit) -> UpstreamState {
+        match exit {
             RelayExit::UpstreamEnded | RelayExit::UpstreamLost { .. } => UpstreamState::Ended,
             RelayExit::ClientLeft if self.upstream_ended => UpstreamState::Ended,
             RelayExit::BadUpstream(_) => UpstreamState::Torn,
@@ -288,11 +180,11 @@ impl<'a> Relay<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
-        if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
-            return Poll::Ready(departure);
+        if let Poll::Ready(exit) = self.poll_to_upstream(cx) {
+            return Poll::Ready(exit);
         }
-        if let Poll::Ready(departure) = self.poll_to_client(cx) {
-            return Poll::Ready(departure);
+        if let Poll::Ready(exit) = self.poll_to_client(cx) {
+            return Poll::Ready(exit);
         }
         self.count();
         match self.handle.poll_order(cx) {

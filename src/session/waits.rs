@@ -1,20 +1,17 @@
 //! Waiting that lasts is told in the log: who waits, which limit is in the way, who has
 //! the places, and how many wait.
-//!
-//! Lines of one kind are rare, however many clients there are: a line that could not be
-//! written is counted in the next one of its kind.
 
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::time::Duration;
 
 use foldhash::HashMap;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
 use super::handle::{Activity, Handle, log_session};
+use super::service::Service;
+use super::warnings::PAUSE;
 use crate::fault::rounded;
 use crate::pool::Wait;
 
@@ -22,50 +19,8 @@ use crate::pool::Wait;
 const LONG: Duration = Duration::from_secs(1);
 /// Between two looks at who waits for a connection of a pool.
 const LOOK: Duration = Duration::from_millis(250);
-/// Between lines of one kind.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Kinds that are remembered: some have names in them that clients choose.
-const MAX_KINDS: usize = 256;
 /// Sessions that are named as those who have the places.
 const NAMED: usize = 3;
-
-/// Which lines were written lately.
-#[derive(Debug, Default)]
-pub(crate) struct Warnings {
-    lately: Mutex<HashMap<String, Line>>,
-}
-
-#[derive(Debug)]
-struct Line {
-    at: Instant,
-    unsaid: u32,
-}
-
-impl Warnings {
-    /// Whether a line of this kind may be written now, and how many were not since the
-    /// last one.
-    pub(crate) fn may_say(&self, kind: &str) -> Option<u32> {
-        let now = Instant::now();
-        let mut lately = self.lately.lock();
-        if let Some(line) = lately.get_mut(kind) {
-            if now.duration_since(line.at) < PAUSE {
-                line.unsaid = line.unsaid.saturating_add(1);
-                return None;
-            }
-            line.at = now;
-            return Some(std::mem::take(&mut line.unsaid));
-        }
-        if lately.len() >= MAX_KINDS {
-            lately.retain(|_, line| now.duration_since(line.at) < PAUSE);
-        }
-        if lately.len() >= MAX_KINDS {
-            return None;
-        }
-        let line = Line { at: now, unsaid: 0 };
-        lately.insert(kind.to_owned(), line);
-        Some(0)
-    }
-}
 
 /// Says in the log which clients wait long for a connection of their pool, until `stop`.
 ///
@@ -197,34 +152,4 @@ fn holders(service: &Service, near: impl Fn(&Handle) -> bool) -> String {
         let _ = write!(text, "{before} {id} at {}", session.peer);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn lines_of_one_kind_are_rare_and_those_unsaid_are_counted() {
-        let warnings = Warnings::default();
-        assert_eq!(warnings.may_say("a"), Some(0));
-        assert_eq!(warnings.may_say("b"), Some(0));
-        assert_eq!([warnings.may_say("a"), warnings.may_say("a")], [None, None]);
-        advance(PAUSE).await;
-        assert_eq!(warnings.may_say("a"), Some(2));
-        assert_eq!(warnings.may_say("a"), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn kinds_are_bounded_and_old_ones_give_way() {
-        let warnings = Warnings::default();
-        for kind in 0..2 * MAX_KINDS {
-            let said = warnings.may_say(&kind.to_string());
-            assert_eq!(said.is_some(), kind < MAX_KINDS);
-        }
-        advance(PAUSE).await;
-        assert_eq!(warnings.may_say("new"), Some(0));
-        assert_eq!(warnings.lately.lock().len(), 1);
-    }
 }

@@ -1,27 +1,10 @@
 //! What has to happen before a client's message may go on.
 
-use super::inspector::{Admission, Inspector, Precondition};
+use super::backend_pid;
+use super::inspector::{Admission, Blocked, Inspector, Precondition};
 use crate::config::values::{OnSessionState, PoolMode};
-use crate::state::prepared::Wait;
-use crate::state::tracker::{Hold, HoldReason, StatementEffects};
+use crate::state::tracker::{Hold, StatementEffects};
 use crate::wire::ledger::TransactionStatus;
-
-/// Why a message cannot go on yet.
-#[derive(Debug)]
-pub(super) enum Blocked {
-    Need(Precondition),
-    /// What the server holds depends on replies that have not come.
-    Wait,
-    Refused(HoldReason),
-    /// It uses a statement whose result is another now.
-    Stale,
-}
-
-impl From<Wait> for Blocked {
-    fn from(_: Wait) -> Self {
-        Self::Wait
-    }
-}
 
 impl Inspector<'_> {
     /// A failed transaction says so first.
@@ -34,13 +17,17 @@ impl Inspector<'_> {
     }
 
     /// A client that asks which process it has is best asked where it believes to be.
-    pub(super) fn ask_for_home(&self, digest: &StatementEffects) -> Result<(), Blocked> {
-        let asks = digest.pins() == Some(HoldReason::Identity);
-        if !asks || self.rules.mode == PoolMode::Session || !self.client.is_away() {
+    pub(super) fn ask_for_announced(&self, digest: &StatementEffects) -> Result<(), Blocked> {
+        let asks = backend_pid::is_asked_for(digest);
+        if !asks || self.rules.mode == PoolMode::Session {
+            return Ok(());
+        }
+        let client = &*self.client;
+        if !client.announced.is_elsewhere(client.last) {
             return Ok(());
         }
         if self.can_let_go() {
-            return Err(Blocked::Need(Precondition::Home));
+            return Err(Blocked::Need(Precondition::AnnouncedBackend));
         }
         match self.can_soon_let_go() {
             true => Err(Blocked::Wait),
@@ -53,7 +40,7 @@ impl Inspector<'_> {
         if self.may_pass()? {
             return Ok(());
         }
-        self.ask_for_home(digest)?;
+        self.ask_for_announced(digest)?;
         if let Some(database) = digest.alone() {
             return Err(Blocked::Need(Precondition::Vacant(database.to_vec())));
         }
@@ -69,7 +56,7 @@ impl Inspector<'_> {
         if self.may_pass()? {
             return Ok(());
         }
-        self.ask_for_home(digest)?;
+        self.ask_for_announced(digest)?;
         // Most drivers send its Bind along with it, and then it is too late to wait.
         match name.is_empty() {
             true => self.ask_to_keep(digest),

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::super::handle::{StopOrder, log_session};
-use super::super::relay::RelayExit;
+use super::super::session_end::RelayExit;
 use super::client::PooledClient;
 use super::inspector::{ClientSide, Health, InternalQuery, ResetOutcome};
-use super::relay::{LeaseExit, PooledRelay};
+use super::relay::{IdleDecision, LeaseExit, PooledRelay};
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::pool::{Connection, LeftBehind};
 use crate::state::probe::{self, ProbeVerdict};
@@ -28,14 +28,6 @@ const GRACE: Duration = Duration::from_millis(100);
 /// and transactions after which it gives it back all the same.
 const STREAK: u8 = 8;
 const LINGERING: u16 = 1000;
-
-/// What follows from a look at the connection.
-#[derive(Debug)]
-pub(super) enum IdleDecision {
-    Wait,
-    Again,
-    Leave(LeaseExit),
-}
 
 impl PooledRelay<'_> {
     /// What to do with a connection that is at rest.

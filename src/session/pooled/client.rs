@@ -1,13 +1,14 @@
 //! What a pooled client takes along from one connection to the next.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::handle::Handle;
+use super::backend_pid::AnnouncedBackend;
 use super::database_catalog::DatabaseCatalog;
-use crate::pool::{Connection, ConnectionId, Placeholders, ServerKey};
+use crate::pool::{ConnectionId, Placeholders};
 use crate::sql::{Backslash, Dialect, Statement};
 use crate::state::catalog::CatalogVerdict;
 use crate::state::parameters::Parameters;
@@ -22,14 +23,6 @@ thread_local! {
     static SHAPES: RefCell<AnalysisCache> = RefCell::default();
 }
 
-/// The connection whose process a client believes to have.
-#[derive(Debug)]
-pub(super) struct AnnouncedBackend {
-    pub(super) id: ConnectionId,
-    /// Gone with the connection.
-    pub(super) key: Weak<ServerKey>,
-}
-
 /// A client of a pool.
 #[derive(Debug)]
 pub(super) struct PooledClient {
@@ -42,10 +35,8 @@ pub(super) struct PooledClient {
     pub(super) known: Parameters,
     /// How the server reads this client's texts.
     pub(super) dialect: Dialect,
-    /// The process id that it was told.
-    pub(super) pid: Option<u32>,
-    /// The connection of that process; `None` once it could not be had.
-    pub(super) home: Option<AnnouncedBackend>,
+    /// The process that it was told at its login, and its connection.
+    pub(super) announced: AnnouncedBackend,
     /// The connection it used last.
     pub(super) last: Option<ConnectionId>,
     /// What is known of its database.
@@ -70,7 +61,7 @@ impl PooledClient {
     pub(super) fn new(
         handle: &Arc<Handle>,
         known: Parameters,
-        (pid, home): (Option<u32>, Option<AnnouncedBackend>),
+        announced: AnnouncedBackend,
         catalog: Arc<DatabaseCatalog>,
     ) -> Self {
         let mut client = Self {
@@ -79,9 +70,8 @@ impl PooledClient {
             tracker: SessionTracker::default(),
             known,
             dialect: Dialect::new(Backslash::Plain, b""),
-            pid,
-            last: home.as_ref().map(|home| home.id),
-            home,
+            last: announced.connection(),
+            announced,
             catalog,
             pin: None,
             draws: 0,
@@ -96,18 +86,6 @@ impl PooledClient {
         let mut names = self.tracker.settings().placeholders().peekable();
         names.peek()?;
         Some(Arc::new(names.map(Into::into).collect()))
-    }
-
-    /// Whether it uses another connection than its home, which is still there.
-    pub(super) fn is_away(&self) -> bool {
-        let home = self.home.as_ref();
-        home.is_some_and(|home| self.last != Some(home.id) && home.key.strong_count() > 0)
-    }
-
-    /// Whether it was told of this connection at its login.
-    pub(super) fn is_told(&self, connection: &Connection) -> bool {
-        let home = self.home.as_ref();
-        home.is_some_and(|home| home.id == connection.id())
     }
 
     /// Whether it keeps its connection whatever it leaves there.

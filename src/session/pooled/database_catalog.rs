@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::backend_pid::NotificationPids;
 use super::custom_settings::CustomSettings;
-use super::notification_pids::NotificationPids;
 use crate::name::Name;
 use crate::pool::Key;
 use crate::sql::{Dialect, Statement, statements};

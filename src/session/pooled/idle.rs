@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::super::flow::FrameAction;
 use super::super::handle::{Handle, StopOrder};
-use super::super::relay::RelayExit;
+use super::super::session_end::RelayExit;
 use super::relay::ClientLink;
 use crate::pool::IdleHold;
 use crate::wire::backend::{self, ErrorFields};

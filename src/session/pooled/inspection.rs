@@ -3,7 +3,7 @@
 use super::database_catalog::CatalogQuery;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
 use crate::state::parameters::Parameters;
-use crate::state::prepared::ServerStatements;
+use crate::state::prepared::{ServerStatements, Wait};
 use crate::state::tracker::HoldReason;
 use crate::state::{catalog, probe};
 
@@ -68,7 +68,24 @@ pub(super) enum Precondition {
     /// A place among those who may keep a connection.
     Pin(HoldReason),
     /// The connection whose process id the client was told, if that can be had.
-    Home,
+    AnnouncedBackend,
+}
+
+/// Why a message cannot go on yet.
+#[derive(Debug)]
+pub(super) enum Blocked {
+    Need(Precondition),
+    /// What the server holds depends on replies that have not come.
+    Wait,
+    Refused(HoldReason),
+    /// It uses a statement whose result is another now.
+    Stale,
+}
+
+impl From<Wait> for Blocked {
+    fn from(_: Wait) -> Self {
+        Self::Wait
+    }
 }
 
 /// How the client's next frame stands.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::super::commit::CommitWatch;
 use super::super::flow::FrameAction;
-use super::admission::Blocked;
+use super::backend_pid::KnownPid;
 use super::client::{PooledClient, StatementNote};
 use super::description::{self, Descriptions};
 pub(super) use super::inspection::{
-    Admission, ClientSide, DefinitionChanges, Health, InternalQuery, Precondition, ResetOutcome,
-    Rules, ServerSide,
+    Admission, Blocked, ClientSide, DefinitionChanges, Health, InternalQuery, Precondition,
+    ResetOutcome, Rules, ServerSide,
 };
 use super::policy;
 use super::portals::Portals;
@@ -55,9 +55,7 @@ pub(super) struct Inspector<'a> {
     pub(super) freeing: VecDeque<Box<[u8]>>,
     pub(super) descriptions: Descriptions,
     pub(super) key: Option<Arc<ServerKey>>,
-    /// The process id by which others know the client: that of its login, or that of
-    /// this connection, once it has asked for it.
-    pub(super) known_pid: Option<u32>,
+    known_pid: KnownPid,
     pub(super) rules: Rules,
 }
 
@@ -82,7 +80,7 @@ impl<'a> Inspector<'a> {
             freeing: VecDeque::new(),
             descriptions: Descriptions::default(),
             key: None,
-            known_pid: None,
+            known_pid: KnownPid::default(),
             rules,
         }
     }
@@ -95,7 +93,7 @@ impl<'a> Inspector<'a> {
         }
         self.setup_replies = batches;
         self.key = Some(Arc::clone(&connection.key));
-        self.known_pid = self.client.pid;
+        self.known_pid = KnownPid::of_login(&self.client.announced);
         if batches == 0 {
             connection.key.set_own(false);
             self.tell(&connection.reported, told);
@@ -370,10 +368,8 @@ impl<'a> Inspector<'a> {
             }
         }
         self.changes.sessions |= digest.signals();
-        if digest.listens() {
-            catalog.notification_pids.somebody_listens();
-        }
-        self.speak(digest);
+        let pids = &catalog.notification_pids;
+        self.known_pid.about_to_run(digest, self.key.as_ref(), pids);
         self.client.tracker.ran(digest, via);
     }
 

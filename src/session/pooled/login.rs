@@ -14,14 +14,15 @@ use tokio::time::Instant;
 
 use super::super::handle::log_session;
 use super::super::login::CapturedLogin;
-use super::super::registry::{CancelSlot, CancelTarget, Entry};
-use super::super::{Ahead, OpenFailure, Route, Service, waits, while_client_stays};
-use super::client::AnnouncedBackend;
+use super::super::new_session::{Ahead, NewSession, OpenFailure, while_client_stays};
+use super::super::registry::{CancelSlot, CancelTarget};
+use super::super::service::Route;
+use super::super::waits;
+use super::backend_pid::AnnouncedBackend;
 use crate::config::values::{PoolPlan, User};
 use crate::pool::{
     self, CheckoutRequest, Closing, IdleHold, Key, LeaseError, OpenerPlan, Pool, PoolId,
 };
-use crate::startup::Admitted;
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
 use crate::wire::backend;
@@ -36,28 +37,27 @@ const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 /// What a client asks for: whose connections, as the upstream knows them, and how.
 #[derive(Debug)]
-pub(in super::super) struct Wish {
+pub(in super::super) struct PoolRequest {
     pub(in super::super) key: Key,
     pub(in super::super) plan: Arc<PoolPlan>,
 }
 
 /// A client that is logged in.
 #[derive(Debug)]
-pub(in super::super) struct Welcomed {
+pub(in super::super) struct PooledLogin {
     pub(super) route: Arc<Route>,
     pub(super) pool: Arc<Pool>,
     pub(super) plan: Arc<PoolPlan>,
     pub(super) cancel_slot: Arc<CancelSlot>,
     /// What the client has been told.
     pub(super) known: Parameters,
-    /// The connection whose process the client believes to have.
-    pub(super) home: Option<AnnouncedBackend>,
-    pub(super) pid: Option<u32>,
+    /// The process that the client has been told, and its connection.
+    pub(super) announced: AnnouncedBackend,
     /// How its pool reaches it.
     pub(super) idle_hold: Arc<IdleHold>,
 }
 
-impl Wish {
+impl PoolRequest {
     /// The pool that serves it: its connections begin as the client's would.
     fn pool(
         &self,
@@ -98,17 +98,19 @@ fn plan_of_pool(plan: &PoolPlan) -> pool::PoolPlan {
 /// Takes over from a client's own login: the connection is the pool's if it has
 /// room, and the client's first.
 pub(in super::super) fn adopt(
-    startup: &StartupMessage,
-    entry: &Entry,
-    (route, wish): (Arc<Route>, Wish),
-    ((stream, ahead), closing, taken): (Ahead, Closing, CapturedLogin),
-) -> Welcomed {
-    let pool = wish.pool(&route, startup, None);
+    session: &NewSession<'_>,
+    request: PoolRequest,
+    (stream, ahead): Ahead,
+    closing: Closing,
+    captured: CapturedLogin,
+) -> PooledLogin {
+    let route = Arc::clone(&session.route);
+    let pool = request.pool(&route, &session.client.startup, None);
     let opened = Opened {
         stream,
         ahead,
-        key: taken.key,
-        reported: taken.reported,
+        key: captured.key,
+        reported: captured.reported,
         notices: Bytes::new(),
     };
     let mut known = Parameters::default();
@@ -116,40 +118,41 @@ pub(in super::super) fn adopt(
         // A login that reports too much has failed before.
         let _ = known.set(name, value);
     }
-    let client = entry.handle().id;
+    let client = session.entry.handle().id;
     let pid = opened.key.as_ref().map(CancelKey::pid);
     let idle_hold = Arc::default();
-    let home = pool.adopt(client, opened, closing).map(|mut lease| {
+    let connection = pool.adopt(client, opened, closing).map(|mut lease| {
         let _ = lease.give_to(client);
         known.unify(&lease.reported);
         lease.used_by(&idle_hold);
-        let home = AnnouncedBackend {
-            id: lease.id(),
-            key: Arc::downgrade(&lease.key),
-        };
+        let connection = (lease.id(), Arc::downgrade(&lease.key));
         lease.check_in();
-        home
+        connection
     });
-    Welcomed {
+    PooledLogin {
         route,
         pool,
-        plan: wish.plan,
-        cancel_slot: taken.cancel_slot,
+        plan: request.plan,
+        cancel_slot: captured.cancel_slot,
         known,
-        home,
-        pid,
+        announced: AnnouncedBackend::new(pid, connection),
         idle_hold,
     }
 }
 
 /// Lets a client in whom the proxy has checked.
-pub(in super::super) async fn welcome(
-    client: &mut Admitted,
+pub(in super::super) async fn log_in(
+    session: NewSession<'_>,
     user: &User,
-    (entry, service): (&mut Entry, &Service),
-    (route, wish): (Arc<Route>, Wish),
-) -> Result<Welcomed, OpenFailure> {
-    let (startup, key) = (&client.startup, &wish.key);
+    request: PoolRequest,
+) -> Result<PooledLogin, OpenFailure> {
+    let NewSession {
+        client,
+        entry,
+        service,
+        route,
+    } = session;
+    let (startup, key) = (&client.startup, &request.key);
     let opener = &|| OpenerPlan {
         startup: startup.for_pool(key.user.as_bytes(), key.database.as_bytes()),
         user: user.upstream_user.clone(),
@@ -157,8 +160,8 @@ pub(in super::super) async fn welcome(
         password_key: user.upstream_password_key.clone(),
         channel_binding: route.upstream.config().channel_binding,
     };
-    let pool = wish.pool(&route, startup, Some(opener));
-    let deadline = Instant::now() + wish.plan.query_wait_timeout;
+    let pool = request.pool(&route, startup, Some(opener));
+    let deadline = Instant::now() + request.plan.query_wait_timeout;
     let want = CheckoutRequest::new(entry.handle().id);
     let idle_hold = Arc::default();
     let introduced = {
@@ -176,7 +179,7 @@ pub(in super::super) async fn welcome(
     };
     let introduction = introduced.map_err(|error| match error {
         LeaseError::Refused { response, text } => OpenFailure::Refused { response, text },
-        error => OpenFailure::Fault(error.fault_in(wish.plan.mode)),
+        error => OpenFailure::Fault(error.fault_in(request.plan.mode)),
     })?;
 
     let newest = client.startup.version() >= Version::NEWEST;
@@ -199,17 +202,16 @@ pub(in super::super) async fn welcome(
         .map_err(|_| OpenFailure::Left)?;
     let upstream = &route.upstream.config().name;
     log_session!(info, entry.handle(), upstream, "session started");
-    Ok(Welcomed {
+    Ok(PooledLogin {
         route,
         pool,
-        plan: wish.plan,
+        plan: request.plan,
         cancel_slot,
         known: introduction.parameters,
-        home: Some(AnnouncedBackend {
-            id: introduction.connection,
-            key: introduction.key,
-        }),
-        pid: Some(introduction.pid),
+        announced: AnnouncedBackend::new(
+            Some(introduction.pid),
+            Some((introduction.connection, introduction.key)),
+        ),
         idle_hold,
     })
 }

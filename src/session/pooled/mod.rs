@@ -7,6 +7,7 @@
 
 mod admission;
 mod at_idle;
+mod backend_pid;
 mod client;
 mod custom_settings;
 mod database_catalog;
@@ -15,7 +16,6 @@ mod idle;
 mod inspection;
 mod inspector;
 mod login;
-mod notification_pids;
 mod policy;
 mod portals;
 mod relay;
@@ -27,10 +27,12 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::closing::SessionClose;
 use super::handle::{Activity, StopOrder, log_session};
+use super::new_session::Ahead;
 use super::registry::{CancelSlot, Entry};
-use super::relay::RelayExit;
-use super::{Ahead, Route, Service, SessionClose, SessionEnd, UpstreamLeg};
+use super::service::{Route, Service};
+use super::session_end::{RelayExit, SessionEnd, UpstreamLeg};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
 use crate::name::Name;
@@ -46,7 +48,7 @@ use inspector::{Health, Inspector, Precondition, Rules};
 use relay::{ClientLink, LeaseExit, PooledRelay};
 
 pub(crate) use database_catalog::DatabaseRegistry;
-pub(super) use login::{Welcomed, Wish, adopt, welcome};
+pub(super) use login::{PoolRequest, PooledLogin, adopt, log_in};
 
 /// A client of a pool, logged in.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub(super) struct PooledSession<'a> {
     idle_hold: Arc<IdleHold>,
     refusal: RejectedBatch,
     pinning: PinRequest,
-    /// Its next connection is to be its home, if that can be had soon.
+    /// Its next connection is to be the one that it was told of, if that can be had soon.
     prefers_announced: bool,
     /// Version of TLS of the connection it had last.
     tls: &'static str,
@@ -113,7 +115,7 @@ impl Checkout<'_> {
         };
         if matches!(
             leave,
-            LeaseExit::Needs(Precondition::Pin(_) | Precondition::Home)
+            LeaseExit::Needs(Precondition::Pin(_) | Precondition::AnnouncedBackend)
         ) {
             // A place that it has waited for is still its own.
             let pin = relay.inspector.client.pin.take();
@@ -139,32 +141,32 @@ impl<'a> PooledSession<'a> {
     pub(super) fn new(
         (client, ahead): Ahead,
         entry: Entry,
-        welcomed: Welcomed,
+        login: PooledLogin,
         service: &'a Service,
     ) -> Self {
-        let catalog = welcomed.route.databases.of(&welcomed.pool.key().database);
+        let catalog = login.route.databases.of(&login.pool.key().database);
         let handle = Arc::clone(entry.handle());
-        handle.set_pool(&welcomed.pool);
-        let pins = welcomed
+        handle.set_pool(&login.pool);
+        let pins = login
             .route
             .databases
-            .pins(&welcomed.pool.key(), welcomed.plan.max_pinned);
+            .pins(&login.pool.key(), login.plan.max_pinned);
         Self {
             service,
             entry,
             link: ClientLink::new(client, &ahead),
             client: Box::new(PooledClient::new(
                 &handle,
-                welcomed.known,
-                (welcomed.pid, welcomed.home),
+                login.known,
+                login.announced,
                 catalog,
             )),
-            pool: welcomed.pool,
-            plan: welcomed.plan,
-            route: welcomed.route,
-            cancel_slot: welcomed.cancel_slot,
+            pool: login.pool,
+            plan: login.plan,
+            route: login.route,
+            cancel_slot: login.cancel_slot,
             pins,
-            idle_hold: welcomed.idle_hold,
+            idle_hold: login.idle_hold,
             refusal: RejectedBatch::Over,
             pinning: PinRequest::None,
             prefers_announced: false,
@@ -174,11 +176,11 @@ impl<'a> PooledSession<'a> {
 
     /// Serves the client until it leaves.
     pub(super) async fn run(mut self: Box<Self>) -> (SessionEnd, SessionClose) {
-        let departure = self.serve().await;
-        Box::pin(self.part(departure)).await
+        let exit = self.serve().await;
+        Box::pin(self.part(exit)).await
     }
 
-    async fn part(self: Box<Self>, departure: RelayExit) -> (SessionEnd, SessionClose) {
+    async fn part(self: Box<Self>, exit: RelayExit) -> (SessionEnd, SessionClose) {
         let Self {
             link: line,
             entry,
@@ -189,16 +191,12 @@ impl<'a> PooledSession<'a> {
         } = *self;
         pool.leave();
         drop(entry);
-        let (client, told) = line.part(departure.client_error()).await;
+        let (client, told) = line.part(exit.client_error()).await;
         let over = UpstreamLeg {
             upstream: Arc::clone(&route.upstream),
             tls,
         };
-        let ending = SessionEnd::Carried {
-            reason: departure.label(),
-            detail: departure.detail(),
-            over,
-        };
+        let ending = SessionEnd::Carried { exit, over };
         (ending, SessionClose::of(client, told))
     }
 
@@ -226,7 +224,7 @@ impl<'a> PooledSession<'a> {
                 Some(lease) => Ok(lease),
                 None => Box::pin(self.lease()).await,
             };
-            let departure = match self.unless_called_off(lease) {
+            let exit = match self.unless_called_off(lease) {
                 Ok(lease) => Box::pin(self.carry(lease)).await,
                 // As if its own connection had been lost, which it has.
                 Err(error @ LeaseError::NoWay) => Some(RelayExit::Stranded(error.fault())),
@@ -241,8 +239,8 @@ impl<'a> PooledSession<'a> {
                     None
                 }
             };
-            if let Some(departure) = departure {
-                return departure;
+            if let Some(exit) = exit {
+                return exit;
             }
         }
     }
@@ -265,12 +263,12 @@ impl<'a> PooledSession<'a> {
             LeaseExit::Needs(Precondition::Pin(reason)) => {
                 self.pinning = PinRequest::Wanted(reason)
             }
-            LeaseExit::Needs(Precondition::Home) => self.prefers_announced = true,
+            LeaseExit::Needs(Precondition::AnnouncedBackend) => self.prefers_announced = true,
             _ => {}
         }
         self.cancel_slot.leave();
-        let departure = self.check_in(lease, leave, end);
-        departure.map(|departure| dismissal.map_or(departure, RelayExit::Dismissed))
+        let exit = self.check_in(lease, leave, end);
+        exit.map(|exit| dismissal.map_or(exit, RelayExit::Dismissed))
     }
 
     /// Makes `lease` this client's, and says what has to be said first to both sides.
@@ -324,19 +322,19 @@ impl<'a> PooledSession<'a> {
         let doubtful = health != Health::Good;
         match leave {
             // The server is still there.
-            LeaseExit::Over(departure) if health == Health::Broken => {
+            LeaseExit::Over(exit) if health == Health::Broken => {
                 lease.close(UpstreamState::Torn);
-                Some(departure)
+                Some(exit)
             }
-            LeaseExit::Over(departure) => {
-                lease.close(match departure {
+            LeaseExit::Over(exit) => {
+                lease.close(match exit {
                     RelayExit::UpstreamEnded | RelayExit::UpstreamLost { .. } => {
                         UpstreamState::Ended
                     }
                     RelayExit::BadUpstream(_) => UpstreamState::Torn,
                     _ => state,
                 });
-                Some(departure)
+                Some(exit)
             }
             LeaseExit::ClientLeft => {
                 if doubtful {
@@ -347,7 +345,8 @@ impl<'a> PooledSession<'a> {
                 Some(RelayExit::ClientLeft)
             }
             LeaseExit::Lost => {
-                let meant = self.route.pools.expects_terminations() && self.client.is_told(&lease);
+                let meant =
+                    self.route.pools.expects_terminations() && self.client.announced.is(&lease);
                 lease.lost();
                 meant.then_some(RelayExit::UpstreamLost {
                     commit_in_flight: false,

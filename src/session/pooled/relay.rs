@@ -13,8 +13,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::super::close::CLIENT_CLOSE_TIMEOUT;
 use super::super::flow::{Flow, FlowError, Progress};
 use super::super::handle::{Activity, Handle, StopOrder};
-use super::super::relay::RelayExit;
-use super::at_idle::IdleDecision;
+use super::super::session_end::RelayExit;
 use super::inspector::{
     Admission, ClientSide, Health, Inspector, InternalQuery, Precondition, ServerSide,
 };
@@ -44,6 +43,14 @@ pub(super) enum LeaseExit {
     ClientLeft,
     /// The session is over.
     Over(RelayExit),
+}
+
+/// What follows from a look at the connection.
+#[derive(Debug)]
+pub(super) enum IdleDecision {
+    Wait,
+    Again,
+    Leave(LeaseExit),
 }
 
 /// The client's socket and what is on its way from and to it.
@@ -196,12 +203,12 @@ impl<'a> PooledRelay<'a> {
                 self.let_go();
                 return Poll::Ready(LeaseExit::Lost);
             }
-            if let Poll::Ready(departure) = self.poll_to_upstream(cx) {
-                return Poll::Ready(LeaseExit::Over(departure));
+            if let Poll::Ready(exit) = self.poll_to_upstream(cx) {
+                return Poll::Ready(LeaseExit::Over(exit));
             }
             let waited = self.inspector.admission == Admission::Closed;
-            if !heard && let Poll::Ready(departure) = self.poll_to_client(cx) {
-                return Poll::Ready(LeaseExit::Over(departure));
+            if !heard && let Poll::Ready(exit) = self.poll_to_client(cx) {
+                return Poll::Ready(LeaseExit::Over(exit));
             }
             self.count();
             if waited && self.inspector.admission != Admission::Closed {

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
@@ -14,10 +13,6 @@ use super::super::waits;
 use super::{PinRequest, PooledSession};
 use crate::pool::{CheckoutRequest, Lease, LeaseError, Wait};
 use crate::state::tracker::HoldReason;
-
-/// How long a client that asks for its process id waits for the connection that it
-/// believes to have: for a short transaction of another, not for a long one.
-const HOMING: Duration = Duration::from_millis(250);
 
 impl PooledSession<'_> {
     /// Waits for a place among those who keep their connection.
@@ -116,15 +111,12 @@ impl PooledSession<'_> {
         let deadline = Instant::now() + self.plan.query_wait_timeout;
         let want = self.want();
         let handle = Arc::clone(self.entry.handle());
-        if std::mem::take(&mut self.prefers_announced)
-            && let Some(home) = self.client.home.as_ref().map(|home| home.id)
-        {
-            let deadline = deadline.min(Instant::now() + HOMING);
-            let claim = self.pool.claim(home, want.clone(), deadline);
-            if let Some(lease) = Box::pin(claim).await {
+        if std::mem::take(&mut self.prefers_announced) {
+            let announced = &mut self.client.announced;
+            let claim = announced.claim(&self.pool, want.clone(), deadline);
+            if let Some(lease) = claim.await {
                 return Ok(lease);
             }
-            self.client.home = None;
         }
         tokio::select! {
             biased;
