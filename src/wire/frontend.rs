@@ -1,5 +1,7 @@
 //! Messages a client sends: their tags, and the few bodies that are read or written.
 
+use std::ffi::CStr;
+
 use bytes::{BufMut, BytesMut};
 
 pub(crate) const BIND: u8 = b'B';
@@ -99,6 +101,10 @@ pub(crate) fn parse_sasl_initial_response(body: &[u8]) -> Option<(&[u8], &[u8])>
 
 /// The zero-terminated string at the beginning of `bytes`, and what follows it.
 pub(crate) fn split_cstr(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|&byte| byte == 0)?;
+    // Most names are empty, and texts are long: those are read a word at a time.
+    let end = match bytes.first()? {
+        0 => 0,
+        _ => CStr::from_bytes_until_nul(bytes).ok()?.count_bytes(),
+    };
     Some((bytes.get(..end)?, bytes.get(end + 1..)?))
 }

@@ -6,6 +6,7 @@ use super::entry::PreparedEntry;
 use super::in_flight::{Act, InFlight, Latest, Op};
 use super::server::{Holds, ServerStatements};
 use super::{ByName, Described, Environment, Injected, Parse, Wait, message};
+use crate::wire::frontend::split_cstr;
 
 /// Bytes of definitions that a client may keep.
 const BUDGET: usize = 4 << 20;
@@ -274,7 +275,7 @@ impl<T> PreparedEntries<T> {
                 .or_else(|| server.shared(parse.name, rest))
                 .unwrap_or_else(|| rest.into())
         });
-        let query = rest.and_then(|rest| rest.iter().position(|&byte| byte == 0));
+        let query = rest.and_then(|rest| Some(split_cstr(rest)?.0.len()));
         Some(PreparedEntry {
             text,
             query: query.unwrap_or(usize::MAX),
