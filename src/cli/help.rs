@@ -31,11 +31,12 @@ macro_rules! exit_codes {
     () => {
         "Exit codes:
   0    done; for run: ended by a signal
-  1    demo: the proof failed
+  1    verify: a difference, or something unchecked; demo: the proof failed
   2    usage, configuration, or an address that cannot be listened on
-  3    demo: no Postgres to start; check: something is wrong (with --strict also a warning)
-  4    demo: the server or the proxy did not start; check: no connection, TLS or login
-  130  demo: interrupted before the proof"
+  3    check: something is wrong (with --strict also a warning); verify: the sides cannot be
+       compared; demo: no Postgres to start
+  4    check, verify: no connection, TLS or login; demo: the server or the proxy did not start
+  130  verify, demo: interrupted"
     };
 }
 
@@ -47,6 +48,7 @@ macro_rules! documentation {
   docs/operations.md       signals, logs, systemd, what each failure means
   docs/troubleshooting.md  each error that users meet, its cause and cure
   docs/pooling.md          sharing connections
+  docs/verify.md           comparing two databases
   docs/clients.md          drivers, and every error that a client can get"
     };
 }
@@ -112,6 +114,21 @@ pub(super) const CHECK: &str = concat!(
   pgsluice check --strict --json     for a pipeline
 
 It only reads. A login needs upstreams.NAME.user and its password, or held users.
+
+",
+    environment!(),
+    "\n\n",
+    exit_codes!(),
+    "\n\n",
+    documentation!()
+);
+
+pub(super) const VERIFY: &str = concat!(
+    "Examples:
+  pgsluice verify --from legacy --to cluster
+  pgsluice verify --from legacy --to cluster --json --report evidence.html
+  pgsluice verify --from legacy --to cluster --table 'public.order*' --max-rate 50MiB
+  pgsluice verify --from legacy --to cluster --map-role postgres=doadmin
 
 ",
     environment!(),

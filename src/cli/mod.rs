@@ -8,6 +8,7 @@ mod help;
 mod log;
 mod run;
 mod source;
+mod verify;
 
 use std::io;
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ enum Command {
     /// Look at the servers: reach, trust, login, limits, latency
     #[command(after_long_help = help::CHECK)]
     Check(check::CheckArgs),
+    /// Prove that one upstream's database holds what another's does
+    #[command(after_long_help = help::VERIFY)]
+    Verify(verify::VerifyArgs),
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -97,6 +101,10 @@ pub fn run() -> ExitCode {
             command,
         }) => config(source.and(behind), command),
         Some(Command::Check(args)) => check::check(source, args),
+        Some(Command::Verify(args)) => {
+            let sources = source.and(args.source.clone()).sources();
+            verify::verify(&sources, &args).into()
+        }
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "pgsluice", &mut io::stdout());
             Exit::Done.into()

@@ -64,6 +64,7 @@ impl ConnectError {
     }
 
     /// What the server answered, if it was a refusal of its own: SQLSTATE and message.
+    #[allow(dead_code, reason = "for commands that explain it")]
     pub(crate) fn refusal(&self) -> Option<(String, String)> {
         let Self::Login { source, .. } = self else {
             return None;

@@ -37,6 +37,7 @@ mod support;
 mod terminal;
 mod unproven;
 mod upstream_tls;
+mod verify;
 mod version;
 mod versions;
 
@@ -44,4 +45,19 @@ mod versions;
 /// to run them against.
 async fn servers() -> Vec<&'static support::Postgres> {
     vec![support::Postgres::shared().await]
+}
+
+/// Of the damages that `verify` has to find, one in so many is tried here.
+const VERIFY_EVERY: usize = 9;
+
+/// The two servers that `verify` compares: nobody else changes what they hold.
+async fn verify_servers() -> (support::Postgres, support::Postgres) {
+    let start = || verify_server(support::Postgres::builder());
+    tokio::join!(start(), start())
+}
+
+async fn verify_server(builder: support::postgres::PostgresBuilder) -> support::Postgres {
+    // Logins cost more than all else here, and are not what is tested.
+    let builder = builder.hba("hostssl all all 127.0.0.1/32 trust");
+    builder.setting("max_connections", "60").start().await
 }

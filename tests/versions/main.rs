@@ -19,10 +19,20 @@ mod servers;
 mod session_state;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../it/verify/mod.rs"]
+mod verify;
 #[path = "../it/versions.rs"]
 mod versions;
 
 /// What the tests that are shared with `tests/it` run against.
 async fn servers() -> Vec<&'static support::Postgres> {
     vec![servers::postgres_15().await, servers::postgres_18().await]
+}
+
+/// All damages that `verify` has to find are tried here.
+const VERIFY_EVERY: usize = 1;
+
+/// The two servers that `verify` compares: nobody else changes what they hold.
+async fn verify_servers() -> (support::Postgres, support::Postgres) {
+    tokio::join!(servers::for_verify(15), servers::for_verify(18))
 }

@@ -22,6 +22,14 @@ pub(crate) async fn postgres_18() -> &'static Postgres {
     POSTGRES_18.get_or_init(|| start(18)).await
 }
 
+/// One of its own.
+pub(crate) async fn for_verify(major: u32) -> Postgres {
+    let builder = Postgres::builder().bin_dir(&fetch(major).await);
+    // Logins cost more than all else here, and are not what is tested.
+    let builder = builder.hba("hostssl all all 127.0.0.1/32 trust");
+    builder.setting("max_connections", "60").start().await
+}
+
 async fn start(major: u32) -> Postgres {
     let builder = Postgres::builder().bin_dir(&fetch(major).await);
     builder.setting("max_connections", "100").start().await
