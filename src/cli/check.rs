@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::run::complain;
 use super::source::SourceArgs;
 use crate::config::{self, Config, Problem};
-use crate::toolkit::check::{self, Detail, Report};
+use crate::toolkit::check::{self, Detail, Report, Scope};
 
 /// Between two attempts with `--wait`.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -28,6 +28,9 @@ pub(super) struct CheckArgs {
     /// Repeat until all is well, for at most this long, e.g. 5m
     #[arg(long, value_name = "TIME", value_parser = config::duration)]
     wait: Option<Duration>,
+    /// Before the move: look at the old server too, and at what stands in the way
+    #[arg(long)]
+    pre: bool,
     /// A warning, or something that was not checked, counts as a failure
     #[arg(long)]
     strict: bool,
@@ -73,10 +76,14 @@ pub(super) fn check(before: SourceArgs, args: CheckArgs) -> ExitCode {
 }
 
 async fn repeat(config: &Config, args: &CheckArgs) -> Result<Report, String> {
-    let upstreams = check::chosen(config, args.upstream.as_deref())?;
+    let scope = match args.pre {
+        true => Scope::BeforeMove,
+        false => Scope::Servers,
+    };
+    let upstreams = check::chosen(config, args.upstream.as_deref(), scope)?;
     let deadline = Instant::now() + args.wait.unwrap_or_default();
     loop {
-        let report = check::check(config, &upstreams).await;
+        let report = check::check(config, &upstreams, scope).await;
         let code = report.exit_code(args.strict);
         let left = deadline.saturating_duration_since(Instant::now());
         if code == 0 || left.is_zero() {

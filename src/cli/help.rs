@@ -110,6 +110,7 @@ pub(super) const CHECK: &str = concat!(
     "Examples:
   pgsluice check                     every upstream
   pgsluice check cluster --short     one of them; only what is not well
+  pgsluice check --pre               before the move: the old server, and what blocks
   pgsluice check --wait 5m           until all is well, for at most five minutes
   pgsluice check --strict --json     for a pipeline
 

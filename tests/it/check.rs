@@ -672,6 +672,57 @@ async fn a_pooler_is_known_by_the_process_that_answers() {
 }
 
 #[tokio::test]
+async fn before_the_move_the_old_server_is_asked_for_what_stands_in_the_way() {
+    let postgres = Postgres::shared().await;
+    let (old, new) = (
+        postgres.create_database().await,
+        postgres.create_database().await,
+    );
+    let sql = "create table keyless (x int); create unlogged table fleeting (x int primary key); \
+               select lo_create(0); create table good (x int primary key)";
+    postgres.local(&old).await.batch_execute(sql).await.unwrap();
+    let account = as_app(postgres, &old);
+    let toml = format!(
+        "{}\n[upstreams.old]\nhost = {:?}\nport = {}\nsslmode = 'disable'\n{account}",
+        section(postgres, &as_app(postgres, &new)),
+        postgres.dir(),
+        postgres.port()
+    );
+    let bench = Bench::new(&toml);
+    let outcome = bench
+        .run(&["--pre", "--json", "cluster", "--set", "upstream=cluster"])
+        .await;
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(outcome.code, 0, "{report:#}");
+    assert_eq!(report["upstreams"][0]["name"], "old");
+    let findings = report["upstreams"][0]["findings"].as_array().unwrap();
+    let of_move = findings.iter().filter(|one| one["step"] == "move");
+    let told: String = of_move
+        .map(|one| one["evidence"].as_str().unwrap())
+        .collect();
+    for part in [
+        "3 tables",
+        "no primary key: once they are published, UPDATE and DELETE fail there: keyless",
+        "unlogged: a dump has them, replication does not: fleeting",
+        "large objects",
+        "could not be seen",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("good"), "{told}");
+    let newer = &report["upstreams"][1]["findings"];
+    assert!(newer.to_string().contains("can take over"), "{newer:#}");
+    let alone = Bench::of(postgres, &as_app(postgres, &new));
+    let outcome = alone.run(&["--pre", "--strict"]).await;
+    assert_eq!(outcome.code, 3, "{}", outcome.stdout);
+    assert!(
+        outcome.stdout.contains("[upstreams.old]"),
+        "{}",
+        outcome.stdout
+    );
+}
+
+#[tokio::test]
 async fn waiting_ends_when_all_is_well_or_with_the_last_verdict() {
     let mut postgres = Postgres::builder().start().await;
     let bench = Bench::of(&postgres, &as_app(&postgres, DATABASE));

@@ -9,6 +9,7 @@
 mod account;
 mod limits;
 mod login;
+mod moving;
 mod probe;
 mod reach;
 mod refusal;
@@ -35,37 +36,62 @@ use topic::Topic;
 pub(crate) use render::{Detail, json, json_of_problems, text};
 pub(crate) use report::Report;
 
-/// The upstreams that are meant: all, or the one that is named.
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Servers,
+    /// Also the old server, and what stands in the way of a move.
+    BeforeMove,
+}
+
+/// The upstreams that are meant: all, or the one that is named, with the old server if the
+/// scope has it. Old ones come first: the others are compared with them.
 ///
 /// # Errors
 /// There is none of that name; what there is.
 pub(crate) fn chosen<'a>(
     config: &'a Config,
     name: Option<&str>,
+    scope: Scope,
 ) -> Result<Vec<&'a Arc<Upstream>>, String> {
-    let Some(name) = name else {
-        return Ok(config.upstreams.values().collect());
-    };
-    let one = config.upstreams.get(name);
-    one.map(|upstream| vec![upstream]).ok_or_else(|| {
+    if let Some(name) = name.filter(|name| !config.upstreams.contains_key(*name)) {
         let names: Vec<_> = config.upstreams.keys().map(String::as_str).collect();
-        format!(
+        return Err(format!(
             "there is no upstream {name:?}; the configuration has: {}",
             names.join(", ")
-        )
-    })
+        ));
+    }
+    let is_old = |upstream: &Arc<Upstream>| moving::is_old(upstream, &config.upstream);
+    let is_meant = |upstream: &&Arc<Upstream>| {
+        name.is_none_or(|name| upstream.name == name)
+            || scope == Scope::BeforeMove && is_old(upstream)
+    };
+    let mut meant: Vec<_> = config.upstreams.values().filter(is_meant).collect();
+    meant.sort_by_key(|upstream| !is_old(upstream));
+    Ok(meant)
 }
 
 /// Looks at each of them.
-pub(crate) async fn check(config: &Config, upstreams: &[&Arc<Upstream>]) -> Report {
+pub(crate) async fn check(config: &Config, upstreams: &[&Arc<Upstream>], scope: Scope) -> Report {
     let began = Instant::now();
-    let planned = || Step::ALL.into_iter().filter(|step| *step != Step::Move);
-    let mut reports = Vec::new();
+    let planned = || {
+        let steps = Step::ALL.into_iter();
+        steps.filter(move |step| *step != Step::Move || scope == Scope::BeforeMove)
+    };
+    let (mut reports, mut olds) = (Vec::new(), Vec::new());
     for upstream in upstreams {
-        reports.push(probe::examine(config, upstream, planned().collect()).await);
+        let planned = planned().collect();
+        reports.push(probe::examine(config, upstream, planned, &mut olds).await);
+    }
+    let has_old = upstreams
+        .iter()
+        .any(|upstream| moving::is_old(upstream, &config.upstream));
+    let mut configuration = configuration(config);
+    if scope == Scope::BeforeMove && !has_old {
+        configuration.push(moving::no_old_server());
     }
     Report {
-        configuration: configuration(config),
+        configuration,
         upstreams: reports,
         seconds: began.elapsed().as_secs_f64(),
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::account::{Account, accounts};
+use super::moving::{self, Side};
 use super::report::{Finding, UpstreamReport};
 use super::secure::{self, Handshake};
 use super::session::Session;
@@ -27,6 +28,8 @@ struct Case<'a> {
     built: Option<Upstream>,
     accounts: Vec<Account>,
     session: Option<(Session, Account)>,
+    /// Old servers that were looked at, to compare with.
+    olds: &'a mut Vec<Side>,
 }
 
 /// Looks at one upstream, as far as it goes.
@@ -34,6 +37,7 @@ pub(super) async fn examine(
     config: &Config,
     upstream: &Arc<values::Upstream>,
     planned: Vec<Step>,
+    olds: &mut Vec<Side>,
 ) -> UpstreamReport {
     let mut report = UpstreamReport::new(upstream.name.clone(), place(upstream), planned);
     let mut case = Case {
@@ -45,6 +49,7 @@ pub(super) async fn examine(
         built: None,
         accounts: accounts(config, upstream),
         session: None,
+        olds,
     };
     while let Some(step) = report.next() {
         let findings = case.take(step).await;
@@ -155,6 +160,12 @@ impl Case<'_> {
             Step::Limits => limits::limits(session, &self.config.limits, account).await,
             Step::Clock => vec![server::clock(session).await],
             Step::Latency => vec![server::latency(session).await],
+            Step::Move if moving::is_old(self.upstream, &self.config.upstream) => {
+                let (side, findings) = moving::old(session, &self.upstream.name).await;
+                self.olds.extend(side);
+                findings
+            }
+            Step::Move => moving::new(session, &self.upstream.name, self.olds).await,
             _ => Vec::new(),
         }
     }

@@ -234,10 +234,8 @@ impl Report {
     pub(crate) fn exit_code(&self, strict: bool) -> u8 {
         let upstreams = self.upstreams.iter();
         let worst = upstreams.map(|upstream| upstream.exit_code(strict)).max();
-        let warned = self
-            .configuration
-            .iter()
-            .any(|f| f.verdict >= Verdict::Warn);
+        let mut configuration = self.configuration.iter();
+        let warned = configuration.any(|finding| finding.verdict >= Verdict::Unchecked);
         match worst.unwrap_or(DONE) {
             DONE if strict && warned => FAILED,
             code => code,
