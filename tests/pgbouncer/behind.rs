@@ -6,6 +6,7 @@
 //! one transaction prepares or sets is not there in the next.
 
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{DATABASE, wait_until_active};
@@ -235,4 +236,45 @@ async fn a_pooler_that_knows_no_newer_version_is_explained() {
             );
         }
     }
+}
+
+/// `pgsluice check` of the pooler, as `user`; the report for machines.
+async fn check(pooler: &PgBouncer, user: &str, password: &str) -> serde_json::Value {
+    let files = tempfile::TempDir::new().unwrap();
+    let toml = format!(
+        "{}\nhost = '127.0.0.1'\nuser = '{user}'\npassword = '{password}'\ndbname = '{DATABASE}'",
+        pooler.toml()
+    );
+    std::fs::write(files.path().join("proxy.toml"), toml).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgsluice"));
+    command.args(["check", "--json"]).env_clear();
+    let output = command.current_dir(files.path()).output().await.unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn step<'a>(report: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    let findings = report["upstreams"][0]["findings"].as_array().unwrap();
+    findings.iter().find(|one| one["step"] == name).unwrap()
+}
+
+#[tokio::test]
+async fn a_check_tells_the_pooler_from_the_server_and_what_it_lacks() {
+    let postgres = Postgres::shared().await;
+    let pooler = PgBouncer::start(postgres, "transaction").await;
+    let app = &postgres.app;
+    let report = check(&pooler, app.user, &app.password).await;
+    assert_eq!(report["exit_code"], 0, "{report:#}");
+    assert_eq!(step(&report, "pooler")["verdict"], "warn", "{report:#}");
+    assert_eq!(step(&report, "auth")["figures"]["channel_binding"], false);
+    assert_eq!(step(&report, "latency")["verdict"], "pass");
+    let report = check(&pooler, "stranger", "x").await;
+    assert_eq!(report["exit_code"], 4, "{report:#}");
+    let failed = step(&report, "login");
+    assert!(
+        failed["docs"]
+            .as_str()
+            .unwrap()
+            .ends_with("#password-authentication-failed"),
+        "{failed:#}"
+    );
 }

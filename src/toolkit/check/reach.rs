@@ -67,14 +67,15 @@ pub(super) async fn dns(upstream: &Upstream) -> (Vec<SocketAddr>, Finding) {
 }
 
 fn unresolved(key: &str, host: &str, error: &io::Error) -> Finding {
-    let cure =
-        format!("correct {key} (copy it from the control panel), then try: getent hosts {host}");
-    let mut finding = Finding::fail(format!("{host}: {error}"), cure, Topic::Dns);
-    if host.starts_with("private-") {
-        let hint = "a private- host name may resolve, and answers, only inside its own private network (VPC)";
-        finding = finding.more([hint.to_owned()]);
-    }
-    finding
+    let cure = match host.starts_with("private-") {
+        true => format!(
+            "give {key} the public host name: a private- one leads somewhere only inside the cluster's own network (VPC)"
+        ),
+        false => {
+            format!("correct {key} (copy it from the control panel), then try: getent hosts {host}")
+        }
+    };
+    Finding::fail(format!("{host}: {error}"), cure, Topic::Dns)
 }
 
 /// How one address took the connection.

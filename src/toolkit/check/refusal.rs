@@ -41,7 +41,7 @@ fn topic(code: &str, text: &str) -> Topic {
         "53300" => Topic::Slots,
         "57P03" => Topic::NotReady,
         "42501" if has("schema public") => Topic::SchemaPublic,
-        "08P01" if has("password authentication failed") || has("auth failed") => Topic::Password,
+        "08P01" if text_is_about_login(text) => Topic::Password,
         "08P01" | "08006" => Topic::Pooler,
         _ => Topic::Password,
     }
@@ -58,8 +58,19 @@ fn cure(
             "write upstreams.{name}.dbname = \"defaultdb\" (a database of the server): none is configured, so the one of the role's name was asked for"
         );
     }
-    if let Some(cure) = correct(body, &account.user, &account.password_key) {
-        return cure;
+    let is_wrong_password = error_field(body, b'C').as_deref() == Some("28P01");
+    match correct(body, &account.user, &account.password_key) {
+        Some(cure) if is_wrong_password => {
+            return format!("{cure} Or the role is not there: Postgres does not tell which.");
+        }
+        Some(cure) => return cure,
+        None => {}
+    }
+    let said = error_field(body, b'M').unwrap_or_default();
+    if topic == Topic::Hba && (said.contains("no encryption") || said.contains("SSL off")) {
+        return format!(
+            "write upstreams.{name}.sslmode = \"verify-full\" and sslrootcert: the server lets nobody in without TLS"
+        );
     }
     let (user, database) = (account.user.as_str(), account.database.as_str());
     let [user, database] = [user, database].map(Name::from);
@@ -78,12 +89,21 @@ fn cure(
             "correct upstreams.{name}.dbname, or create the database on the server: createdb {}",
             account.database
         ),
+        // PgBouncer's words for a wrong password.
+        Topic::Password if text_is_about_login(&said) => format!(
+            "correct {}, or the role: the pooler knows no such pair",
+            account.password_key
+        ),
         Topic::Pooler => {
             "the pooler in between refuses this: use the server's direct port (25060 in place of 25061)"
                 .to_owned()
         }
         _ => "look into the server's log: it says more than it tells a client".to_owned(),
     }
+}
+
+fn text_is_about_login(text: &str) -> bool {
+    text.contains("authentication failed") || text.contains("auth failed")
 }
 
 #[cfg(test)]
@@ -102,6 +122,12 @@ mod tests {
             "no pg_hba.conf entry for host \"10.0.0.9\"",
             Topic::Hba,
             "trusted sources",
+        ),
+        (
+            "28000",
+            "no pg_hba.conf entry for host \"10.0.0.9\", no encryption",
+            Topic::Hba,
+            "verify-full",
         ),
         (
             "28000",
@@ -144,6 +170,12 @@ mod tests {
             "no such database: app",
             Topic::Pooler,
             "name of one of its pools",
+        ),
+        (
+            "08P01",
+            "SASL authentication failed",
+            Topic::Password,
+            "the pooler knows no such pair",
         ),
         (
             "08P01",

@@ -176,7 +176,7 @@ impl Handshake {
                 Topic::NoAnswer,
             ),
             Failure::Silent(_) => (
-                "see that host and port are those of the Postgres server, and what stands in between: the connection was taken, and nothing answered",
+                "check host and port: what listens there is no Postgres, or something in between takes connections in its place",
                 Topic::NoAnswer,
             ),
         };
