@@ -1,6 +1,7 @@
 //! Accepting: one loop a socket, one task a client, and the one place in which
 //! the errors of a client end.
 
+mod cancel;
 mod supervise;
 
 use std::pin::pin;
@@ -21,18 +22,17 @@ use crate::net::{
 };
 use crate::session::{self, Service, log_session};
 use crate::startup::{Admission, Admitted, Arrival, Refused, refuse};
-use crate::tls::MaybeTls;
-use crate::wire::startup::CancelKey;
 
+use cancel::cancel;
 pub(crate) use supervise::supervise;
 
 /// Connections beyond `max_client_conn` that are still spoken to: clients that
 /// have to be told so, and cancel requests, which must come through when all
 /// places are taken.
-const LOBBY: usize = 64;
+const CONNECTIONS_BEYOND_CLIENTS: usize = 64;
 /// How long a client that has not said what it wants may still do so once the
 /// proxy is closing.
-const LAST_CALL: Duration = Duration::from_secs(1);
+const LAST_HANDSHAKES: Duration = Duration::from_secs(1);
 
 /// A thread that sessions live on. A session never moves from one to another.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Server {
         workers: Vec<Worker>,
         max_client_conn: u32,
     ) -> Self {
-        let places = (max_client_conn as usize).saturating_add(LOBBY);
+        let places = (max_client_conn as usize).saturating_add(CONNECTIONS_BEYOND_CLIENTS);
         Self {
             admission,
             workers,
@@ -246,7 +246,7 @@ async fn receive(
 
 async fn drain_deadline(closing: &CancellationToken) {
     closing.cancelled().await;
-    sleep(LAST_CALL).await;
+    sleep(LAST_HANDSHAKES).await;
 }
 
 async fn serve_session(front: &Server, client: Box<Admitted>) {
@@ -324,28 +324,6 @@ async fn handshake(
         () = drain_deadline(&front.closing) => return Err(HandshakeAborted::Closing),
     };
     Ok((outcome, pending.stay().ok_or(HandshakeAborted::Dismissed)?))
-}
-
-/// Forwards a cancel request, if it is for somebody. Not a byte is answered: a
-/// client learns that it is done by the close, and nothing more.
-async fn cancel(front: &Server, key: &CancelKey, peer: Peer, stream: MaybeTls) {
-    let Some((session, target)) = front.service.registry.cancel_target(key) else {
-        front.metrics.cancel("unknown");
-        let pid = key.pid();
-        tracing::debug!(from = %peer, pid, outcome = "unknown", "cancel request");
-        return;
-    };
-    let outcome = match target.cancel(key).await {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            log_session!(warn, &session, from = %peer, %error, "cancel request not delivered");
-            "failed"
-        }
-    };
-    front.metrics.cancel(outcome);
-    let pid = key.pid();
-    log_session!(debug, &session, from = %peer, pid, outcome, "cancel request");
-    drop(stream);
 }
 
 async fn reject(front: &Server, refused: Refused, peer: Peer) {
