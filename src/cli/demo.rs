@@ -1,6 +1,5 @@
 //! `pgsluice demo`: the proxy for the demo's throwaway server.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -83,8 +82,7 @@ impl RunningProxy {
         tokio::fs::write(&file, text).await?;
         let sources = Sources {
             file: Some(file),
-            env: BTreeMap::new(),
-            flags: BTreeMap::new(),
+            ..Sources::default()
         };
         let config = config::load(&sources)
             .map_err(|problems| {

@@ -10,6 +10,11 @@ use super::schema::{Path, Repeat, Section};
 
 const PREFIX: &str = "PGSLUICE_";
 
+/// Whether a variable of this name says something about a key.
+pub(super) fn is_ours(variable: &str) -> bool {
+    variable.starts_with(PREFIX)
+}
+
 /// Reads every variable that starts with `PGSLUICE_`; `file` knows the spelling
 /// of names that capitals cannot give back.
 pub(super) fn variables(

@@ -29,7 +29,7 @@ pub(crate) mod values;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(crate) struct Sources {
     /// The file given with `-c`.
     pub(crate) file: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8.
+    pub(crate) env_not_text: BTreeSet<String>,
     /// Dotted key to text, for example `limits.max_client_conn` to `50`.
     pub(crate) flags: BTreeMap<String, String>,
 }
@@ -59,13 +61,19 @@ pub(crate) struct Sources {
 impl Sources {
     /// The sources of this process: the one place that reads the environment.
     pub(crate) fn of_process(file: Option<PathBuf>, flags: BTreeMap<String, String>) -> Self {
-        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-        let env = std::env::vars_os().map(|(name, text)| (lossy(name), lossy(text)));
-        Self {
+        let mut sources = Self {
             file,
-            env: env.collect(),
             flags,
+            ..Self::default()
+        };
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                Ok(text) => drop(sources.env.insert(name, text)),
+                Err(_not_text) => drop(sources.env_not_text.insert(name)),
+            }
         }
+        sources
     }
 }
 
@@ -142,6 +150,13 @@ fn examine(path: Option<&Path>, sources: &Sources) -> (Option<Loaded>, Vec<Probl
     // A file that cannot be read would make everything else look wrong too.
     if !problems.is_empty() && !file.has_any() {
         return (None, problems.into_sorted());
+    }
+    for name in &sources.env_not_text {
+        if environment::is_ours(name) || app_env::is_variable(name) {
+            let at = Location::source(Origin::Env(name.clone()));
+            let fix = "write it in UTF-8, or put the value into a file";
+            problems.add(&at, Invalid::new("the value is not UTF-8", fix));
+        }
     }
     let environment = environment::variables(&sources.env, &file, &mut problems);
     let flags = environment::flags(&sources.flags, &mut problems);

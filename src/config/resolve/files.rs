@@ -162,8 +162,11 @@ fn secret_variable(desk: &mut Resolver<'_>, set: &Set<Text>) -> Option<Secret> {
                 .chars()
                 .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
             let message = match is_name {
-                true => format!("the environment variable {} is not set", set.value),
-                false => "names an environment variable that is not set".to_owned(),
+                true => format!(
+                    "the environment variable {} is not set, or not UTF-8",
+                    set.value
+                ),
+                false => "names an environment variable that is not set, or not UTF-8".to_owned(),
             };
             desk.problems.add(
                 &set.at,

@@ -247,6 +247,27 @@ fn the_example_is_valid_with_every_commented_key() {
 }
 
 #[test]
+fn a_variable_that_is_not_text_is_refused_if_it_is_read() {
+    let sources = Sources {
+        env_not_text: ["DB_PASSWORD", "PGSLUICE_UPSTREAM", "HOME"]
+            .map(str::to_owned)
+            .into(),
+        ..Sources::default()
+    };
+    let problems = load(&sources).unwrap_err();
+    let of = |name: &str| {
+        let told = |problem: &&Problem| {
+            problem.message.contains("UTF-8") && problem.to_string().contains(name)
+        };
+        problems.iter().filter(told).count()
+    };
+    assert_eq!(
+        ["DB_PASSWORD", "PGSLUICE_UPSTREAM", "HOME"].map(of),
+        [1, 1, 0]
+    );
+}
+
+#[test]
 fn a_file_given_by_name_must_exist() {
     let sources = Sources {
         file: Some("/does/not/exist.toml".into()),
