@@ -44,14 +44,35 @@ impl Table {
         }
     }
 
-    /// The row as one text. Postgres quotes each value in it so that no two rows have
-    /// the same, and NULL is nothing where an empty text is two quotes.
-    fn row(&self, hashing: Hashing) -> String {
-        let columns = self.columns.iter();
-        let columns: Vec<_> = columns
-            .map(|(name, kind)| self.column(name, kind))
-            .collect();
-        text_of(&format!("row({})::text", columns.join(", ")), hashing)
+    /// The row as a number of 64 bits.
+    ///
+    /// Columns of the commonest types are hashed one by one, each with a seed of its own,
+    /// which is twice as fast as their text. What is left becomes one text, in which Postgres
+    /// quotes the values so that no two rows have the same, and NULL is nothing where an
+    /// empty text is two quotes. The last hash ties them together: an exchange of values
+    /// between rows would nearly cancel in a sum of what is only joined by XOR.
+    fn hash(&self, hashing: Hashing) -> String {
+        let (mut alone, mut together) = (Vec::new(), Vec::new());
+        for (at, (name, kind)) in self.columns.iter().enumerate() {
+            let seed = at + 1;
+            let plain = !self.expressions.contains_key(name) && !hashing.recode;
+            match of_its_own(name, kind, seed).filter(|_| plain && alone.len() < MOST_ALONE) {
+                Some(hash) => alone.push(format!("coalesce({hash}, {})", null(seed))),
+                None => together.push(self.column(name, kind)),
+            }
+        }
+        let text = text_of(&format!("row({})::text", together.join(", ")), hashing);
+        let rest = format!("hashtextextended({text}, 0)");
+        if alone.is_empty() {
+            return rest;
+        }
+        if !together.is_empty() {
+            alone.push(rest);
+        }
+        format!(
+            "hashtextextended(({})::text collate \"C\", 0)",
+            alone.join(" # ")
+        )
     }
 
     fn key_text(&self) -> String {
@@ -80,9 +101,9 @@ impl Table {
         // Without OFFSET the row would be hashed once for each mention of `h`.
         format!(
             "select (h & {mask})::int as bucket, count(*) as rows, sum(h) as sum from \
-             (select hashtextextended({row}, 0) as h from {source}{filter} offset 0) q group by 1",
+             (select {hash} as h from {source}{filter} offset 0) q group by 1",
             mask = hashing.buckets - 1,
-            row = self.row(hashing),
+            hash = self.hash(hashing),
             source = self.source,
             filter = self.filter(part),
         )
@@ -92,10 +113,10 @@ impl Table {
     pub(crate) fn rows_of(&self, buckets: &[i32], hashing: Hashing) -> String {
         let numbers: Vec<_> = buckets.iter().map(i32::to_string).collect();
         format!(
-            "select h as hash, k as key from (select hashtextextended({row}, 0) as h, {key} as k \
+            "select h as hash, k as key from (select {hash} as h, {key} as k \
              from {source}{filter} offset 0) q where (h & {mask})::int = any ('{{{numbers}}}') \
              order by h, k collate \"C\"",
-            row = self.row(hashing),
+            hash = self.hash(hashing),
             key = self.key_text(),
             source = self.source,
             filter = self.filter(Part {
@@ -117,7 +138,7 @@ impl Table {
         let hashes: Vec<_> = hashes.iter().map(i64::to_string).collect();
         format!(
             "select {key} as key, concat_ws(',', variadic array[{columns}]::text[]) as columns \
-             from {source}{filter}{and} hashtextextended({row}, 0) = any ('{{{hashes}}}')",
+             from {source}{filter}{and} {hash} = any ('{{{hashes}}}')",
             key = self.key_text(),
             columns = columns.join(", "),
             source = self.source,
@@ -130,7 +151,7 @@ impl Table {
             } else {
                 " where"
             },
-            row = self.row(hashing),
+            hash = self.hash(hashing),
             hashes = hashes.join(","),
         )
     }
@@ -152,6 +173,41 @@ impl Table {
         (!differing.is_empty())
             .then(|| format!("its columns are not the same: {}", differing.join(", ")))
     }
+}
+
+/// Columns of one row that are hashed one by one; expressions must not nest without end.
+const MOST_ALONE: usize = 60;
+
+/// The hash of a column whose type has one that tells every two values apart as their texts
+/// do. Those of bigint and of times fold their halves, those of numbers forget the scale or
+/// the sign of zero, and names of types that are not here may be anybody's.
+fn of_its_own(name: &str, kind: &str, seed: usize) -> Option<String> {
+    let function = match kind {
+        "integer" => "hashint4extended",
+        "smallint" => "hashint2extended",
+        "uuid" => "uuid_hash_extended",
+        "bigint" => {
+            return Some(format!(
+                "hashtextextended({name}::text collate \"C\", {seed})"
+            ));
+        }
+        _ if kind == "text" || kind.starts_with("character varying") && !kind.ends_with(']') => {
+            return Some(format!("hashtextextended({name} collate \"C\", {seed})"));
+        }
+        // Always as long as its type says: the blanks at its end, which this leaves out, say nothing.
+        _ if kind.starts_with("character(") && kind.ends_with(')') => {
+            return Some(format!("hashbpcharextended({name} collate \"C\", {seed})"));
+        }
+        _ => return None,
+    };
+    Some(format!("{function}({name}, {seed})"))
+}
+
+/// What stands for NULL: as good as a hash, and another for each column.
+fn null(seed: usize) -> i64 {
+    let seed = i64::try_from(seed).unwrap_or(i64::MAX);
+    seed.wrapping_mul(0x1e37_79b9_7f4a_7c15)
+        .wrapping_add(0x5851_f42d_4c95_7f2d)
 }
 
 fn text_of(text: &str, hashing: Hashing) -> String {
@@ -186,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn every_column_is_in_the_row_and_none_is_trimmed_folded_or_rounded() {
+    fn every_column_is_in_the_hash_and_none_is_trimmed_folded_or_rounded() {
         let sql = table(&[
             ("a", "integer"),
             ("\"B c\"", "text"),
             ("d", "double precision"),
+            ("e", "numeric"),
         ])
         .sums(
             Part {
@@ -199,12 +256,93 @@ mod tests {
             },
             PLAIN,
         );
-        assert!(sql.contains("row(a, \"B c\", d)::text"), "{sql}");
-        for word in [
-            "coalesce", "trim", "upper", "lower", "round", "concat", "xor", "limit", "where",
+        for part in [
+            "hashint4extended(a, 1)",
+            "hashtextextended(\"B c\" collate \"C\", 2)",
+            "row(d, e)::text",
         ] {
-            assert!(!sql.contains(word), "{sql}");
+            assert!(sql.contains(part), "{part}: {sql}");
         }
+        for word in [
+            "trim", "upper", "lower", "round", "concat", "xor", "limit", "where", "''",
+        ] {
+            assert!(!sql.contains(word), "{word}: {sql}");
+        }
+    }
+
+    #[test]
+    fn a_type_whose_own_hash_takes_two_values_for_one_is_hashed_as_text() {
+        let hash = |kind| table(&[("a", kind)]).hash(PLAIN);
+        for kind in [
+            "numeric",
+            "double precision",
+            "real",
+            "timestamp with time zone",
+            "date",
+            "interval",
+            "jsonb",
+            "character",
+            "bpchar",
+            "text[]",
+            "character varying(3)[]",
+            "character(3)[]",
+            "s.citext",
+            "s.text",
+            "inet",
+        ] {
+            assert_eq!(
+                hash(kind),
+                "hashtextextended((row(a)::text) collate \"C\", 0)",
+                "{kind}"
+            );
+        }
+        assert!(
+            !hash("bigint").contains("hashint8extended"),
+            "2^32 + 1 would be 0"
+        );
+        assert!(hash("bigint").contains("a::text"));
+    }
+
+    #[test]
+    fn null_is_no_value_and_another_one_in_each_column() {
+        let hash = table(&[("a", "text"), ("b", "text")]).hash(PLAIN);
+        let (first, second) = (null(1).to_string(), null(2).to_string());
+        assert!(
+            hash.contains(&format!("1), {first})")) && hash.contains(&second),
+            "{hash}"
+        );
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn columns_are_tied_together_before_they_are_added_up() {
+        let sql = table(&[("a", "integer"), ("b", "integer")]).sums(
+            Part {
+                from: None,
+                to: None,
+            },
+            PLAIN,
+        );
+        assert!(sql.contains("select hashtextextended((coalesce("), "{sql}");
+    }
+
+    #[test]
+    fn texts_of_another_encoding_are_recoded_whole() {
+        let recoding = Hashing {
+            recode: true,
+            ..PLAIN
+        };
+        let hash = table(&[("a", "text"), ("b", "integer")]).hash(recoding);
+        assert!(
+            hash.starts_with("hashtextextended(encode(convert_to(row(a, b)::text, 'UTF8')"),
+            "{hash}"
+        );
+    }
+
+    #[test]
+    fn very_many_columns_do_not_nest_without_end() {
+        let many: Vec<_> = (0..1600).map(|_| ("a", "integer")).collect();
+        assert_eq!(table(&many).hash(PLAIN).matches(" # ").count(), MOST_ALONE);
     }
 
     #[test]

@@ -12,6 +12,46 @@ const fn damage(sql: &'static str, found: &'static [&'static str]) -> Damage {
 }
 
 pub(super) const ROWS: &[Damage] = &[
+    // A bigint whose halves cancel.
+    damage(
+        "update plain.wide set n = 4294967297 where id = 1",
+        &["rows plain.wide", "columns: n"],
+    ),
+    // A bigint of another sign.
+    damage(
+        "update plain.wide set n = 4294967295 where id = 2",
+        &["rows plain.wide", "columns: n"],
+    ),
+    // A smallint.
+    damage(
+        "update plain.wide set m = 1 where id = 1",
+        &["rows plain.wide", "columns: m"],
+    ),
+    // A uuid.
+    damage(
+        "update plain.wide set u = '00000000-0000-0000-0000-000000000001' where id = 1",
+        &["rows plain.wide", "columns: u"],
+    ),
+    // A char.
+    damage(
+        "update plain.wide set c = ' a' where id = 1",
+        &["rows plain.wide", "columns: c"],
+    ),
+    // NULL for nothing.
+    damage(
+        "update plain.wide set t = null where id = 1",
+        &["rows plain.wide", "columns: t"],
+    ),
+    // Zero for NULL.
+    damage(
+        "update plain.wide set m = 0 where id = 2",
+        &["rows plain.wide", "columns: m"],
+    ),
+    // Values exchanged between rows.
+    damage(
+        "update plain.wide w set n = (select o.n from plain.wide o where o.id = 3 - w.id)",
+        &["rows plain.wide", "2 different", "columns: n"],
+    ),
     // One bit of a text.
     damage(
         "update plain.customer set name = 'oame 7' where id = 7",

@@ -62,6 +62,9 @@ insert into plain.no_key select n % 10, 'b' from generate_series(1, 100) n;
 
 create table plain.empty (a integer);
 
+create table plain.wide (id integer primary key, n bigint, m smallint, u uuid, c char(5), t text);
+insert into plain.wide values (1, 0, 0, '00000000-0000-0000-0000-000000000000', 'a', ''), (2, -1, null, null, null, null);
+
 create table plain.event (at date not null, payload text) partition by range (at);
 create table plain.event_2023 partition of plain.event for values from ('2023-01-01') to ('2024-01-01');
 create table plain.event_2024 partition of plain.event for values from ('2024-01-01') to ('2025-01-01');

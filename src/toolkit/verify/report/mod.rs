@@ -16,7 +16,7 @@ use super::verdict::{Finding, State, Tally};
 
 /// How a row becomes a sum; a report is comparable only with one of the same name.
 pub(crate) const ALGORITHM: &str =
-    "sum(hashtextextended(row text, 0)) and count by bucket of the hash, v1";
+    "sum and count of 64-bit row hashes by bucket (hashtextextended), v1";
 
 /// Major versions that verify is tested with.
 const TESTED: std::ops::RangeInclusive<u32> = 14..=18;
