@@ -15,6 +15,8 @@ mod wire;
 mod fault;
 mod state;
 
+mod database;
+
 mod config;
 
 mod metrics;

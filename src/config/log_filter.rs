@@ -30,9 +30,9 @@ const OTHER_WORDS: &[(&str, &[&str])] = &[
 
 /// Rooms of this crate; a test compares them with `src/lib.rs`.
 const ROOMS: &[&str] = &[
-    "buffers", "name", "secret", "sql", "wire", "fault", "state", "config", "metrics", "net",
-    "tls", "upstream", "pool", "startup", "session", "listener", "admin", "app", "toolkit", "cli",
-    "demo",
+    "buffers", "name", "secret", "sql", "wire", "fault", "state", "database", "config", "metrics",
+    "net", "tls", "upstream", "pool", "startup", "session", "listener", "admin", "app", "toolkit",
+    "cli", "demo",
 ];
 
 /// Crates that say something of their own.

@@ -7,7 +7,6 @@
 //! say (`check`), what has to be replayed (`settings`), what undone (`scrub`),
 //! and which prepared statements are where (`prepared`).
 
-pub(crate) mod catalog;
 mod literal;
 pub(crate) mod parameters;
 pub(crate) mod prepared;

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &["secret"]),
     ("fault", &["wire"]),
     ("state", &["sql", "wire"]),
+    ("database", &["sql", "state"]),
     ("config", &["name", "secret"]),
     ("metrics", &[]),
     ("net", &["buffers", "config", "wire"]),
@@ -43,8 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "buffers", "config", "fault", "metrics", "name", "net", "pool", "sql", "startup",
-            "state", "tls", "upstream", "wire",
+            "buffers", "config", "database", "fault", "metrics", "name", "net", "pool", "sql",
+            "startup", "state", "tls", "upstream", "wire",
         ],
     ),
     (
@@ -73,7 +74,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// External crate, and the rooms that may name it.
 const DOORS: &[(&str, &[&str])] = &[
-    ("arc_swap", &["session", "app"]),
+    ("arc_swap", &["database", "session", "app"]),
     ("atomic_waker", &["pool", "session"]),
     ("clap", &["cli", "demo"]),
     ("figment", &["config"]),

@@ -8,7 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 use crate::servers;
 use crate::support::Postgres;
 
-const CENSUS: &str = include_str!("../../src/state/catalog/census.sql");
+const CENSUS: &str = include_str!("../../src/database/catalog/catalog_query.sql");
 
 /// What most tests begin with: a function that leaves a setting behind and one
 /// that leaves nothing, neither of which says so by its name.

@@ -13,10 +13,11 @@ use super::client::PooledClient;
 use super::inspector::{ClientSide, Health, InternalQuery, ResetOutcome};
 use super::relay::{IdleDecision, LeaseExit, PooledRelay};
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
+use crate::database::catalog;
 use crate::pool::{Connection, LeftBehind};
 use crate::state::probe::{self, ProbeVerdict};
+use crate::state::reset;
 use crate::state::tracker::{Cleanup, HiddenCode, Hold, HoldReason, SessionTracker};
-use crate::state::{catalog, reset};
 use crate::wire::frontend;
 
 /// How often, and for how long, a new client that may have used sequences keeps its

@@ -7,10 +7,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::handle::Handle;
 use super::backend_pid::AnnouncedBackend;
-use super::database_catalog::DatabaseCatalog;
+use crate::database::DatabaseCatalog;
+use crate::database::catalog::CatalogVerdict;
 use crate::pool::{ConnectionId, Placeholders};
 use crate::sql::{Backslash, Dialect, Statement};
-use crate::state::catalog::CatalogVerdict;
 use crate::state::parameters::Parameters;
 use crate::state::prepared::{self, Environment};
 use crate::state::tracker::{AnalysisCache, Proof, SessionTracker, StatementEffects, digest};

@@ -1,11 +1,12 @@
 //! The words of a conversation over a lease.
 
-use super::database_catalog::CatalogQuery;
 use crate::config::values::{OnSessionState, PoolMode, Scrub};
+use crate::database::CatalogQuery;
+use crate::database::catalog::CatalogReader;
 use crate::state::parameters::Parameters;
 use crate::state::prepared::{ServerStatements, Wait};
+use crate::state::probe;
 use crate::state::tracker::HoldReason;
-use crate::state::{catalog, probe};
 
 /// What the connection at the other end holds, as far as a conversation changes it.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) enum InternalQuery {
     /// Asking what the client has left.
     Check(probe::ProbeReader),
     /// Asking the catalog.
-    Census(CatalogQuery, catalog::CatalogReader),
+    Census(CatalogQuery, CatalogReader),
     /// Ending the transaction of a client that has left.
     Rollback,
     /// Finding out what the server still owes.

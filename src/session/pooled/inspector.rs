@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::commit::CommitWatch;
 use super::super::flow::FrameAction;
-use super::backend_pid::KnownPid;
+use super::backend_pid::{KnownPid, NotificationPids};
 use super::client::{PooledClient, StatementNote};
 use super::description::{self, Descriptions};
 pub(super) use super::inspection::{
@@ -56,11 +56,16 @@ pub(super) struct Inspector<'a> {
     pub(super) descriptions: Descriptions,
     pub(super) key: Option<Arc<ServerKey>>,
     known_pid: KnownPid,
+    pub(super) notification_pids: &'a NotificationPids,
     pub(super) rules: Rules,
 }
 
 impl<'a> Inspector<'a> {
-    pub(super) fn new(client: &'a mut PooledClient, rules: Rules) -> Self {
+    pub(super) fn new(
+        client: &'a mut PooledClient,
+        notification_pids: &'a NotificationPids,
+        rules: Rules,
+    ) -> Self {
         Self {
             client,
             ledger: Ledger::new(TransactionStatus::Idle),
@@ -81,6 +86,7 @@ impl<'a> Inspector<'a> {
             descriptions: Descriptions::default(),
             key: None,
             known_pid: KnownPid::default(),
+            notification_pids,
             rules,
         }
     }
@@ -368,7 +374,7 @@ impl<'a> Inspector<'a> {
             }
         }
         self.changes.sessions |= digest.signals();
-        let pids = &catalog.notification_pids;
+        let pids = self.notification_pids;
         self.known_pid.about_to_run(digest, self.key.as_ref(), pids);
         self.client.tracker.ran(digest, via);
     }

@@ -9,8 +9,7 @@ mod admission;
 mod at_idle;
 mod backend_pid;
 mod client;
-mod custom_settings;
-mod database_catalog;
+mod databases;
 mod description;
 mod idle;
 mod inspection;
@@ -42,12 +41,13 @@ use crate::state::tracker::{Cleanup, Hold, HoldReason};
 use crate::wire::frontend;
 
 use at_idle::note_left;
+use backend_pid::NotificationPids;
 use client::PooledClient;
 use idle::{RejectedBatch, Wakeup};
 use inspector::{Health, Inspector, Precondition, Rules};
 use relay::{ClientLink, LeaseExit, PooledRelay};
 
-pub(crate) use database_catalog::DatabaseRegistry;
+pub(crate) use databases::DatabaseRegistry;
 pub(super) use login::{PoolRequest, PooledLogin, adopt, log_in};
 
 /// A client of a pool, logged in.
@@ -57,6 +57,7 @@ pub(super) struct PooledSession<'a> {
     entry: Entry,
     link: ClientLink,
     client: Box<PooledClient>,
+    notification_pids: Arc<NotificationPids>,
     pool: Arc<Pool>,
     plan: Arc<PoolPlan>,
     route: Arc<Route>,
@@ -144,7 +145,7 @@ impl<'a> PooledSession<'a> {
         login: PooledLogin,
         service: &'a Service,
     ) -> Self {
-        let catalog = login.route.databases.of(&login.pool.key().database);
+        let shared = login.route.databases.of(&login.pool.key().database);
         let handle = Arc::clone(entry.handle());
         handle.set_pool(&login.pool);
         let pins = login
@@ -159,8 +160,9 @@ impl<'a> PooledSession<'a> {
                 &handle,
                 login.known,
                 login.announced,
-                catalog,
+                shared.catalog,
             )),
+            notification_pids: shared.notification_pids,
             pool: login.pool,
             plan: login.plan,
             route: login.route,
@@ -288,7 +290,7 @@ impl<'a> PooledSession<'a> {
             on_session_state: self.plan.on_session_state,
             scrub: self.plan.scrub,
         };
-        let mut inspector = Inspector::new(&mut self.client, rules);
+        let mut inspector = Inspector::new(&mut self.client, &self.notification_pids, rules);
         let mut told = Vec::new();
         inspector.begin(batches, &mut lease, &mut told);
         self.link.to_client.append(&told);

@@ -64,11 +64,7 @@ impl Inspector<'_> {
             }
             // What comes before the connection is this client's was for another.
             backend::NOTIFICATION_RESPONSE if self.setup_replies > 0 => FrameAction::Drop,
-            backend::NOTIFICATION_RESPONSE => self
-                .client
-                .catalog
-                .notification_pids
-                .translate(frame, before),
+            backend::NOTIFICATION_RESPONSE => self.notification_pids.translate(frame, before),
             _ if reply.origin == Origin::Proxy => {
                 self.own_reply(held, frame, before);
                 FrameAction::Drop

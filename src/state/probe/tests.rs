@@ -1,8 +1,9 @@
 //! Answers of the server, and what is made of them.
 
 use super::*;
+use crate::database::catalog;
 use crate::sql::token::{Lexer, TokenKind};
-use crate::state::{catalog, reset};
+use crate::state::reset;
 
 type Row<'a> = [Option<&'a str>; 3];
 

@@ -1,5 +1,5 @@
 //! The custom settings that a definition's text makes, once its code runs. The same
-//! as census.sql finds in the texts of functions that exist.
+//! as catalog_query.sql finds in the texts of functions that exist.
 
 use super::spelling::{MAX_NAME, is_custom, is_word_byte};
 

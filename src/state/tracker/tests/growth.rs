@@ -1,7 +1,7 @@
 //! The work for a text grows as its length, whatever stands in it.
 
 use super::*;
-use crate::state::catalog::{Catalog, CatalogReader};
+use crate::database::catalog::{Catalog, CatalogReader};
 use crate::tests::assert_linear;
 
 /// Beginnings, what is repeated behind them, and ends.

@@ -14,7 +14,7 @@
 //! Believed without proof:
 //!
 //! * What initdb made, but for the functions that `sql` watches.
-//! * The C code of the extensions that census.sql lists. All other C code, and all
+//! * The C code of the extensions that catalog_query.sql lists. All other C code, and all
 //!   languages but SQL and PL/pgSQL, may keep state in the server's process, where
 //!   nobody sees it: [`CatalogVerdict::Library`]. That a library is loaded, and defines its
 //!   settings, counts as nothing.
@@ -48,5 +48,5 @@ pub(crate) use snapshot::{Catalog, CatalogVerdict};
 /// gives up after a few seconds. The rows are for [`CatalogReader`]; everything else that
 /// the server says, an error aside, is of no interest.
 pub(crate) const fn catalog_query() -> &'static [u8] {
-    include_bytes!("catalog/census.sql")
+    include_bytes!("catalog/catalog_query.sql")
 }

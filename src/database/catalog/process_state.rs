@@ -90,7 +90,7 @@ fn is_quoted(text: &[u8], verb: &[u8]) -> bool {
     quotes.any(|after| words(after.trim_ascii_start()).next() == Some(verb))
 }
 
-/// As census.sql does it.
+/// As catalog_query.sql does it.
 fn first_word(name: &[u8]) -> Option<Vec<u8>> {
     let name = name.to_ascii_lowercase();
     words(&name).next().map(<[u8]>::to_vec)

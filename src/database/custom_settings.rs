@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 const MAX_NAMES: usize = 300;
 
 #[derive(Debug, Default)]
-pub(super) struct CustomSettings {
+pub(crate) struct CustomSettings {
     known: Mutex<Vec<Box<[u8]>>>,
     too_many: AtomicBool,
 }
 
 impl CustomSettings {
-    pub(super) fn add<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) {
+    pub(crate) fn add<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) {
         let mut names = names.into_iter().peekable();
         if names.peek().is_none() {
             return;
@@ -37,12 +37,12 @@ impl CustomSettings {
     }
 
     /// There are others.
-    pub(super) fn are_too_many(&self) -> bool {
+    pub(crate) fn are_too_many(&self) -> bool {
         self.too_many.load(Ordering::Acquire)
     }
 
     /// Together with `own`, each once, as it is spelled first.
-    pub(super) fn with<'a>(&self, own: impl Iterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
+    pub(crate) fn with<'a>(&self, own: impl Iterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
         let mut all: Vec<Box<[u8]>> = own.map(Into::into).collect();
         let count = all.len();
         for name in &*self.known.lock() {
@@ -54,7 +54,7 @@ impl CustomSettings {
         all
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.known.lock().is_empty()
     }
 }

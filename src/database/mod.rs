@@ -1,23 +1,21 @@
-//! What is known of a database beyond a single session: what its catalog proves,
-//! and how often its definitions have changed.
+//! What is known of a database beyond a single session: what its catalog proves, how often
+//! its definitions have changed, which custom settings its code may make.
+
+pub(crate) mod catalog;
+mod custom_settings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use foldhash::HashMap;
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::backend_pid::NotificationPids;
-use super::custom_settings::CustomSettings;
-use crate::name::Name;
-use crate::pool::Key;
 use crate::sql::{Dialect, Statement, statements};
-use crate::state::catalog::{Catalog, CatalogVerdict};
 use crate::state::tracker::Unclassified;
+
+use catalog::{Catalog, CatalogVerdict};
+use custom_settings::CustomSettings;
 
 /// The catalog is asked again when an answer is this old, for the sake of
 /// definitions that change elsewhere; at twice the age it proves nothing any more.
@@ -30,48 +28,15 @@ const PAUSE: (Duration, u32) = (Duration::from_millis(200), 10);
 /// The epoch in which nothing was seen to change yet.
 const FIRST: u32 = 1;
 
-/// What is known of the databases of one upstream.
-#[derive(Debug, Default)]
-pub(crate) struct DatabaseRegistry {
-    by_database: Mutex<HashMap<Name, Arc<DatabaseCatalog>>>,
-    pins: Mutex<HashMap<Key, Arc<Semaphore>>>,
-}
-
-impl DatabaseRegistry {
-    /// The places for clients of these pools that keep a connection.
-    pub(super) fn pins(&self, key: &Key, max: u32) -> Arc<Semaphore> {
-        let mut pins = self.pins.lock();
-        if let Some(places) = pins.get(key) {
-            return Arc::clone(places);
-        }
-        pins.retain(|_, places| Arc::strong_count(places) > 1);
-        let places = Arc::new(Semaphore::new(max as usize));
-        pins.insert(key.clone(), Arc::clone(&places));
-        places
-    }
-
-    pub(super) fn of(&self, database: &Name) -> Arc<DatabaseCatalog> {
-        let mut by_database = self.by_database.lock();
-        if let Some(catalog) = by_database.get(database) {
-            return Arc::clone(catalog);
-        }
-        // Names come from clients: those that nobody uses any more are forgotten.
-        by_database.retain(|_, catalog| Arc::strong_count(catalog) > 1);
-        let catalog = Arc::new(DatabaseCatalog::new());
-        by_database.insert(database.clone(), Arc::clone(&catalog));
-        catalog
-    }
-}
-
 /// Chances to ask for a sequence's value that were not taken, until it is believed
 /// that nobody of this database does.
 const ENOUGH: u32 = 64;
 
 /// Of one database of one upstream; shared by the sessions of its pools.
 #[derive(Debug)]
-pub(super) struct DatabaseCatalog {
+pub(crate) struct DatabaseCatalog {
     /// No other of this process has it.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     known: ArcSwap<CatalogSnapshot>,
     /// Definitions have changed this often, as far as was seen.
     epoch: AtomicU32,
@@ -87,31 +52,30 @@ pub(super) struct DatabaseCatalog {
     asked: AtomicU64,
     peace: AtomicU64,
     /// Of custom settings that code may make.
-    pub(super) custom_settings: CustomSettings,
+    pub(crate) custom_settings: CustomSettings,
     /// As of this epoch there may be code that makes others.
     hidden: AtomicU32,
     /// As of this epoch definitions have changed of what leads to code which keeps
     /// state in the server's process.
     kept: AtomicU32,
-    pub(super) notification_pids: NotificationPids,
     /// How often the catalog has answered.
     answers: AtomicU32,
 }
 
 /// One answer of the catalog.
 #[derive(Debug)]
-pub(super) struct CatalogSnapshot {
+pub(crate) struct CatalogSnapshot {
     catalog: Option<Arc<Catalog>>,
     /// The last one before it that had code which keeps state in the server's process.
     former: Option<Arc<Catalog>>,
     /// Of definitions, when the question was asked.
     epoch: u32,
     /// Counts answers.
-    pub(super) edition: u32,
+    pub(crate) edition: u32,
 }
 
 impl DatabaseCatalog {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
@@ -132,59 +96,58 @@ impl DatabaseCatalog {
             custom_settings: CustomSettings::default(),
             hidden: AtomicU32::new(0),
             kept: AtomicU32::new(0),
-            notification_pids: NotificationPids::default(),
             answers: AtomicU32::new(0),
         }
     }
 
-    pub(super) fn epoch(&self) -> u32 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// Whether clients of this database are known to use currval and lastval.
-    pub(super) fn sequences_matter(&self) -> bool {
+    pub(crate) fn sequences_matter(&self) -> bool {
         self.sequences.load(Ordering::Relaxed)
     }
 
     /// Whether enough clients have been given time to ask, and none did.
-    pub(super) fn sequences_are_unasked_for(&self) -> bool {
+    pub(crate) fn sequences_are_unasked_for(&self) -> bool {
         self.unasked.load(Ordering::Relaxed) >= ENOUGH
     }
 
-    pub(super) fn sequence_left(&self) {
+    pub(crate) fn sequence_left(&self) {
         self.unasked.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn sequences_asked_for(&self) {
+    pub(crate) fn sequences_asked_for(&self) {
         self.sequences.store(true, Ordering::Relaxed);
     }
 
     /// A definition has changed, or is about to.
-    pub(super) fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A definition has changed, or is about to, and what it defines makes custom
     /// settings of names that it does not show.
-    pub(super) fn hide(&self) {
+    pub(crate) fn hide(&self) {
         self.hidden.store(self.epoch(), Ordering::Release);
     }
 
     /// A definition has changed, or is about to, of what leads to code that keeps state
     /// in the server's process.
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         self.kept.fetch_max(self.epoch(), Ordering::AcqRel);
     }
 
     /// The epoch of the last answer, be it stale; 0 if there was none.
-    pub(super) fn judged(&self) -> u32 {
+    pub(crate) fn judged(&self) -> u32 {
         let known = self.known.load();
         known.catalog.as_ref().map_or(0, |_| known.epoch)
     }
 
     /// Whether a definition is of what leads to code that keeps state, by the last
     /// answer, be it stale.
-    pub(super) fn touches_stateful_code(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
+    pub(crate) fn touches_stateful_code(&self, text: Option<&[u8]>, dialect: Dialect) -> bool {
         let known = self.known.load();
         let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
             return false;
@@ -196,7 +159,7 @@ impl DatabaseCatalog {
     /// the last answer, and if definitions have changed meanwhile by the one before it.
     /// What led to such code, and is gone, was in definitions. What code has left that
     /// is gone itself shows to nobody.
-    pub(super) fn leaves_state(&self, unjudged: &Unclassified) -> bool {
+    pub(crate) fn leaves_state(&self, unjudged: &Unclassified) -> bool {
         let known = self.known.load();
         let Some(catalog) = &known.catalog else {
             return false;
@@ -214,7 +177,7 @@ impl DatabaseCatalog {
 
     /// Whether code may have made custom settings of names that nobody knows, if it
     /// is any code.
-    pub(super) fn hides(&self) -> bool {
+    pub(crate) fn hides(&self) -> bool {
         let known = self.known.load();
         let catalog = known.catalog.as_ref();
         catalog.is_none_or(|catalog| catalog.hides())
@@ -223,14 +186,14 @@ impl DatabaseCatalog {
     }
 
     /// The last answer, if nothing has happened since that could make it wrong.
-    pub(super) fn known(&self) -> Option<arc_swap::Guard<Arc<CatalogSnapshot>>> {
+    pub(crate) fn known(&self) -> Option<arc_swap::Guard<Arc<CatalogSnapshot>>> {
         let known = self.known.load();
         let holds = known.epoch == self.epoch() && self.age() <= 2 * FRESH;
         (holds && known.catalog.is_some()).then_some(known)
     }
 
     /// Whether the caller is to ask the catalog, and nobody else.
-    pub(super) fn claim_question(self: &Arc<Self>) -> Option<CatalogQuery> {
+    pub(crate) fn claim_question(self: &Arc<Self>) -> Option<CatalogQuery> {
         let epoch = self.epoch();
         let known = self.known.load();
         let stale = known.epoch != epoch || self.age() > FRESH;
@@ -239,7 +202,7 @@ impl DatabaseCatalog {
     }
 
     /// For who cannot go on without an answer.
-    pub(super) fn question(self: &Arc<Self>) -> CatalogQuery {
+    pub(crate) fn question(self: &Arc<Self>) -> CatalogQuery {
         CatalogQuery {
             of: Arc::clone(self),
             epoch: self.epoch(),
@@ -263,7 +226,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// The right to ask the catalog; dropped, others have it.
 #[derive(Debug)]
-pub(super) struct CatalogQuery {
+pub(crate) struct CatalogQuery {
     of: Arc<DatabaseCatalog>,
     epoch: u32,
     at: Instant,
@@ -271,7 +234,7 @@ pub(super) struct CatalogQuery {
 
 impl CatalogQuery {
     /// Notes the answer; without one, nothing is proven until the next.
-    pub(super) fn answered(self, catalog: Option<Catalog>) {
+    pub(crate) fn answered(self, catalog: Option<Catalog>) {
         let of = &self.of;
         if let Some(catalog) = &catalog {
             of.custom_settings.add(catalog.custom());
@@ -303,7 +266,7 @@ impl Drop for CatalogQuery {
 }
 
 impl CatalogSnapshot {
-    pub(super) fn judge(&self, statement: &Statement<'_>) -> CatalogVerdict {
+    pub(crate) fn judge(&self, statement: &Statement<'_>) -> CatalogVerdict {
         self.catalog
             .as_ref()
             .map_or(CatalogVerdict::Unproven, |catalog| catalog.judge(statement))
@@ -312,9 +275,9 @@ impl CatalogSnapshot {
 
 #[cfg(test)]
 mod tests {
+    use super::catalog::CatalogReader;
     use super::*;
     use crate::sql::Backslash;
-    use crate::state::catalog::CatalogReader;
     use crate::state::tracker::SessionTracker;
 
     const PLAIN: Dialect = Dialect {
