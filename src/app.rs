@@ -220,16 +220,16 @@ impl App {
         greeting::greet(&self.config, &listens);
         let service = &self.front.service;
         let pools = service.route.load().pools.clone();
-        let keeper = CancellationToken::new();
-        keep_going("the upkeep of pools", &keeper, {
+        let upkeep = CancellationToken::new();
+        keep_going("the upkeep of pools", &upkeep, {
             let pools = pools.clone();
             move |stop| maintain(pools.clone(), stop)
         });
-        keep_going("limits on sessions", &keeper, {
+        keep_going("limits on sessions", &upkeep, {
             let registry = Arc::clone(&service.registry);
             move |stop| enforce_limits(Arc::clone(&registry), stop)
         });
-        keep_going("warnings of long waits", &keeper, {
+        keep_going("warnings of long waits", &upkeep, {
             let front = Arc::clone(&self.front);
             move |stop| {
                 let front = Arc::clone(&front);
@@ -261,7 +261,7 @@ impl App {
         }
         self.front.service.registry.order_all(StopOrder::End);
         pools.close_all();
-        keeper.cancel();
+        upkeep.cancel();
         let all = async {
             self.front.tasks.wait().await;
             pools.all_closed().await;

@@ -120,16 +120,16 @@ fn file_of(sources: &Sources) -> Option<&Path> {
 /// The shape of log that the sources ask for, as far as they can be read: what is
 /// wrong with them is told in it.
 pub(crate) fn log_format(sources: &Sources) -> LogFormat {
-    let mut unheard = Problems::default();
+    let mut ignored = Problems::default();
     let file = match file_of(sources) {
-        Some(path) => read_file(path, &mut unheard),
+        Some(path) => read_file(path, &mut ignored),
         None => Layer::new("file"),
     };
-    let environment = environment::variables(&sources.env, &file, &mut unheard);
-    let flags = environment::flags(&sources.flags, &mut unheard);
+    let environment = environment::variables(&sources.env, &file, &mut ignored);
+    let flags = environment::flags(&sources.flags, &mut ignored);
     resolve::log_format(
         &Merged::new(&[file, environment, flags], SECTIONS),
-        &mut unheard,
+        &mut ignored,
     )
 }
 

@@ -152,7 +152,9 @@ impl DatabaseCatalog {
         let Some(catalog) = known.catalog.as_ref().filter(|catalog| catalog.keeps()) else {
             return false;
         };
-        text.is_none_or(|text| statements(text, dialect).any(|one| catalog.concerns_keepers(&one)))
+        text.is_none_or(|text| {
+            statements(text, dialect).any(|one| catalog.concerns_process_state(&one))
+        })
     }
 
     /// Whether what ran unjudged may have left what only the server's process has: by
@@ -286,7 +288,7 @@ mod tests {
     };
 
     /// A catalog in which these names lead to code that keeps state.
-    fn catalog_of(keepers: &[&str]) -> Catalog {
+    fn catalog_of(stateful: &[&str]) -> Catalog {
         let row = |columns: [&str; 3]| {
             let mut body = vec![0, 3];
             for column in columns {
@@ -296,15 +298,15 @@ mod tests {
             body
         };
         let mut reader = CatalogReader::default();
-        for keeper in keepers {
-            reader.row(&row(["library", "0", keeper]));
+        for name in stateful {
+            reader.row(&row(["library", "0", name]));
         }
-        reader.row(&row(["end", "0", &keepers.len().to_string()]));
+        reader.row(&row(["end", "0", &stateful.len().to_string()]));
         reader.finish().unwrap()
     }
 
-    fn answered(catalog: &Arc<DatabaseCatalog>, keepers: &[&str]) {
-        catalog.question().answered(Some(catalog_of(keepers)));
+    fn answered(catalog: &Arc<DatabaseCatalog>, stateful: &[&str]) {
+        catalog.question().answered(Some(catalog_of(stateful)));
     }
 
     /// Whether a client that ran this text, unjudged, may have left something.

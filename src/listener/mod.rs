@@ -236,9 +236,9 @@ async fn receive(
             Box::pin(cancel(front, &key, peer, stream)).await;
         }
         Ok((Err(refused), _place)) => Box::pin(reject(front, refused, peer)).await,
-        Err(unheard) => {
-            front.metrics.refused(unheard.label());
-            tracing::debug!(client = %peer, reason = unheard.label(), "connection dropped");
+        Err(aborted) => {
+            front.metrics.refused(aborted.label());
+            tracing::debug!(client = %peer, reason = aborted.label(), "connection dropped");
         }
     }
     None
@@ -251,13 +251,13 @@ async fn drain_deadline(closing: &CancellationToken) {
 
 async fn serve_session(front: &Server, client: Box<Admitted>) {
     let began = Instant::now();
-    let (session, ending, parting) = session::run(client, &front.service).await;
-    front.metrics.session_ended(ending.label());
-    let (reason, detail) = (ending.label(), ending.detail());
+    let (session, end, close) = session::run(client, &front.service).await;
+    front.metrics.session_ended(end.label());
+    let (reason, detail) = (end.label(), end.detail());
     let seconds = seconds(began.elapsed());
-    let upstream = ending.over().map(|leg| leg.upstream.config().name.as_str());
-    let tls = ending.over().map(|leg| leg.tls);
-    if ending.is_failure() {
+    let upstream = end.over().map(|leg| leg.upstream.config().name.as_str());
+    let tls = end.over().map(|leg| leg.tls);
+    if end.is_failure() {
         log_session!(
             warn,
             &session,
@@ -265,7 +265,7 @@ async fn serve_session(front: &Server, client: Box<Admitted>) {
             tls,
             reason,
             detail,
-            fix = ending.cure(),
+            fix = end.hint(),
             seconds,
             "session failed"
         );
@@ -282,7 +282,7 @@ async fn serve_session(front: &Server, client: Box<Admitted>) {
         );
     }
     drop(session);
-    Box::pin(parting.say()).await;
+    Box::pin(close.finish()).await;
 }
 
 /// To the millisecond: finer is noise in a log.

@@ -47,12 +47,12 @@ impl Resolver {
     ) -> io::Result<Vec<SocketAddr>> {
         let knows_some = !self.known.lock().addresses.is_empty();
         // Without known addresses there is nothing to hurry for: the caller bounds it.
-        let patience = if knows_some { within / SHARE } else { within };
-        let resolved = match timeout(patience, lookup).await {
+        let lookup_timeout = if knows_some { within / SHARE } else { within };
+        let resolved = match timeout(lookup_timeout, lookup).await {
             Ok(resolved) => resolved,
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("no answer within {patience:?}"),
+                format!("no answer within {lookup_timeout:?}"),
             )),
         };
         let mut known = self.known.lock();

@@ -15,7 +15,7 @@ pub(crate) struct SessionClose {
     pub(super) client: MaybeTls,
     pub(super) fault: Option<Fault>,
     /// What the upstream said, in place of `told`.
-    pub(super) words: Option<Bytes>,
+    pub(super) response: Option<Bytes>,
     pub(super) upstream: Option<(Closing, MaybeTls)>,
 }
 
@@ -24,29 +24,29 @@ impl SessionClose {
         Self {
             client,
             fault,
-            words: None,
+            response: None,
             upstream: None,
         }
     }
 
     /// Returns when both sides have let go. Boxed is what a client of a pool that leaves
     /// by itself needs none of.
-    pub(crate) async fn say(self) {
+    pub(crate) async fn finish(self) {
         match self {
             Self {
                 client,
                 fault: None,
-                words: None,
+                response: None,
                 upstream: None,
             } => close::client(client).await,
-            more => Box::pin(more.say_all()).await,
+            more => Box::pin(more.finish_all()).await,
         }
     }
 
-    async fn say_all(self) {
+    async fn finish_all(self) {
         let to_client = async {
-            match (&self.words, &self.fault) {
-                (Some(words), _) => refuse(self.client, words).await,
+            match (&self.response, &self.fault) {
+                (Some(response), _) => refuse(self.client, response).await,
                 (None, Some(fault)) => refuse(self.client, &fault.fatal()).await,
                 (None, None) => close::client(self.client).await,
             }

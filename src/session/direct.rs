@@ -53,9 +53,9 @@ impl<'a> Direct<'a> {
         drop(entry);
         closing.state = relay.upstream_state(&exit);
         let (client, upstream) = relay.into_streams();
-        let mut parting = SessionClose::of(client, None);
-        parting.upstream = Some((closing, upstream));
-        let ending = SessionEnd::Carried { exit, over };
-        (ending, parting)
+        let mut close = SessionClose::of(client, None);
+        close.upstream = Some((closing, upstream));
+        let end = SessionEnd::Carried { exit, over };
+        (end, close)
     }
 }

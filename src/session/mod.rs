@@ -46,12 +46,12 @@ pub(crate) async fn run(
 ) -> (Arc<Handle>, SessionEnd, SessionClose) {
     // Boxed, and gone once the session carries: an idle session keeps nothing of it.
     let (handle, begun) = Box::pin(begin(client, service)).await;
-    let (ending, parting) = match begun {
+    let (end, close) = match begun {
         Ok(Started::Direct(session)) => session.run().await,
         Ok(Started::Pooled(session)) => session.run().await,
         Err(ended) => *ended,
     };
-    (handle, ending, parting)
+    (handle, end, close)
 }
 
 /// A session that carries.
@@ -74,10 +74,10 @@ async fn begin(
         Ok(entry) => entry,
         Err(no_room) => {
             let outsider = service.registry.outsider(user, database, client.peer);
-            let parting = SessionClose::of(client.stream.into_parts().0, Some(no_room.fault()));
+            let close = SessionClose::of(client.stream.into_parts().0, Some(no_room.fault()));
             return (
                 outsider,
-                Err(Box::new((SessionEnd::NoRoom(no_room), parting))),
+                Err(Box::new((SessionEnd::NoRoom(no_room), close))),
             );
         }
     };

@@ -54,32 +54,32 @@ impl OpenFailure {
         match self {
             Self::Left => (SessionEnd::LeftWhileWaiting, SessionClose::of(stream, None)),
             Self::Fault(fault) => {
-                let parting = SessionClose::of(stream, Some(fault.clone()));
-                (SessionEnd::NotServed(fault), parting)
+                let close = SessionClose::of(stream, Some(fault.clone()));
+                (SessionEnd::NotServed(fault), close)
             }
             Self::Refused { response, text } => {
-                let mut parting = SessionClose::of(stream, None);
-                let ending = SessionEnd::LoginFailed {
+                let mut close = SessionClose::of(stream, None);
+                let end = SessionEnd::LoginFailed {
                     label: "upstream_refused",
                     text,
-                    cure: error_field(response.get(HEADER..).unwrap_or_default(), b'H'),
+                    hint: error_field(response.get(HEADER..).unwrap_or_default(), b'H'),
                 };
-                parting.words = Some(response);
-                (ending, parting)
+                close.response = Some(response);
+                (end, close)
             }
             Self::Login {
                 failure,
                 upstream,
                 closing,
             } => {
-                let mut parting = SessionClose::of(stream, failure.told());
-                parting.upstream = Some((closing, upstream));
-                let ending = SessionEnd::LoginFailed {
+                let mut close = SessionClose::of(stream, failure.client_error());
+                close.upstream = Some((closing, upstream));
+                let end = SessionEnd::LoginFailed {
                     label: failure.label(),
                     text: failure.to_string(),
-                    cure: failure.cure(),
+                    hint: failure.hint(),
                 };
-                (ending, parting)
+                (end, close)
             }
         }
     }

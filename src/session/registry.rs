@@ -97,7 +97,7 @@ enum CancelState {
     Waiting,
     /// In the queue, with one that it does not want any more.
     CalledOff,
-    Aboard(Arc<ServerKey>),
+    Connected(Arc<ServerKey>),
 }
 
 impl CancelSlot {
@@ -137,7 +137,7 @@ impl CancelSlot {
         let mut place = self.place.lock();
         let wanted = !matches!(*place, CancelState::CalledOff);
         if wanted {
-            *place = CancelState::Aboard(Arc::clone(key));
+            *place = CancelState::Connected(Arc::clone(key));
         }
         wanted
     }
@@ -149,7 +149,7 @@ impl CancelSlot {
 
     fn key(&self) -> Option<Arc<ServerKey>> {
         match &*self.place.lock() {
-            CancelState::Aboard(key) => Some(Arc::clone(key)),
+            CancelState::Connected(key) => Some(Arc::clone(key)),
             _ => None,
         }
     }

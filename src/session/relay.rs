@@ -28,7 +28,7 @@ pub(super) struct Relay<'a> {
     pub(super) upstream: MaybeTls,
     to_upstream: Flow,
     to_client: Flow,
-    account: DirectInspector,
+    inspector: DirectInspector,
     handle: Arc<Handle>,
     metrics: &'a Metrics,
     activity: Activity,
@@ -42,7 +42,7 @@ struct DirectInspector {
     commit: CommitWatch,
     client: ClientSide,
     /// The upstream has announced the end of the session.
-    farewell: bool,
+    upstream_terminated: bool,
     /// An answer fitted no question; said once.
     untracked_logged: bool,
     /// For the log.
@@ -96,7 +96,7 @@ impl DirectInspector {
         }
         match frame.tag {
             backend::READY_FOR_QUERY if self.ledger.owes_nothing() => self.commit.settled(),
-            backend::ERROR_RESPONSE => self.farewell |= backend::is_fatal(frame.body),
+            backend::ERROR_RESPONSE => self.upstream_terminated |= backend::is_fatal(frame.body),
             _ => {}
         }
     }
@@ -110,11 +110,11 @@ impl<'a> Relay<'a> {
         handle: Arc<Handle>,
         metrics: &'a Metrics,
     ) -> Self {
-        let account = DirectInspector {
+        let inspector = DirectInspector {
             ledger: Ledger::new(TransactionStatus::Idle),
             commit: CommitWatch::default(),
             client: ClientSide::Speaking,
-            farewell: false,
+            upstream_terminated: false,
             untracked_logged: false,
             handle: Arc::clone(&handle),
         };
@@ -126,7 +126,7 @@ impl<'a> Relay<'a> {
             upstream,
             to_upstream,
             to_client,
-            account,
+            inspector,
             handle,
             metrics,
             activity: Activity::Idle,
@@ -145,14 +145,14 @@ impl<'a> Relay<'a> {
         self.count();
         // In the middle of a message nothing can be said.
         let told = exit.client_error().filter(|_| self.to_client.is_clear());
-        let farewell = async {
+        let last_words = async {
             if let Some(fault) = told {
                 self.client.write_all(&fault.fatal()).await?;
             }
             self.client.flush().await
         };
         // Whoever does not take it has left; the exit says enough.
-        let _ = timeout(CLIENT_CLOSE_TIMEOUT, farewell).await;
+        let _ = timeout(CLIENT_CLOSE_TIMEOUT, last_words).await;
         exit
     }
 
@@ -164,7 +164,7 @@ impl<'a> Relay<'a> {
             RelayExit::BadUpstream(_) => UpstreamState::Torn,
             _ if !self.to_upstream.is_clear() => UpstreamState::Torn,
             // A transaction that is open ends with the session.
-            _ if self.account.ledger.owes_nothing() => UpstreamState::AtRest,
+            _ if self.inspector.ledger.owes_nothing() => UpstreamState::AtRest,
             _ => UpstreamState::Busy,
         }
     }
@@ -176,7 +176,7 @@ impl<'a> Relay<'a> {
 
     /// Whether the upstream is at rest: nothing asked, nothing half-sent.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.account.ledger.is_quiescent() && self.to_upstream.is_empty()
+        self.inspector.ledger.is_quiescent() && self.to_upstream.is_empty()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
@@ -198,14 +198,14 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
-        let account = &mut self.account;
-        if account.client == ClientSide::Done {
+        let inspector = &mut self.inspector;
+        if inspector.client == ClientSide::Done {
             return Poll::Pending;
         }
         let turn = self
             .to_upstream
             .turn(cx, &mut self.client, &mut self.upstream, |frame, _| {
-                account.on_frontend(frame);
+                inspector.on_frontend(frame);
                 FrameAction::Pass
             });
         match turn {
@@ -213,10 +213,10 @@ impl<'a> Relay<'a> {
             Ok(Progress::Ended) => self.poll_half_close(cx),
             // The upstream's last words, if any, are still to be read and passed on.
             Err(FlowError::Destination(_)) => {
-                account.client = ClientSide::Done;
+                inspector.client = ClientSide::Done;
                 Poll::Pending
             }
-            Err(FlowError::Source(_)) if account.client == ClientSide::Terminated => {
+            Err(FlowError::Source(_)) if inspector.client == ClientSide::Terminated => {
                 self.to_upstream.end_source();
                 self.poll_half_close(cx)
             }
@@ -230,12 +230,12 @@ impl<'a> Relay<'a> {
     /// upstream's half is closed as well. The server answers what was asked before,
     /// and `client_connection_check_interval` sees what it would see without us.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
-        if self.account.client == ClientSide::Speaking {
+        if self.inspector.client == ClientSide::Speaking {
             // In the middle of a message nothing can be said.
             if self.to_upstream.is_clear() {
                 self.to_upstream.append(&frontend::TERMINATE_MESSAGE);
             }
-            self.account.client = ClientSide::Terminated;
+            self.inspector.client = ClientSide::Terminated;
         }
         let drained = self.to_upstream.poll_drain(cx, &mut self.upstream);
         if matches!(drained, Ok(Poll::Pending))
@@ -244,29 +244,31 @@ impl<'a> Relay<'a> {
             return Poll::Pending;
         }
         // A write that failed shows in what is read, too.
-        self.account.client = ClientSide::Done;
+        self.inspector.client = ClientSide::Done;
         Poll::Pending
     }
 
     fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<RelayExit> {
-        let account = &mut self.account;
+        let inspector = &mut self.inspector;
         let turn = self
             .to_client
             .turn(cx, &mut self.upstream, &mut self.client, |frame, _| {
-                account.on_backend(frame);
+                inspector.on_backend(frame);
                 FrameAction::Pass
             });
         self.upstream_ended |= matches!(turn, Ok(Progress::Ended) | Err(FlowError::Source(_)));
         let lost = |error| RelayExit::UpstreamLost {
-            commit_in_flight: account.commit.in_flight(),
+            commit_in_flight: inspector.commit.in_flight(),
             error,
         };
         Poll::Ready(match turn {
             Ok(Progress::Empty | Progress::Full | Progress::Stopped) => return Poll::Pending,
-            Ok(Progress::Ended) if account.farewell => RelayExit::UpstreamEnded,
-            Ok(Progress::Ended) if account.client != ClientSide::Speaking => RelayExit::ClientLeft,
+            Ok(Progress::Ended) if inspector.upstream_terminated => RelayExit::UpstreamEnded,
+            Ok(Progress::Ended) if inspector.client != ClientSide::Speaking => {
+                RelayExit::ClientLeft
+            }
             Ok(Progress::Ended) => lost(None),
-            Err(FlowError::Source(_)) if account.farewell => RelayExit::UpstreamEnded,
+            Err(FlowError::Source(_)) if inspector.upstream_terminated => RelayExit::UpstreamEnded,
             Err(FlowError::Source(error)) => {
                 self.to_client.end_source();
                 lost(Some(error))
@@ -288,7 +290,7 @@ impl<'a> Relay<'a> {
         if down > 0 {
             self.metrics.bytes_to_client.increment(down);
         }
-        let activity = Activity::of(&self.account.ledger);
+        let activity = Activity::of(&self.inspector.ledger);
         if activity != self.activity {
             self.activity = activity;
             self.handle.set_activity(activity);

@@ -124,7 +124,7 @@ pub(crate) enum SessionEnd {
     LoginFailed {
         label: &'static str,
         text: String,
-        cure: Option<String>,
+        hint: Option<String>,
     },
     Carried {
         exit: RelayExit,
@@ -172,11 +172,11 @@ impl SessionEnd {
     }
 
     /// What the client was told to do about it.
-    pub(crate) fn cure(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NoRoom(error) => error.fault().hint.map(Cow::into_owned),
             Self::NotServed(fault) => fault.hint.clone().map(Cow::into_owned),
-            Self::LoginFailed { cure, .. } => cure.clone(),
+            Self::LoginFailed { hint, .. } => hint.clone(),
             Self::LeftWhileWaiting | Self::Carried { .. } => None,
         }
     }

@@ -13,7 +13,7 @@ use super::tracker::HoldReason;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 
-const SQL: &str = include_str!("check.sql");
+const SQL: &str = include_str!("probe.sql");
 /// An error is how the server says that no sequence was used, and an error must
 /// not end the session.
 const LASTVAL: &str = include_str!("lastval.sql");

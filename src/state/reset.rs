@@ -11,7 +11,7 @@
 /// ALL, so that the rest does not run under the settings of who left: a timeout,
 /// a level of messages. RESET ROLE is there for logins that begin with a role
 /// (ALTER ROLE … SET role), which SET SESSION AUTHORIZATION alone need not give.
-pub(crate) const LIGHT: &str = include_str!("scrub.sql");
+pub(crate) const LIGHT: &str = include_str!("reset.sql");
 
 /// Undo everything else, prepared statements included. They have to be Queries of
 /// their own: a text of several is a transaction, in which DISCARD ALL is refused. It

@@ -242,13 +242,13 @@ impl SessionTracker {
         let verdict = findings.verdict();
         let leaves = &mut self.left.leaves;
         if findings.temporary() {
-            leaves.residue = Cleanup::Close;
+            leaves.cleanup = Cleanup::Close;
         }
         if let ProbeVerdict::Pinned(reason) = verdict {
             leaves.check = None;
             leaves.lasting = None;
             if reason == HoldReason::TempObject {
-                leaves.residue = Cleanup::Close;
+                leaves.cleanup = Cleanup::Close;
             }
             self.left.pinned = Some(reason);
             for (name, _) in findings.custom() {
@@ -259,8 +259,8 @@ impl SessionTracker {
             return verdict;
         }
         // No prepared statement of SQL's is left.
-        if leaves.residue == Cleanup::Discard {
-            leaves.residue = Cleanup::Scrub;
+        if leaves.cleanup == Cleanup::Discard {
+            leaves.cleanup = Cleanup::Scrub;
         }
         leaves.check = None;
         leaves.lasting = None;
@@ -279,7 +279,7 @@ impl SessionTracker {
 
     /// Something was found that no scrub undoes.
     pub(crate) fn cannot_be_undone(&mut self) {
-        self.left.leaves.residue = Cleanup::Close;
+        self.left.leaves.cleanup = Cleanup::Close;
     }
 
     /// Names for `check::query`: the custom settings that may exist.
@@ -302,10 +302,10 @@ impl SessionTracker {
     /// A text ran, or may run, that nobody can judge; the last answer of the catalog
     /// is of `epoch`. `None`: it is not known.
     pub(crate) fn judge_later(&mut self, text: Option<&[u8]>, dialect: Dialect, epoch: u32) {
-        let backlog = self
+        let unclassified = self
             .unjudged
             .get_or_insert_with(|| Box::new(Unclassified::since(epoch)));
-        backlog.add(text, dialect);
+        unclassified.add(text, dialect);
     }
 
     /// What has run since the server was asked that nobody could judge.
@@ -332,18 +332,18 @@ impl SessionTracker {
     }
 
     /// What has to be done before others may use the connection.
-    pub(crate) fn residue(&self) -> Cleanup {
+    pub(crate) fn cleanup(&self) -> Cleanup {
         let settings = if self.settings.is_empty() {
             Cleanup::Nothing
         } else {
             Cleanup::Scrub
         };
-        self.left.leaves.residue.max(settings)
+        self.left.leaves.cleanup.max(settings)
     }
 
     /// The same, where the settings that can be replayed are seen to otherwise.
-    pub(crate) const fn residue_beside_settings(&self) -> Cleanup {
-        self.left.leaves.residue
+    pub(crate) const fn cleanup_beside_settings(&self) -> Cleanup {
+        self.left.leaves.cleanup
     }
 
     pub(crate) const fn settings(&self) -> &Settings {
@@ -454,7 +454,7 @@ impl SessionTracker {
             if !kept {
                 leaves = Leftovers::checked(HoldReason::Setting, Cleanup::Scrub);
             }
-            leaves.residue = Cleanup::Scrub;
+            leaves.cleanup = Cleanup::Scrub;
             self.left.leaves.add(leaves);
         }
     }
@@ -470,7 +470,7 @@ impl SessionTracker {
         self.transaction.sets = true;
         self.left.pinned = None;
         let leaves = &mut self.left.leaves;
-        let closes = leaves.residue == Cleanup::Close;
+        let closes = leaves.cleanup == Cleanup::Close;
         // Custom settings stay, without their values.
         let asks = (leaves.code != HiddenCode::None).then_some(HoldReason::Function);
         *leaves = Leftovers {
@@ -481,7 +481,7 @@ impl SessionTracker {
             ..Leftovers::default()
         };
         if closes {
-            leaves.residue = Cleanup::Close;
+            leaves.cleanup = Cleanup::Close;
         }
     }
 }

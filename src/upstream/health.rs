@@ -58,10 +58,10 @@ pub(crate) enum LoginPolicy {
 
 /// The one decision about new logins, of the state alone. A pause will be one more
 /// argument here, and one more answer: to wait.
-fn login_policy(outage: Option<&Outage>, alive: usize, patience: Duration) -> LoginPolicy {
+fn login_policy(outage: Option<&Outage>, alive: usize, grace: Duration) -> LoginPolicy {
     match outage {
         // While connections are left they serve newcomers too.
-        Some(outage) if alive == 0 && outage.since.elapsed() > patience => {
+        Some(outage) if alive == 0 && outage.since.elapsed() > grace => {
             let lasted = outage.since.elapsed().as_secs();
             LoginPolicy::Refuse(outage.cause.clone().detail(format!(
                 "The server has let nobody in for {lasted} s; until it does, new logins are refused."
@@ -108,9 +108,9 @@ impl Health {
         };
     }
 
-    pub(super) fn policy(&self, patience: Duration) -> LoginPolicy {
+    pub(super) fn policy(&self, grace: Duration) -> LoginPolicy {
         let alive = self.alive.load(Ordering::Relaxed);
-        login_policy(self.state.lock().outage.as_ref(), alive, patience)
+        login_policy(self.state.lock().outage.as_ref(), alive, grace)
     }
 
     /// Somebody wants to log in, whom nobody may tell how the server is.
@@ -169,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(15);
+    const GRACE: Duration = Duration::from_secs(15);
 
     fn fault(text: &'static str) -> Fault {
         Fault::new(SqlState::CANNOT_CONNECT_NOW, "dial", text)
@@ -178,27 +178,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn logins_are_refused_once_an_outage_has_lasted_and_accepted_after_the_first_answer() {
         let health = Health::default();
-        assert_eq!(health.policy(PATIENCE), LoginPolicy::Admit);
+        assert_eq!(health.policy(GRACE), LoginPolicy::Admit);
         health.failed(fault("first"));
-        advance(PATIENCE).await;
+        advance(GRACE).await;
         health.failed(fault("latest"));
-        assert_eq!(health.policy(PATIENCE), LoginPolicy::Admit, "not longer");
+        assert_eq!(health.policy(GRACE), LoginPolicy::Admit, "not longer");
         advance(Duration::from_secs(1)).await;
-        let LoginPolicy::Refuse(refusal) = health.policy(PATIENCE) else {
+        let LoginPolicy::Refuse(refusal) = health.policy(GRACE) else {
             panic!("admitted")
         };
         assert_eq!(refusal.message, "latest");
         health.answered("cluster");
-        assert_eq!(health.policy(PATIENCE), LoginPolicy::Admit);
+        assert_eq!(health.policy(GRACE), LoginPolicy::Admit);
         health.failed(fault("again"));
-        assert_eq!(health.policy(PATIENCE), LoginPolicy::Admit);
+        assert_eq!(health.policy(GRACE), LoginPolicy::Admit);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_probed_with_longer_and_longer_pauses_and_sooner_for_a_client() {
         let health = Health::default();
         assert!(!health.begin_probe(), "nobody wants to know");
-        health.doubt(PATIENCE);
+        health.doubt(GRACE);
         assert!(!health.begin_probe(), "a login may show it");
         advance(DOUBT).await;
         assert!(health.begin_probe());
@@ -216,12 +216,12 @@ mod tests {
         assert_eq!(pauses, [2, 4, 5, 5]);
         advance(Duration::from_secs(1)).await;
         assert!(!health.begin_probe());
-        health.doubt(PATIENCE);
+        health.doubt(GRACE);
         assert!(health.begin_probe());
         health.answered("cluster");
-        advance(PATIENCE * 2).await;
+        advance(GRACE * 2).await;
         assert!(!health.begin_probe());
-        health.doubt(PATIENCE);
+        health.doubt(GRACE);
         health.tried();
         advance(DOUBT).await;
         assert!(!health.begin_probe(), "a login has");

@@ -32,9 +32,9 @@ impl Drop for Alive {
 impl Upstream {
     /// What becomes of a client that comes now, before it has proven anything.
     pub(crate) fn new_logins(&self) -> LoginPolicy {
-        let patience = self.config().connect_timeout;
-        let policy = self.health().policy(patience);
-        self.health().doubt(patience);
+        let grace = self.config().connect_timeout;
+        let policy = self.health().policy(grace);
+        self.health().doubt(grace);
         if let LoginPolicy::Refuse(fault) = &policy
             && self.health().refuses_first()
         {

@@ -6,9 +6,9 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use crate::servers;
 use crate::support::Postgres;
 
-const CHECK: &str = include_str!("../../src/state/check.sql");
+const CHECK: &str = include_str!("../../src/state/probe.sql");
 const LASTVAL: &str = include_str!("../../src/state/lastval.sql");
-const LIGHT: &str = include_str!("../../src/state/scrub.sql");
+const LIGHT: &str = include_str!("../../src/state/reset.sql");
 const FULL: &str = "DISCARD ALL";
 
 type Row = [Option<String>; 3];

@@ -116,7 +116,7 @@ pub(crate) struct Catalog {
     suspects: bool,
     hides: bool,
     keeps: bool,
-    keepers: ProcessStateNames,
+    process_state: ProcessStateNames,
     /// Custom settings that code shows to be made by it.
     custom: Vec<Box<[u8]>>,
 }
@@ -138,13 +138,13 @@ impl Catalog {
             let verdict = (!is_clean).then(|| verdict.max(CatalogVerdict::Unproven));
             self.definitions = self.definitions.max(verdict);
         } else if name == b"*tables" {
-            self.keepers.of_tables = true;
+            self.process_state.of_tables = true;
         }
         self.suspects |= verdict >= CatalogVerdict::Unproven;
         self.hides |= verdict == CatalogVerdict::Hidden;
         self.keeps |= verdict == CatalogVerdict::Library;
         if taint == Taint::Library && !name.is_empty() {
-            self.keepers.add(name);
+            self.process_state.add(name);
         }
         let entry = if name.is_empty() {
             self.foreign.get_or_insert(Entry::NOTHING)
@@ -251,13 +251,13 @@ impl Catalog {
     }
 
     fn may_reach_process_state(&self, statement: &Statement<'_>) -> bool {
-        let is_foreign = self.has_foreign_keeper();
-        self.keepers.may_be_reached_by(statement, is_foreign)
+        let is_foreign = self.has_foreign_name();
+        self.process_state.may_be_reached_by(statement, is_foreign)
     }
 
     /// Whether a definition may take away, or add, a way to code that keeps state in
     /// the server's process, and stays. An extension comes and goes with its code.
-    pub(crate) fn concerns_keepers(&self, statement: &Statement<'_>) -> bool {
+    pub(crate) fn concerns_process_state(&self, statement: &Statement<'_>) -> bool {
         let wide = |token: Token<'_>| is_word(&token, "cascade") || is_word(&token, "owned");
         let whole = matches!(
             statement.kind,
@@ -299,7 +299,7 @@ impl Catalog {
     }
 
     /// Whether a name of other characters than ASCII leads to state in the process.
-    fn has_foreign_keeper(&self) -> bool {
+    fn has_foreign_name(&self) -> bool {
         self.foreign.is_some_and(|entry| entry.library != NEVER)
     }
 
@@ -335,7 +335,7 @@ impl Catalog {
             | Command::Reindex
             | Command::Truncate
             | Command::Vacuum
-                if unproven && self.keepers.of_tables =>
+                if unproven && self.process_state.of_tables =>
             {
                 CatalogVerdict::Library
             }

@@ -389,7 +389,11 @@ fn definitions_that_concern_such_code_are_told_from_others() {
         ("drop extension x", false),
         ("drop extension x cascade", true),
     ] {
-        assert_eq!(catalog.concerns_keepers(&only(text)), concerns, "{text}");
-        assert!(!catalog_with(&[]).concerns_keepers(&only(text)));
+        assert_eq!(
+            catalog.concerns_process_state(&only(text)),
+            concerns,
+            "{text}"
+        );
+        assert!(!catalog_with(&[]).concerns_process_state(&only(text)));
     }
 }

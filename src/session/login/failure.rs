@@ -66,15 +66,15 @@ impl LoginFailure {
     }
 
     /// What to do about it, for the log.
-    pub(in super::super) fn cure(&self) -> Option<String> {
+    pub(in super::super) fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { hint, .. } => hint.clone(),
-            _ => self.told()?.hint.map(Cow::into_owned),
+            _ => self.client_error()?.hint.map(Cow::into_owned),
         }
     }
 
     /// What the client is still to be told.
-    pub(in super::super) fn told(&self) -> Option<Fault> {
+    pub(in super::super) fn client_error(&self) -> Option<Fault> {
         let (sqlstate, hint) = match self {
             Self::ClientLeft | Self::ClientLost(_) | Self::Refused { .. } => return None,
             Self::Held(error) => return Some(error.fault()),

@@ -37,7 +37,7 @@ impl PooledRelay<'_> {
         cx: &mut Context<'_>,
         order: Option<StopOrder>,
     ) -> IdleDecision {
-        if let Some(next) = self.finish_errand() {
+        if let Some(next) = self.finish_internal_query() {
             return next;
         }
         if self.inspector.client_side == ClientSide::Gone {
@@ -58,7 +58,7 @@ impl PooledRelay<'_> {
                 self.inspector.client.streak = 0;
                 IdleDecision::Leave(self.release(LeftBehind::Nothing))
             }
-            Some(Hold::Soft) => match self.has_bethought(cx) {
+            Some(Hold::Soft) => match self.grace_is_over(cx) {
                 true => IdleDecision::Leave(self.release(LeftBehind::Light)),
                 false => IdleDecision::Wait,
             },
@@ -134,7 +134,7 @@ impl PooledRelay<'_> {
 
     /// Whether a client that may ask what its sequences gave has had time to do so:
     /// most that do ask at once, and then it is known of all.
-    fn has_bethought(&mut self, cx: &mut Context<'_>) -> bool {
+    fn grace_is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let client = &mut *self.inspector.client;
         if client.draws >= DRAWS || client.catalog.sequences_are_unasked_for() {
             return true;
@@ -160,7 +160,7 @@ impl PooledRelay<'_> {
             self.catalog_asked = true;
             self.send(
                 catalog::catalog_query(),
-                InternalQuery::Census(question, catalog::CatalogReader::default()),
+                InternalQuery::CatalogQuery(question, catalog::CatalogReader::default()),
             );
             return;
         }
@@ -189,7 +189,7 @@ impl PooledRelay<'_> {
         self.metrics.checks.increment(1);
         self.send(
             &text,
-            InternalQuery::Check(probe::ProbeReader::new(sequences)),
+            InternalQuery::Probe(probe::ProbeReader::new(sequences)),
         );
     }
 
@@ -204,8 +204,8 @@ impl PooledRelay<'_> {
             HiddenCode::Known => !nameless,
             HiddenCode::Unjudged => true,
         };
-        if !asks || self.unwritable || client.tracker.residue() == Cleanup::Close {
-            return self.undo();
+        if !asks || self.unwritable || client.tracker.cleanup() == Cleanup::Close {
+            return self.reset();
         }
         self.ask();
         IdleDecision::Again
@@ -213,12 +213,12 @@ impl PooledRelay<'_> {
 
     /// A client that has left leaves nothing that others could notice, be its
     /// connection idle afterwards: locks, temporary tables.
-    fn undo(&mut self) -> IdleDecision {
+    fn reset(&mut self) -> IdleDecision {
         let client = &self.inspector.client;
         let held = matches!(client.tracker.hold(), Hold::Check(_) | Hold::Hard(_));
         let held = held || self.lease.statements.must_be_cleared();
         // One that nothing can replace may have to stay, with what is not undone of it.
-        let stays = client.tracker.residue() != Cleanup::Close || !self.lease.can_be_replaced();
+        let stays = client.tracker.cleanup() != Cleanup::Close || !self.lease.can_be_replaced();
         let undoable = stays
             && self.inspector.health == Health::Good
             && self.inspector.rules.scrub != Scrub::Never
@@ -227,15 +227,15 @@ impl PooledRelay<'_> {
             return IdleDecision::Leave(LeaseExit::ClientLeft);
         }
         for text in reset::FULL.into_iter().chain([reset::TEMPORARY]) {
-            self.send(text.as_bytes(), InternalQuery::Scrub(ResetOutcome::Yes));
+            self.send(text.as_bytes(), InternalQuery::Reset(ResetOutcome::Yes));
         }
         IdleDecision::Again
     }
 
-    fn undone(&mut self, scrubbed: ResetOutcome) {
+    fn reset_done(&mut self, outcome: ResetOutcome) {
         let client = &mut *self.inspector.client;
-        match scrubbed {
-            ResetOutcome::Yes if client.tracker.residue() == Cleanup::Close => return,
+        match outcome {
+            ResetOutcome::Yes if client.tracker.cleanup() == Cleanup::Close => return,
             ResetOutcome::Yes => {}
             ResetOutcome::AllBut => return client.tracker.cannot_be_undone(),
             ResetOutcome::No => {
@@ -286,13 +286,13 @@ impl PooledRelay<'_> {
         let reader = catalog::CatalogReader::default();
         self.send(
             catalog::catalog_query(),
-            InternalQuery::Census(question, reader),
+            InternalQuery::CatalogQuery(question, reader),
         );
         IdleDecision::Again
     }
 
     /// `None` if there was none.
-    fn finish_errand(&mut self) -> Option<IdleDecision> {
+    fn finish_internal_query(&mut self) -> Option<IdleDecision> {
         let internal_query =
             std::mem::replace(&mut self.inspector.internal_query, InternalQuery::None);
         let client = &mut *self.inspector.client;
@@ -302,15 +302,15 @@ impl PooledRelay<'_> {
         match internal_query {
             InternalQuery::None | InternalQuery::Rollback => return None,
             InternalQuery::Marker => {}
-            InternalQuery::Scrub(scrubbed) => {
-                self.undone(scrubbed);
+            InternalQuery::Reset(outcome) => {
+                self.reset_done(outcome);
                 return Some(IdleDecision::Leave(LeaseExit::ClientLeft));
             }
-            InternalQuery::Census(question, reader) => question.answered(reader.finish()),
-            InternalQuery::Check(reader) => {
+            InternalQuery::CatalogQuery(question, reader) => question.answered(reader.finish()),
+            InternalQuery::Probe(reader) => {
                 let verdict = client.tracker.checked(&reader.finish());
                 if self.inspector.client_side == ClientSide::Gone {
-                    return Some(self.undo());
+                    return Some(self.reset());
                 }
                 let hold = client.tracker.hold();
                 if matches!(hold, Hold::Free | Hold::Soft) {
@@ -356,12 +356,12 @@ impl PooledRelay<'_> {
     fn release(&mut self, left: LeftBehind) -> LeaseExit {
         let client = &mut *self.inspector.client;
         let ignores = self.inspector.rules.on_session_state == OnSessionState::Ignore;
-        let residue = client.tracker.residue_beside_settings();
+        let cleanup = client.tracker.cleanup_beside_settings();
         let connection = &mut *self.lease;
         note_left(connection, client, left);
         client.tracker.reset();
         client.pin = None;
-        if residue == Cleanup::Close && !ignores {
+        if cleanup == Cleanup::Close && !ignores {
             LeaseExit::Discarded
         } else {
             LeaseExit::Released
@@ -371,12 +371,12 @@ impl PooledRelay<'_> {
 
 /// Notes on a connection what `client`, which is about to give it back, leaves there.
 pub(super) fn note_left(connection: &mut Connection, client: &PooledClient, left: LeftBehind) {
-    let residue = match client.tracker.residue_beside_settings() {
+    let cleanup = match client.tracker.cleanup_beside_settings() {
         Cleanup::Nothing => LeftBehind::Nothing,
         Cleanup::Scrub => LeftBehind::Light,
         Cleanup::Discard | Cleanup::Close => LeftBehind::Full,
     };
-    connection.left = connection.left.max(left).max(residue);
+    connection.left = connection.left.max(left).max(cleanup);
     if connection.statements.must_be_cleared() {
         connection.left = LeftBehind::Full;
     }

@@ -28,7 +28,7 @@ pub(super) enum Wakeup {
     /// It was told to go.
     Ordered(StopOrder),
     /// The server has ended the connection that it used last, with these words.
-    Bereft(Option<Bytes>),
+    ConnectionLost(Option<Bytes>),
 }
 
 /// A batch that cannot be served is answered with an error, and what belongs to it
@@ -116,7 +116,7 @@ impl ClientLink {
                 Poll::Pending => {
                     return match handle.poll_order(cx) {
                         Some(order) => Poll::Ready(Wakeup::Ordered(order)),
-                        None => idle_hold.poll_lost(cx).map(Wakeup::Bereft),
+                        None => idle_hold.poll_lost(cx).map(Wakeup::ConnectionLost),
                     };
                 }
             }

@@ -21,15 +21,15 @@ pub(super) enum InternalQuery {
     /// None: the client has the connection.
     None,
     /// Asking what the client has left.
-    Check(probe::ProbeReader),
+    Probe(probe::ProbeReader),
     /// Asking the catalog.
-    Census(CatalogQuery, CatalogReader),
+    CatalogQuery(CatalogQuery, CatalogReader),
     /// Ending the transaction of a client that has left.
     Rollback,
     /// Finding out what the server still owes.
     Marker,
     /// Undoing what a client that has left may have left.
-    Scrub(ResetOutcome),
+    Reset(ResetOutcome),
 }
 
 /// Whether all could be undone.
@@ -56,7 +56,7 @@ pub(super) enum Health {
     /// An answer fitted no question: it serves this client, and nobody after it.
     Doubtful,
     /// The server has announced the end of the session.
-    Farewell,
+    Terminated,
     /// What was to make it this client's failed: nothing that follows may be believed.
     Broken,
 }

@@ -248,9 +248,9 @@ impl<'a> Inspector<'a> {
         let text = (frame.body.len() == frame.len)
             .then(|| frame.body.strip_suffix(b"\0").unwrap_or(frame.body));
         let noted = self.read(text);
-        if let Err(hitch) = self.ask_for(&noted.digest) {
+        if let Err(blocked) = self.ask_for(&noted.digest) {
             self.look_again_at(noted);
-            return Err(hitch);
+            return Err(blocked);
         }
         let mut injected = Vec::new();
         if noted.digest.needs_alignment() != Alignment::None {
@@ -281,9 +281,9 @@ impl<'a> Inspector<'a> {
         let (name, rest) = named.unwrap_or_default();
         let text = split_cstr(rest).filter(|_| whole).map(|(text, _)| text);
         let noted = self.read(text);
-        if let Err(hitch) = self.ask_for_parse(name, &noted.digest) {
+        if let Err(blocked) = self.ask_for_parse(name, &noted.digest) {
             self.look_again_at(noted);
-            return Err(hitch);
+            return Err(blocked);
         }
         let environment = self.client.environment();
         let kept = (frame.len > LONG).then(|| noted.clone());

@@ -162,14 +162,14 @@ pub(in super::super) async fn log_in(
     };
     let pool = request.pool(&route, startup, Some(opener));
     let deadline = Instant::now() + request.plan.query_wait_timeout;
-    let want = CheckoutRequest::new(entry.handle().id);
+    let checkout = CheckoutRequest::new(entry.handle().id);
     let idle_hold = Arc::default();
     let introduced = {
         // Who has to wait hears of an outage as who comes anew does.
         let introduction = pin!(async {
             tokio::select! {
                 biased;
-                introduced = pool.introduce(want, &idle_hold, deadline) => introduced,
+                introduced = pool.introduce(checkout, &idle_hold, deadline) => introduced,
                 fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
             }
         });

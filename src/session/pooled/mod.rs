@@ -85,13 +85,13 @@ impl Checkout<'_> {
     /// Until the client leaves the connection, or wants what it cannot be given on it.
     async fn run(&mut self) -> LeaseExit {
         let relay = &mut self.relay;
-        let leave = loop {
+        let lease_exit = loop {
             match relay.run().await {
                 LeaseExit::Needs(Precondition::Vacant(database)) => {
                     relay.busy();
-                    let vacancy =
+                    let eviction =
                         Box::pin(relay.pools.evict_database(Name::from(&*database))).await;
-                    relay.satisfied(Some(vacancy));
+                    relay.satisfied(Some(eviction));
                 }
                 LeaseExit::Needs(Precondition::Pin(reason)) => {
                     let Ok(place) = Arc::clone(self.pins).try_acquire_owned() else {
@@ -101,7 +101,7 @@ impl Checkout<'_> {
                     relay.inspector.client.pin = Some(place);
                     relay.satisfied(None);
                 }
-                LeaseExit::Stuck => {
+                LeaseExit::OrphanedStatement => {
                     if let Err(error) = Box::pin(self.cancel_slot.cancel_at_once()).await {
                         log_session!(
                             debug,
@@ -115,7 +115,7 @@ impl Checkout<'_> {
             }
         };
         if matches!(
-            leave,
+            lease_exit,
             LeaseExit::Needs(Precondition::Pin(_) | Precondition::AnnouncedBackend)
         ) {
             // A place that it has waited for is still its own.
@@ -123,7 +123,7 @@ impl Checkout<'_> {
             relay.let_go();
             relay.inspector.client.pin = pin;
         }
-        leave
+        lease_exit
     }
 }
 
@@ -184,7 +184,7 @@ impl<'a> PooledSession<'a> {
 
     async fn part(self: Box<Self>, exit: RelayExit) -> (SessionEnd, SessionClose) {
         let Self {
-            link: line,
+            link,
             entry,
             route,
             tls,
@@ -193,13 +193,13 @@ impl<'a> PooledSession<'a> {
         } = *self;
         pool.leave();
         drop(entry);
-        let (client, told) = line.part(exit.client_error()).await;
+        let (client, told) = link.part(exit.client_error()).await;
         let over = UpstreamLeg {
             upstream: Arc::clone(&route.upstream),
             tls,
         };
-        let ending = SessionEnd::Carried { exit, over };
-        (ending, SessionClose::of(client, told))
+        let end = SessionEnd::Carried { exit, over };
+        (end, SessionClose::of(client, told))
     }
 
     async fn serve(&mut self) -> RelayExit {
@@ -207,8 +207,8 @@ impl<'a> PooledSession<'a> {
             let handle = Arc::clone(self.entry.handle());
             handle.set_activity(Activity::Idle);
             let told_by = (&*handle, &*self.idle_hold);
-            let stir = poll_fn(|cx| self.link.poll_idle(cx, &mut self.refusal, told_by)).await;
-            match stir {
+            let wakeup = poll_fn(|cx| self.link.poll_idle(cx, &mut self.refusal, told_by)).await;
+            match wakeup {
                 Wakeup::Wants => {}
                 Wakeup::Left => return RelayExit::ClientLeft,
                 Wakeup::Lost(error) => return RelayExit::ClientLost(error),
@@ -216,7 +216,7 @@ impl<'a> PooledSession<'a> {
                 Wakeup::BadMessage(tag) => return self.link.unknown(tag),
                 Wakeup::Ordered(StopOrder::TimedOut(limit)) => return RelayExit::TimedOut(limit),
                 Wakeup::Ordered(_) => return RelayExit::Ordered,
-                Wakeup::Bereft(last_words) => return self.link.server_lost(last_words),
+                Wakeup::ConnectionLost(last_words) => return self.link.server_lost(last_words),
             }
             if let PinRequest::Wanted(reason) = self.pinning {
                 Box::pin(self.wait_for_pin(reason)).await;
@@ -252,16 +252,16 @@ impl<'a> PooledSession<'a> {
     /// rare is boxed: this is to be small.
     async fn carry(&mut self, lease: Lease) -> Option<RelayExit> {
         // Used where it lies: to move it costs as much as to look at a frame.
-        let (leave, mut lease, end, dismissal) = {
-            let mut aboard = self.check_out(lease);
-            let leave = aboard.run().await;
-            let relay = &mut aboard.relay;
+        let (lease_exit, mut lease, end, dismissal) = {
+            let mut checkout = self.check_out(lease);
+            let lease_exit = checkout.run().await;
+            let relay = &mut checkout.relay;
             let end = (relay.inspector.health(), relay.upstream_state());
             let dismissal = relay.inspector.refusal.take();
-            (leave, aboard.relay.lease, end, dismissal)
+            (lease_exit, checkout.relay.lease, end, dismissal)
         };
         lease.dry = self.link.to_client.is_dry();
-        match leave {
+        match lease_exit {
             LeaseExit::Needs(Precondition::Pin(reason)) => {
                 self.pinning = PinRequest::Wanted(reason)
             }
@@ -269,7 +269,7 @@ impl<'a> PooledSession<'a> {
             _ => {}
         }
         self.cancel_slot.leave();
-        let exit = self.check_in(lease, leave, end);
+        let exit = self.check_in(lease, lease_exit, end);
         exit.map(|exit| dismissal.map_or(exit, RelayExit::Dismissed))
     }
 
@@ -318,11 +318,11 @@ impl<'a> PooledSession<'a> {
     fn check_in(
         &self,
         lease: Lease,
-        leave: LeaseExit,
+        lease_exit: LeaseExit,
         (health, state): (Health, UpstreamState),
     ) -> Option<RelayExit> {
         let doubtful = health != Health::Good;
-        match leave {
+        match lease_exit {
             // The server is still there.
             LeaseExit::Over(exit) if health == Health::Broken => {
                 lease.close(UpstreamState::Torn);
@@ -363,7 +363,7 @@ impl<'a> PooledSession<'a> {
                 lease.retire();
                 None
             }
-            LeaseExit::Released | LeaseExit::Needs(_) | LeaseExit::Stuck => {
+            LeaseExit::Released | LeaseExit::Needs(_) | LeaseExit::OrphanedStatement => {
                 lease.check_in();
                 None
             }
@@ -416,7 +416,7 @@ impl<'a> PooledSession<'a> {
 
     /// The client has left at rest: the connection is for others.
     fn return_or_close(&self, mut lease: Lease) {
-        let closes = self.client.tracker.residue() == Cleanup::Close;
+        let closes = self.client.tracker.cleanup() == Cleanup::Close;
         // What was only suspected was not looked into.
         let left = match self.client.tracker.hold() {
             Hold::Free => LeftBehind::Nothing,

@@ -38,7 +38,7 @@ pub(super) enum LeaseExit {
     /// A frame waits for something.
     Needs(Precondition),
     /// The client has left, and what it asked for goes on and on.
-    Stuck,
+    OrphanedStatement,
     /// The client has left, and its connection is at rest.
     ClientLeft,
     /// The session is over.
@@ -158,9 +158,9 @@ impl<'a> PooledRelay<'a> {
     }
 
     pub(super) async fn run(&mut self) -> LeaseExit {
-        let leave = poll_fn(|cx| self.poll(cx)).await;
+        let lease_exit = poll_fn(|cx| self.poll(cx)).await;
         self.count();
-        leave
+        lease_exit
     }
 
     /// The client is about to use the connection: it cannot be asked for it.
@@ -172,8 +172,8 @@ impl<'a> PooledRelay<'a> {
     }
 
     /// The frame that waited may go on; the database stays free until it is done.
-    pub(super) fn satisfied(&mut self, vacancy: Option<DatabaseEviction>) {
-        self.eviction = vacancy;
+    pub(super) fn satisfied(&mut self, eviction: Option<DatabaseEviction>) {
+        self.eviction = eviction;
         self.inspector.admission = Admission::Satisfied;
         self.link.to_upstream.resume();
     }
@@ -234,7 +234,7 @@ impl<'a> PooledRelay<'a> {
             match next {
                 IdleDecision::Wait => return Poll::Pending,
                 IdleDecision::Again => {}
-                IdleDecision::Leave(leave) => return Poll::Ready(leave),
+                IdleDecision::Leave(lease_exit) => return Poll::Ready(lease_exit),
             }
         }
     }
@@ -317,7 +317,7 @@ impl<'a> PooledRelay<'a> {
         *cancels += 1;
         timer.set(sleep(STATEMENT_PATIENCE * 2_u32.pow(*cancels)));
         match self.inspector.internal_query {
-            InternalQuery::None => IdleDecision::Leave(LeaseExit::Stuck),
+            InternalQuery::None => IdleDecision::Leave(LeaseExit::OrphanedStatement),
             _ => IdleDecision::Again,
         }
     }
@@ -329,12 +329,12 @@ impl<'a> PooledRelay<'a> {
             reported,
             ..
         } = &mut *self.lease;
-        let line = &mut *self.link;
+        let link = &mut *self.link;
         if self.unwritable {
             return Poll::Pending;
         }
         if self.inspector.client_side == ClientSide::Gone {
-            self.unwritable = line.to_upstream.poll_drain(cx, stream).is_err();
+            self.unwritable = link.to_upstream.poll_drain(cx, stream).is_err();
             return Poll::Pending;
         }
         let inspector = &mut self.inspector;
@@ -342,9 +342,9 @@ impl<'a> PooledRelay<'a> {
             statements,
             reported,
         };
-        let turn = line
+        let turn = link
             .to_upstream
-            .turn(cx, &mut line.client, stream, |frame, before| {
+            .turn(cx, &mut link.client, stream, |frame, before| {
                 inspector.on_frontend(&mut held, frame, before)
             });
         match turn {
@@ -360,8 +360,8 @@ impl<'a> PooledRelay<'a> {
             }
             Err(FlowError::Source(_)) => {
                 inspector.client_side = ClientSide::Gone;
-                line.to_upstream.end_source();
-                line.to_client.lose_outlet();
+                link.to_upstream.end_source();
+                link.to_client.lose_outlet();
                 Poll::Pending
             }
             Err(FlowError::BadLength(error)) => Poll::Ready(RelayExit::BadClient(error)),
@@ -375,15 +375,15 @@ impl<'a> PooledRelay<'a> {
             reported,
             ..
         } = &mut *self.lease;
-        let line = &mut *self.link;
+        let link = &mut *self.link;
         let inspector = &mut self.inspector;
         let mut held = ServerSide {
             statements,
             reported,
         };
-        let turn = line
+        let turn = link
             .to_client
-            .turn(cx, stream, &mut line.client, |frame, before| {
+            .turn(cx, stream, &mut link.client, |frame, before| {
                 inspector.on_backend(&mut held, frame, before)
             });
         if inspector.health == Health::Broken {
@@ -393,14 +393,14 @@ impl<'a> PooledRelay<'a> {
             Ok(Progress::Empty | Progress::Full | Progress::Stopped) => return Poll::Pending,
             Ok(Progress::Ended) => lost(inspector, None),
             Err(FlowError::Source(error)) => {
-                line.to_client.end_source();
+                link.to_client.end_source();
                 lost(inspector, Some(error))
             }
             // It has left, and what it had asked for goes on without it.
             Err(FlowError::Destination(_)) => {
                 inspector.client_side = ClientSide::Gone;
-                line.to_upstream.end_source();
-                line.to_client.lose_outlet();
+                link.to_upstream.end_source();
+                link.to_client.lose_outlet();
                 return self.poll_to_client(cx);
             }
             Err(FlowError::BadLength(error)) => RelayExit::BadUpstream(error),
@@ -427,7 +427,7 @@ impl<'a> PooledRelay<'a> {
 
 fn lost(inspector: &Inspector<'_>, error: Option<io::Error>) -> RelayExit {
     match (inspector.health, inspector.client_side) {
-        (Health::Farewell, _) => RelayExit::UpstreamEnded,
+        (Health::Terminated, _) => RelayExit::UpstreamEnded,
         (_, ClientSide::Gone) => RelayExit::ClientLeft,
         _ => RelayExit::UpstreamLost {
             commit_in_flight: inspector.commit.in_flight(),

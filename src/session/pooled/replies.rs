@@ -30,7 +30,7 @@ impl Inspector<'_> {
         let reply = self.ledger.on_backend(frame).unwrap_or_else(|unexpected| {
             // One is enough for the log, and for the connection.
             if self.health == Health::Good {
-                log_session!(warn, &self.client.handle, %unexpected, "puzzling answer");
+                log_session!(warn, &self.client.handle, %unexpected, "unexpected reply");
                 self.health = Health::Doubtful;
             }
             Reply {
@@ -59,7 +59,7 @@ impl Inspector<'_> {
             backend::ERROR_RESPONSE
                 if self.sticky && self.ledger.is_quiescent() && backend::is_fatal(frame.body) =>
             {
-                self.health = self.health.max(Health::Farewell);
+                self.health = self.health.max(Health::Terminated);
                 FrameAction::Drop
             }
             // What comes before the connection is this client's was for another.
@@ -117,7 +117,7 @@ impl Inspector<'_> {
             backend::ERROR_RESPONSE => {
                 client.tracker.failed(frame.body);
                 if backend::is_fatal(frame.body) {
-                    self.health = self.health.max(Health::Farewell);
+                    self.health = self.health.max(Health::Terminated);
                 } else if is_stale_plan(frame.body) {
                     held.statements.plan_refused();
                 }
@@ -191,19 +191,19 @@ impl Inspector<'_> {
             return;
         }
         match &mut self.internal_query {
-            InternalQuery::Check(reader) => reader.on_backend(frame),
-            InternalQuery::Census(_, reader) if frame.tag == backend::DATA_ROW => {
+            InternalQuery::Probe(reader) => reader.on_backend(frame),
+            InternalQuery::CatalogQuery(_, reader) if frame.tag == backend::DATA_ROW => {
                 // One that is streamed cannot be read.
                 let whole = frame.body.len() == frame.len;
                 reader.row(if whole { frame.body } else { &[] });
             }
-            InternalQuery::Census(..) => {}
-            InternalQuery::Scrub(scrubbed) => match frame.tag {
-                backend::ERROR_RESPONSE => *scrubbed = ResetOutcome::No,
+            InternalQuery::CatalogQuery(..) => {}
+            InternalQuery::Reset(outcome) => match frame.tag {
+                backend::ERROR_RESPONSE => *outcome = ResetOutcome::No,
                 backend::DATA_ROW
-                    if frame.body.last() == Some(&b't') && *scrubbed == ResetOutcome::Yes =>
+                    if frame.body.last() == Some(&b't') && *outcome == ResetOutcome::Yes =>
                 {
-                    *scrubbed = ResetOutcome::AllBut;
+                    *outcome = ResetOutcome::AllBut;
                 }
                 _ => {}
             },

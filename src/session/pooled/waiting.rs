@@ -86,12 +86,12 @@ impl PooledSession<'_> {
     }
 
     /// Which connections this client may use, and which it would rather.
-    fn want(&self) -> CheckoutRequest {
-        let mut want = CheckoutRequest::new(self.client.handle.id);
-        want.prefer = self.client.last;
-        want.priority = self.plan.priority;
-        want.placeholders = self.client.placeholders();
-        want
+    fn checkout_request(&self) -> CheckoutRequest {
+        let mut request = CheckoutRequest::new(self.client.handle.id);
+        request.prefer = self.client.last;
+        request.priority = self.plan.priority;
+        request.placeholders = self.client.placeholders();
+        request
     }
 
     /// A connection that this client may use, where nothing has to be waited for.
@@ -99,8 +99,8 @@ impl PooledSession<'_> {
         if self.prefers_announced {
             return None;
         }
-        let want = self.want();
-        poll_fn(|cx| Poll::Ready(self.pool.take(&want, cx))).await
+        let request = self.checkout_request();
+        poll_fn(|cx| Poll::Ready(self.pool.take(&request, cx))).await
     }
 
     /// A connection that this client may use.
@@ -109,11 +109,11 @@ impl PooledSession<'_> {
         self.client.streak = 0;
         self.cancel_slot.wait();
         let deadline = Instant::now() + self.plan.query_wait_timeout;
-        let want = self.want();
+        let request = self.checkout_request();
         let handle = Arc::clone(self.entry.handle());
         if std::mem::take(&mut self.prefers_announced) {
             let announced = &mut self.client.announced;
-            let claim = announced.claim(&self.pool, want.clone(), deadline);
+            let claim = announced.claim(&self.pool, request.clone(), deadline);
             if let Some(lease) = claim.await {
                 return Ok(lease);
             }
@@ -121,7 +121,7 @@ impl PooledSession<'_> {
         tokio::select! {
             biased;
             () = self.cancel_slot.called_off() => Err(LeaseError::CalledOff),
-            lease = self.pool.lease(want, deadline) => lease,
+            lease = self.pool.lease(request, deadline) => lease,
             _ = handle.ordered() => Err(LeaseError::Closed),
         }
     }

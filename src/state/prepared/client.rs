@@ -49,13 +49,13 @@ impl<T> ClientStatements<T> {
             let ensured = inner.ensure(server, name, env, (out, &mut injected));
             inner.trusting = false;
             ensured?;
-            if server.holds(name) == Holds::Nothing && !inner.flight.concerns(name) {
+            if server.holds(name) == Holds::Nothing && !inner.in_flight.concerns(name) {
                 inner.make_room(server, name, (out, &mut injected));
             }
         }
         let fresh = inner.is_fresh(server, name);
         let entry = inner.keep(server, Parse { name, ..parse }, env);
-        inner.flight.push(name, Act::Parse(entry), fresh);
+        inner.in_flight.push(name, Act::Parse(entry), fresh);
         Ok(injected)
     }
 
@@ -91,7 +91,7 @@ impl<T> ClientStatements<T> {
         let name = key(name);
         let inner = self.inner.get_or_insert_default();
         let fresh = inner.is_fresh(server, name);
-        inner.flight.push(name, Act::Close, fresh);
+        inner.in_flight.push(name, Act::Close, fresh);
     }
 
     /// A simple Query: it destroys the unnamed statement.
@@ -100,7 +100,7 @@ impl<T> ClientStatements<T> {
             None => self.queries += 1,
             Some(inner) => {
                 let fresh = inner.is_fresh(server, b"");
-                inner.flight.push(b"", Act::Query, fresh);
+                inner.in_flight.push(b"", Act::Query, fresh);
             }
         }
     }
@@ -108,7 +108,7 @@ impl<T> ClientStatements<T> {
     /// A Sync.
     pub(crate) fn sync(&mut self) {
         if let Some(inner) = &mut self.inner {
-            inner.flight.sync();
+            inner.in_flight.sync();
         }
     }
 
@@ -129,7 +129,7 @@ impl<T> ClientStatements<T> {
     ) -> Result<Vec<Injected>, Wait> {
         let mut injected = Vec::new();
         if let Some(inner) = &self.inner
-            && inner.flight.is_unsure()
+            && inner.in_flight.is_unsure()
         {
             return Err(Wait);
         }
@@ -144,7 +144,7 @@ impl<T> ClientStatements<T> {
         if let Some(inner) = &self.inner {
             let known = inner.entries.keys().filter(|name| !name.is_empty());
             let there =
-                |name: &[u8]| server.holds(name) == Holds::Own && !inner.flight.concerns(name);
+                |name: &[u8]| server.holds(name) == Holds::Own && !inner.in_flight.concerns(name);
             names.extend(known.filter(|name| !there(name)).cloned());
         }
         server.align();
@@ -168,7 +168,7 @@ impl<T> ClientStatements<T> {
         if sync && !injected.is_empty() {
             message::sync(out);
             injected.push(Injected::Sync);
-            inner.flight.sync();
+            inner.in_flight.sync();
         }
         Ok(injected)
     }
@@ -178,7 +178,7 @@ impl<T> ClientStatements<T> {
 impl<T> ClientStatements<T> {
     /// ParseComplete, injected or not.
     pub(crate) fn parsed(&mut self, server: &mut ServerStatements) {
-        let op = self.inner.as_mut().and_then(|inner| inner.flight.pop());
+        let op = self.inner.as_mut().and_then(|inner| inner.in_flight.pop());
         let (Some(inner), Some(op)) = (&mut self.inner, op) else {
             return;
         };
@@ -209,7 +209,7 @@ impl<T> ClientStatements<T> {
 
     /// CloseComplete of a statement, injected or not.
     pub(crate) fn closed(&mut self, server: &mut ServerStatements) {
-        let op = self.inner.as_mut().and_then(|inner| inner.flight.pop());
+        let op = self.inner.as_mut().and_then(|inner| inner.in_flight.pop());
         let (Some(inner), Some(op)) = (&mut self.inner, op) else {
             return;
         };
@@ -228,7 +228,7 @@ impl<T> ClientStatements<T> {
         if self.queries > 0 {
             self.queries -= 1;
         } else if let Some(inner) = &mut self.inner {
-            let op = inner.flight.pop();
+            let op = inner.in_flight.pop();
             debug_assert!(matches!(op.map(|op| op.act), Some(Act::Query)));
             inner.remove(b"");
         }
@@ -248,7 +248,9 @@ impl<T> ClientStatements<T> {
                 continue;
             }
             let Some(inner) = &mut self.inner else { return };
-            let Some(op) = inner.flight.pop() else { return };
+            let Some(op) = inner.in_flight.pop() else {
+                return;
+            };
             inner.skipped(server, &op);
             let destroys = at == 0 && begun && op.name.is_empty();
             match op.act {
@@ -309,7 +311,7 @@ impl<T> ClientStatements<T> {
     pub(crate) fn note(&self, name: &[u8]) -> Option<&T> {
         let name = key(name);
         let inner = self.inner.as_ref()?;
-        match inner.flight.latest_act(name) {
+        match inner.in_flight.latest_act(name) {
             Some(Act::Parse(entry)) => entry.as_ref().map(|entry| &entry.note),
             Some(Act::Close | Act::Query) => None,
             _ => inner.entries.get(name).map(|entry| &entry.note),
@@ -320,7 +322,7 @@ impl<T> ClientStatements<T> {
     pub(crate) fn text(&self, name: &[u8]) -> Option<&[u8]> {
         let name = key(name);
         let inner = self.inner.as_ref()?;
-        let entry = match inner.flight.latest_act(name) {
+        let entry = match inner.in_flight.latest_act(name) {
             Some(Act::Parse(entry)) => entry.as_ref()?,
             Some(Act::Close | Act::Query) => return None,
             _ => inner.entries.get(name)?,
@@ -332,7 +334,7 @@ impl<T> ClientStatements<T> {
     pub(crate) fn note_anew(&mut self, name: &[u8], note: T) {
         let name = key(name);
         let Some(inner) = &mut self.inner else { return };
-        let entry = match inner.flight.latest_act_mut(name) {
+        let entry = match inner.in_flight.latest_act_mut(name) {
             Some(Act::Parse(entry)) => entry.as_mut(),
             _ => inner.entries.get_mut(name),
         };
@@ -346,7 +348,7 @@ impl<T> ClientStatements<T> {
     pub(crate) fn is_refused(&self, name: &[u8]) -> bool {
         let name = key(name);
         self.inner.as_ref().is_some_and(|inner| {
-            !inner.flight.concerns(name)
+            !inner.in_flight.concerns(name)
                 && inner.entries.get(name).is_some_and(|entry| entry.refused)
         })
     }
@@ -358,7 +360,7 @@ impl<T> ClientStatements<T> {
             && self
                 .inner
                 .as_ref()
-                .is_none_or(|inner| inner.flight.is_empty())
+                .is_none_or(|inner| inner.in_flight.is_empty())
     }
 
     /// It has a statement that could not be kept, so it can be found on its present

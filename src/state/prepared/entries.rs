@@ -21,7 +21,7 @@ const OVERHEAD: usize = 128;
 pub(super) struct PreparedEntries<T> {
     /// Confirmed by the server; the unnamed one by its empty name.
     pub(super) entries: ByName<PreparedEntry<T>>,
-    pub(super) flight: InFlight<T>,
+    pub(super) in_flight: InFlight<T>,
     /// Costs of all entries, those in flight included.
     pub(super) bytes: usize,
     /// Confirmed entries without a text.
@@ -55,7 +55,7 @@ impl<T> Default for PreparedEntries<T> {
     fn default() -> Self {
         Self {
             entries: ByName::default(),
-            flight: InFlight::default(),
+            in_flight: InFlight::default(),
             bytes: 0,
             unkept: 0,
             overflown: false,
@@ -111,7 +111,7 @@ impl<T> PreparedEntries<T> {
         env: Environment,
         sink: Sink<'_>,
     ) -> Result<(), Wait> {
-        match self.flight.latest(name) {
+        match self.in_flight.latest(name) {
             Some(Latest::Unsure) => return Err(Wait),
             Some(Latest::Plain) => return Ok(()),
             // It was closed, to make room or for its owner's absence.
@@ -186,7 +186,7 @@ impl<T> PreparedEntries<T> {
             }
         };
         injected.push(Injected::Parse);
-        self.flight.push(name, act, false);
+        self.in_flight.push(name, act, false);
         if verify {
             message::describe(name, out);
             injected.extend([Injected::Describe, Injected::Flush]);
@@ -230,14 +230,17 @@ impl<T> PreparedEntries<T> {
         let (out, injected) = sink;
         message::close(name, out);
         injected.push(Injected::Close);
-        self.flight.push(name, Act::InjectedClose, false);
+        self.in_flight.push(name, Act::InjectedClose, false);
     }
 
     /// Closes what is too much with one more statement on the server.
     pub(super) fn make_room(&mut self, server: &ServerStatements, name: &[u8], sink: Sink<'_>) {
         let (out, injected) = sink;
-        let keep = |flight: &InFlight<T>, other: &[u8]| other == name || flight.concerns(other);
-        let surplus = server.surplus(self.flight.growth(), |other| keep(&self.flight, other));
+        let keep =
+            |in_flight: &InFlight<T>, other: &[u8]| other == name || in_flight.concerns(other);
+        let surplus = server.surplus(self.in_flight.growth(), |other| {
+            keep(&self.in_flight, other)
+        });
         for surplus in surplus {
             self.inject_close(surplus, (out, injected));
         }

@@ -84,7 +84,7 @@ pub(super) struct Leftovers {
     pub(super) hard: Option<HoldReason>,
     pub(super) drawn: SequenceUse,
     pub(super) code: HiddenCode,
-    pub(super) residue: Cleanup,
+    pub(super) cleanup: Cleanup,
 }
 
 /// Whether code ran that the text does not show: custom settings may exist whose
@@ -111,7 +111,7 @@ pub(super) enum SequenceUse {
 }
 
 impl Leftovers {
-    pub(super) fn checked(reason: HoldReason, residue: Cleanup) -> Self {
+    pub(super) fn checked(reason: HoldReason, cleanup: Cleanup) -> Self {
         let undone = matches!(
             reason,
             HoldReason::Setting
@@ -123,15 +123,15 @@ impl Leftovers {
         Self {
             check: Some(reason),
             lasting: (!undone).then_some(reason),
-            residue,
+            cleanup,
             ..Self::default()
         }
     }
 
-    pub(super) fn hard(reason: HoldReason, residue: Cleanup) -> Self {
+    pub(super) fn hard(reason: HoldReason, cleanup: Cleanup) -> Self {
         Self {
             hard: Some(reason),
-            residue,
+            cleanup,
             ..Self::default()
         }
     }
@@ -139,7 +139,7 @@ impl Leftovers {
     pub(super) fn drawn(drawn: SequenceUse) -> Self {
         Self {
             drawn,
-            residue: Cleanup::Scrub,
+            cleanup: Cleanup::Scrub,
             ..Self::default()
         }
     }
@@ -157,7 +157,7 @@ impl Leftovers {
         self.hard = self.hard.max(other.hard);
         self.drawn = self.drawn.max(other.drawn);
         self.code = self.code.max(other.code);
-        self.residue = self.residue.max(other.residue);
+        self.cleanup = self.cleanup.max(other.cleanup);
     }
 
     /// What is left if the server answered with an error: it undid everything
@@ -167,10 +167,10 @@ impl Leftovers {
             self.lasting.is_none() && self.hard.is_none() && self.drawn == SequenceUse::No;
         Self {
             check: self.lasting,
-            residue: if nothing {
+            cleanup: if nothing {
                 Cleanup::Nothing
             } else {
-                self.residue
+                self.cleanup
             },
             ..self
         }

@@ -25,15 +25,15 @@ fn after(text: &str) -> (Hold, Cleanup) {
     let mut tracker = SessionTracker::default();
     tracker.ran(&clean(text), ExecutedBy::Query);
     let hold = tracker.settle(TransactionStatus::Idle, true);
-    (hold, tracker.residue())
+    (hold, tracker.cleanup())
 }
 
 #[test]
 fn texts_hold_a_connection_for_what_they_leave() {
     let mut wrong = Vec::new();
-    for (text, hold, residue) in table::TABLE {
+    for (text, hold, cleanup) in table::TABLE {
         let found = after(text);
-        if found != (*hold, *residue) {
+        if found != (*hold, *cleanup) {
             wrong.push(format!("{text}: {found:?}"));
         }
     }
@@ -47,7 +47,7 @@ fn without_proof_a_query_is_checked() {
         tracker.ran(&with(text, proof), ExecutedBy::Query);
         (
             tracker.settle(TransactionStatus::Idle, true),
-            tracker.residue(),
+            tracker.cleanup(),
         )
     };
     let function = (Hold::Check(HoldReason::Function), Cleanup::Scrub);
@@ -85,11 +85,11 @@ fn what_only_the_process_keeps_is_held_for_good_and_closed_afterwards() {
     tracker.ran(&digest, ExecutedBy::Query);
     let held = (Hold::Hard(HoldReason::Library), Cleanup::Close);
     let hold = tracker.settle(TransactionStatus::Idle, true);
-    assert_eq!((hold, tracker.residue()), held);
+    assert_eq!((hold, tracker.cleanup()), held);
     tracker.ran(&clean("discard all"), ExecutedBy::Query);
     tracker.tag(b"DISCARD ALL");
     assert_eq!(tracker.settle(TransactionStatus::Idle, true), held.0);
-    assert_eq!(tracker.residue(), held.1);
+    assert_eq!(tracker.cleanup(), held.1);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn texts_that_nobody_could_judge_are_kept_until_the_server_was_asked() {
     assert!(unjudged.any(|one| one.text == b"select g()"));
     tracker.keep();
     assert_eq!(tracker.hold(), Hold::Hard(HoldReason::Library));
-    assert_eq!(tracker.residue(), Cleanup::Close);
+    assert_eq!(tracker.cleanup(), Cleanup::Close);
 }
 
 #[test]

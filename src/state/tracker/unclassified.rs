@@ -69,22 +69,22 @@ mod tests {
     #[test]
     fn texts_are_judged_each_once_and_all_if_they_are_too_many() {
         let dialect = Dialect::new(Backslash::Plain, b"UTF8");
-        let mut backlog = Unclassified::since(7);
+        let mut unclassified = Unclassified::since(7);
         for text in [&b"select 1; select f()"[..], b"select 2", b"select 2"] {
-            backlog.add(Some(text), dialect);
+            unclassified.add(Some(text), dialect);
         }
-        assert_eq!((backlog.texts.len(), backlog.began()), (2, 7));
-        assert!(backlog.any(|one| one.text.ends_with(b"f()")));
-        assert!(!backlog.any(|one| one.text.ends_with(b"g()")));
+        assert_eq!((unclassified.texts.len(), unclassified.began()), (2, 7));
+        assert!(unclassified.any(|one| one.text.ends_with(b"f()")));
+        assert!(!unclassified.any(|one| one.text.ends_with(b"g()")));
         for number in 0..MOST.0 {
-            backlog.add(Some(format!("select {number}.").as_bytes()), dialect);
+            unclassified.add(Some(format!("select {number}.").as_bytes()), dialect);
         }
-        assert!(backlog.texts.is_empty() && backlog.any(|_| false));
-        let mut backlog = Unclassified::since(7);
-        backlog.add(Some(&vec![b' '; MOST.1 + 1]), dialect);
-        assert!(backlog.any(|_| false));
-        let mut backlog = Unclassified::since(7);
-        backlog.add(None, dialect);
-        assert!(backlog.any(|_| false));
+        assert!(unclassified.texts.is_empty() && unclassified.any(|_| false));
+        let mut unclassified = Unclassified::since(7);
+        unclassified.add(Some(&vec![b' '; MOST.1 + 1]), dialect);
+        assert!(unclassified.any(|_| false));
+        let mut unclassified = Unclassified::since(7);
+        unclassified.add(None, dialect);
+        assert!(unclassified.any(|_| false));
     }
 }

@@ -20,9 +20,9 @@ impl StatementEffects {
             (Marks::SESSION, HoldReason::Session, Close),
             (Marks::IDENTITY, HoldReason::Identity, Nothing),
         ];
-        for &(mark, reason, residue) in HARD {
+        for &(mark, reason, cleanup) in HARD {
             if marks.has(mark) {
-                self.leaves.add(Leftovers::hard(reason, residue));
+                self.leaves.add(Leftovers::hard(reason, cleanup));
             }
         }
         for (mark, reason) in [

@@ -88,7 +88,7 @@ fn text((begin, middle, end): (&str, &str, &str), size: usize) -> Vec<u8> {
 }
 
 /// A census with names by which code that keeps state is reached.
-fn keepers() -> Catalog {
+fn stateful_catalog() -> Catalog {
     let mut reader = CatalogReader::default();
     let mut row = |columns: [&str; 3]| {
         let mut body = vec![0, 3];
@@ -107,7 +107,7 @@ fn keepers() -> Catalog {
 
 #[test]
 fn a_text_of_twice_the_length_is_twice_the_work() {
-    let catalog = keepers();
+    let catalog = stateful_catalog();
     for hostile in HOSTILE {
         let what = format!("{hostile:?}");
         assert_linear(
@@ -117,7 +117,7 @@ fn a_text_of_twice_the_length_is_twice_the_work() {
             |text| {
                 let digest = digest(text, DIALECT, |statement| {
                     catalog.judge(statement);
-                    catalog.concerns_keepers(statement);
+                    catalog.concerns_process_state(statement);
                     Proof::Unproven
                 });
                 let mut tracker = SessionTracker::default();

@@ -58,7 +58,7 @@ fn a_text_that_the_server_cannot_parse_leaves_nothing() {
         tracker.fails("selct setseed(1)", SYNTAX_ERROR, Idle),
         Hold::Free
     );
-    assert_eq!(tracker.residue(), Cleanup::Nothing);
+    assert_eq!(tracker.cleanup(), Cleanup::Nothing);
 
     // An error that says the same but comes from inside of a function.
     let inside = b"C42601\0Mx\0P1\0Wfunction f\0\0";
@@ -89,7 +89,7 @@ fn an_error_undoes_what_transactions_undo() {
     ] {
         let mut tracker = SessionTracker::default();
         assert_eq!(tracker.fails(text, DIVISION, Idle), Hold::Free, "{text}");
-        assert_eq!(tracker.residue(), Cleanup::Nothing, "{text}");
+        assert_eq!(tracker.cleanup(), Cleanup::Nothing, "{text}");
     }
     let mut tracker = SessionTracker::default();
     assert_eq!(
@@ -239,7 +239,7 @@ fn discard_all_clears_what_it_clears() {
         Hold::Free
     );
     assert_eq!(
-        (tracker.residue(), tracker.replays()),
+        (tracker.cleanup(), tracker.replays()),
         (Cleanup::Nothing, String::new())
     );
 
@@ -249,7 +249,7 @@ fn discard_all_clears_what_it_clears() {
         Hold::Free
     );
     assert_eq!(
-        tracker.residue(),
+        tracker.cleanup(),
         Cleanup::Close,
         "it had a temporary schema"
     );
@@ -275,7 +275,7 @@ fn a_check_frees_or_pins_until_something_may_have_changed() {
     );
     tracker.checked(&findings(&[], None));
     assert_eq!(
-        (tracker.hold(), tracker.residue()),
+        (tracker.hold(), tracker.cleanup()),
         (Hold::Free, Cleanup::Scrub)
     );
 
@@ -285,7 +285,7 @@ fn a_check_frees_or_pins_until_something_may_have_changed() {
     assert!(tracker.replays().contains("work_mem"));
     tracker.reset();
     assert!(tracker.replays().contains("work_mem"));
-    assert_eq!(tracker.residue(), Cleanup::Scrub, "its settings come along");
+    assert_eq!(tracker.cleanup(), Cleanup::Scrub, "its settings come along");
 }
 
 #[test]
