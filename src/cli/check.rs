@@ -82,6 +82,7 @@ async fn repeat(config: &Config, args: &CheckArgs) -> Result<Report, String> {
     };
     let upstreams = check::chosen(config, args.upstream.as_deref(), scope)?;
     let deadline = Instant::now() + args.wait.unwrap_or_default();
+    let mut said = None;
     loop {
         let report = check::check(config, &upstreams, scope).await;
         let code = report.exit_code(args.strict);
@@ -89,8 +90,13 @@ async fn repeat(config: &Config, args: &CheckArgs) -> Result<Report, String> {
         if code == 0 || left.is_zero() {
             return Ok(report);
         }
-        let seconds = left.as_secs();
-        complain(&format!("not yet (exit code {code}); {seconds} s left"));
+        let cause = report.cause();
+        // Once for each cause: the wait may be long.
+        if said != Some(cause.clone()) {
+            let (text, seconds) = (cause.as_deref().unwrap_or("a warning"), left.as_secs());
+            complain(&format!("not yet ({seconds} s left): {text}"));
+            said = Some(cause);
+        }
         sleep(PAUSE.min(left)).await;
     }
 }

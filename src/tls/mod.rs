@@ -28,5 +28,5 @@ pub(crate) use connect::{Connector, explain_late_alert};
 pub(crate) use fault::TlsFault;
 pub(crate) use files::SetupError;
 pub(crate) use hello::{Answer, Cipher, Grade, Hello, OfferedVersion};
-pub(crate) use shown::{Certificate, Trusted, own_certificates, trusted};
+pub(crate) use shown::{Certificate, Trusted, own_certificates, revocation_expiry, trusted};
 pub(crate) use stream::MaybeTls;

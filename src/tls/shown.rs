@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::certificate::{Facts, rfc3339};
 use super::files::{self, SetupError};
@@ -111,4 +113,18 @@ pub(crate) fn own_certificates(
     path: &Path,
 ) -> Result<Vec<Certificate>, SetupError> {
     Ok(read_all(&files::certificates(key, path)?))
+}
+
+/// When the first of the revocation lists in a file is out of date, in unix seconds; `None`
+/// if none says.
+///
+/// # Errors
+/// It cannot be read or used.
+pub(crate) fn revocation_expiry(path: &Path) -> Result<Option<i64>, SetupError> {
+    let lists = files::revocation_lists("sslcrl", path)?;
+    let ends = lists.iter().filter_map(|der| {
+        let (_, list) = CertificateRevocationList::from_der(der).ok()?;
+        list.next_update().map(|time| time.timestamp())
+    });
+    Ok(ends.min())
 }

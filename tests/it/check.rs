@@ -303,6 +303,13 @@ async fn certificates_are_told_by_what_is_wrong_with_them() {
     let (_, report) = Bench::played(server.address, &soon, "").report().await;
     let warned = found(&report, "warn");
     assert_says(&warned[0], "evidence", &["sslrootcert", " days left"]);
+    let server = tls_server(&ca.issue(&good())).await;
+    let bench = Bench::played(server.address, &ca, "sslcrl = 'list.pem'");
+    let list = ca.crl(&[], Days(-1, 5));
+    certs::write(&bench.files.path().join("list.pem"), &list, 0o644);
+    let (_, report) = bench.report().await;
+    let warned = found(&report, "warn");
+    assert_says(&warned[0], "evidence", &["list.pem", "due in "]);
 }
 
 #[tokio::test]
@@ -734,6 +741,12 @@ async fn waiting_ends_when_all_is_well_or_with_the_last_verdict() {
     postgres.start_again().await;
     let output = timeout(PATIENCE * 3, checking).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let words = String::from_utf8(output.stderr).unwrap();
+    let causes: Vec<_> = words
+        .lines()
+        .map(|line| line.split_once("): ").unwrap().1)
+        .collect();
+    assert!(causes.windows(2).all(|pair| pair[0] != pair[1]), "{words}");
 }
 
 #[tokio::test]

@@ -77,7 +77,13 @@ fn asked(upstream: &Upstream, account: &Account, asks: &Asks, took: Duration) ->
         };
         return Finding::fail(error.to_string(), hint(&error), Topic::Method);
     }
+    // A server over TLS offers it to every role that has such a password.
+    let is_scram = asks.method == ServerMethod::ScramSha256;
+    let missing = is_scram && asks.can_be_bound_to && !offers_binding;
+    let hint =
+        "a Postgres over TLS offers channel binding: probably a PgBouncer stands between (25061)";
     Finding::pass(evidence)
+        .more(missing.then(|| hint.to_owned()))
         .figure("method", name)
         .figure("mechanisms", asks.mechanisms.clone())
         .figure("channel_binding", offers_binding && asks.can_be_bound_to)

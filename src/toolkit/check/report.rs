@@ -242,6 +242,17 @@ impl Report {
         }
     }
 
+    /// The first finding that is the worst: what to say in one line.
+    pub(crate) fn cause(&self) -> Option<String> {
+        let worst = self.verdict();
+        self.upstreams.iter().find_map(|upstream| {
+            let mut findings = upstream.findings();
+            let (step, finding) = findings.find(|(_, finding)| finding.verdict == worst)?;
+            let (name, evidence) = (&upstream.name, &finding.evidence);
+            Some(format!("{name}, {}: {evidence}", step.name()))
+        })
+    }
+
     /// All findings, those about the configuration first.
     pub(crate) fn verdict(&self) -> Verdict {
         let configuration = self.configuration.iter().map(|finding| finding.verdict);

@@ -332,10 +332,26 @@ fn read_files(tls: &TlsClient) -> Result<Vec<Finding>, SetupError> {
         }
         findings.extend(ending("sslcert", &own, now));
     }
+    if let Some(path) = &tls.crl
+        && let Some(ends) = crate::tls::revocation_expiry(path)?
+    {
+        findings.push(revocations(&path.display().to_string(), ends - now));
+    }
     if findings.is_empty() {
         findings.push(Finding::not_applicable("the upstream names no files"));
     }
     Ok(findings)
+}
+
+fn revocations(place: &str, left: i64) -> Finding {
+    let evidence = format!("{place}: the next list is due in {} days", days(left));
+    match days(left) < FEW_DAYS {
+        false => Finding::pass(evidence),
+        true => {
+            let cure = "fetch a new list and replace sslcrl: with one that is out of date nobody can connect";
+            Finding::warn(evidence, cure, Topic::Expired)
+        }
+    }
 }
 
 fn ending(

@@ -116,6 +116,14 @@ fn findings(accepted: &[Accepted], questions: u32, took: Duration) -> Vec<Findin
     let refused = names(|one| one.ciphers.is_empty() && !one.is_partial);
     let unknown = names(|one| one.ciphers.is_empty() && one.is_partial);
     let old = names(|one| !one.ciphers.is_empty() && one.version.is_outdated());
+    if taken.is_empty() {
+        // A handshake has just been made: whoever answers so answers something else.
+        return vec![Finding::unchecked(
+            "the server takes a session, and no single question",
+            "ask by hand: openssl s_client -starttls postgres -tls1_1 -connect HOST:PORT",
+            Topic::OldTls,
+        )];
+    }
     let evidence = format!(
         "accepts {}, refuses {}; {questions} questions in {}",
         listed(&taken),
@@ -232,5 +240,7 @@ mod tests {
             found[0].1.contains("refuses TLSv1 and TLSv1.1"),
             "{found:?}"
         );
+        let found = of(&[accepted(Tls10, &[], false), accepted(Tls13, &[], false)]);
+        assert_eq!(found[0].0, Verdict::Unchecked, "nothing was found out");
     }
 }
