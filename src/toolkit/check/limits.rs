@@ -51,7 +51,15 @@ struct Group {
     application: String,
     address: String,
     count: u32,
-    is_from_here: bool,
+    origin: Origin,
+}
+
+/// Where sessions come from, as far as the role may see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Elsewhere,
+    Unseen,
 }
 
 const ALLOWED: &str = "select pg_catalog.current_setting('max_connections'), \
@@ -63,7 +71,8 @@ const ALLOWED: &str = "select pg_catalog.current_setting('max_connections'), \
 /// Of others, a role without pg_read_all_stats sees the names alone.
 const SESSIONS: &str = "select usename, datname, application_name, \
     coalesce(pg_catalog.host(client_addr), '?'), pg_catalog.count(*), \
-    coalesce(client_addr = pg_catalog.inet_client_addr(), false) \
+    case when backend_type is null then 'unseen' \
+         when client_addr = pg_catalog.inet_client_addr() then 'here' end \
     from pg_catalog.pg_stat_activity where pid <> pg_catalog.pg_backend_pid() \
     and (backend_type = 'client backend' or backend_type is null and datid is not null \
          and usesysid is not null) \
@@ -91,7 +100,11 @@ async fn facts(session: &mut Session) -> Result<(Allowed, Vec<Group>), AskError>
         application: one_line(text(row, 2)),
         address: one_line(text(row, 3)),
         count: number(row, 4).unwrap_or_default(),
-        is_from_here: text(row, 5) == "t",
+        origin: match text(row, 5) {
+            "here" => Origin::Here,
+            "unseen" => Origin::Unseen,
+            _ => Origin::Elsewhere,
+        },
     });
     Ok((allowed, groups.collect()))
 }
@@ -99,13 +112,24 @@ async fn facts(session: &mut Session) -> Result<(Allowed, Vec<Group>), AskError>
 fn judge(allowed: Allowed, groups: &[Group], limits: &Limits, account: &Account) -> Vec<Finding> {
     let usable = allowed.usable();
     let cap = limits.max_upstream_conn;
-    let in_use: u32 = groups.iter().map(|group| group.count).sum();
-    let elsewhere = groups.iter().filter(|group| !group.is_from_here);
-    let elsewhere: u32 = elsewhere.map(|group| group.count).sum();
+    let of = |origin: Option<Origin>| -> u32 {
+        let some = groups.iter();
+        let some = some.filter(|group| origin.is_none_or(|origin| group.origin == origin));
+        some.map(|group| group.count).sum()
+    };
+    let in_use = of(None);
+    let elsewhere = of(Some(Origin::Elsewhere));
+    let unseen = match of(Some(Origin::Unseen)) {
+        0 => String::new(),
+        number => format!(
+            " and {number} of other roles, whose origin {:?} may not see",
+            account.user
+        ),
+    };
     let room = usable.saturating_sub(elsewhere);
     let kept = allowed.superuser_reserved + allowed.reserved;
     let facts = format!(
-        "{usable} for applications (max_connections {}, {kept} reserved), {in_use} in use, {elsewhere} of them not from this machine; max_upstream_conn is {cap}",
+        "{usable} for applications (max_connections {}, {kept} reserved), {in_use} in use, {elsewhere} of them not from this machine{unseen}; max_upstream_conn is {cap}",
         allowed.max_connections
     );
     let main = if cap > usable {
@@ -149,16 +173,17 @@ fn line(group: &Group) -> String {
         application,
         address,
         count: number,
-        is_from_here,
+        origin,
     } = group;
     let application = match application.as_str() {
         "" => String::new(),
         name => format!(" ({name})"),
     };
-    let place = match is_from_here {
-        true => "this machine",
-        false if address == "?" => "a socket, or an address that this role may not see",
-        false => address,
+    let place = match origin {
+        Origin::Here => "this machine",
+        Origin::Unseen => "where this role may not see",
+        Origin::Elsewhere if address == "?" => "a socket of the server's machine",
+        Origin::Elsewhere => address,
     };
     let sessions = count(*number, "connection");
     format!("{sessions} of {user} to {database}{application} from {place}")
@@ -232,13 +257,13 @@ mod tests {
             client_login_timeout: Duration::ZERO,
             drain_timeout: Duration::ZERO,
         };
-        let group = |count, is_from_here| Group {
+        let group = |count, origin| Group {
             user: "cron".to_owned(),
             database: "defaultdb".to_owned(),
             application: "psql".to_owned(),
             address: "10.0.0.9".to_owned(),
             count,
-            is_from_here,
+            origin,
         };
         let account = Account {
             user: "app".to_owned(),
@@ -247,7 +272,11 @@ mod tests {
             database: "defaultdb".to_owned(),
             is_database_guessed: false,
         };
-        let groups = [group(elsewhere, false), group(2, true)];
+        let groups = [
+            group(elsewhere, Origin::Elsewhere),
+            group(2, Origin::Here),
+            group(20, Origin::Unseen),
+        ];
         judge(allowed, &groups, &limits, &account)
     }
 

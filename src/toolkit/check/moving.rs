@@ -176,6 +176,7 @@ pub(super) async fn old(session: &mut Session, name: &str) -> (Option<Side>, Vec
         .figure("bytes", side.bytes)
         .figure("tables", side.tables);
     let mut findings = vec![main];
+    findings.extend(blind(session).await);
     for blocker in &BLOCKERS {
         match session.rows(blocker.sql).await {
             Ok(rows) => {
@@ -191,6 +192,26 @@ pub(super) async fn old(session: &mut Session, name: &str) -> (Option<Side>, Vec
         }
     }
     (Some(side), findings)
+}
+
+/// Sessions of other roles look to many a role as if they did nothing, and came from nowhere.
+async fn blind(session: &mut Session) -> Option<Finding> {
+    let sql = "select pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'usage'), \
+               pg_catalog.quote_ident(current_user)";
+    let row = match session.timed_row(sql).await {
+        Ok((row, _)) => row,
+        Err(error) => return Some(unanswered(&error)),
+    };
+    (text(&row, 0) != "t").then(|| {
+        Finding::unchecked(
+            "this role does not see others' long transactions, nor where their clients come from",
+            format!(
+                "as a superuser: GRANT pg_read_all_stats TO {}",
+                one_line(text(&row, 1))
+            ),
+            Topic::Move,
+        )
+    })
 }
 
 impl Blocker {
