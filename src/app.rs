@@ -22,7 +22,7 @@ use crate::config::values::UpstreamTls;
 use crate::listener::{self, Server, serve, supervise};
 use crate::metrics::{Metrics, MetricsError};
 use crate::net::{BindError, Listener, UnixOptions};
-use crate::pool::{Caps, ConnectionLimiter, Pools, maintain};
+use crate::pool::{Caps, Pools, maintain};
 use crate::session::{
     DatabaseRegistry, Registry, Route, Service, StopOrder, Warnings, log_session, watch_waits,
 };
@@ -120,17 +120,15 @@ impl App {
         if let Some(user) = config.users.values().next() {
             upstream.watch(&user.upstream_user);
         }
-        let limiter = ConnectionLimiter::new(caps);
         let pools = Pools::new(
             Arc::clone(upstream),
-            limiter.clone(),
+            caps,
             config.pooling.max_logins(),
             Handle::current(),
         );
         let service = Service {
             route: ArcSwap::from_pointee(Route {
                 upstream: Arc::clone(upstream),
-                limiter,
                 pools,
                 databases: DatabaseRegistry::default(),
             }),
@@ -297,7 +295,7 @@ async fn enforce_limits(registry: Arc<Registry>, stop: CancellationToken) {
 /// Lets sessions end by themselves, until the deadline or the next signal.
 async fn drain(front: &Server, limit: Duration, signals: &mut Signals) {
     let registry = &front.service.registry;
-    front.service.route.load().limiter.close();
+    front.service.route.load().pools.drain();
     registry.order_all(StopOrder::Drain);
     tracing::info!(
         sessions = registry.handles().len(),

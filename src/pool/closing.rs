@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
 use tokio::time::sleep;
 
-use super::{Permit, Probation};
+use super::ids::PoolNumber;
+use super::permit::{Permit, Probation};
 use crate::metrics::Counted;
 use crate::tls::MaybeTls;
 use crate::upstream::{Alive, Upstream};
@@ -76,6 +77,11 @@ impl Closing {
     /// The connection is logged in.
     pub(crate) fn logged_in(&mut self) {
         self.alive = Some(Alive::new(&self.upstream));
+    }
+
+    /// A pool counts it from here on, until the server has closed.
+    pub(super) fn joins(&mut self, pool: PoolNumber) {
+        self.place.permit.joins(pool);
     }
 
     /// How long its client may take, of whom the server knows nothing yet.

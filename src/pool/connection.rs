@@ -14,10 +14,11 @@ use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::allocator::PooledConnection;
 use super::closing::{Closing, UpstreamState};
 use super::idle_hold::IdleHold;
+use super::ids::{ConnectionId, PoolNumber};
 use super::plan::{CheckoutRequest, Placeholders};
-use super::pool_state::{ConnectionId, PoolNumber, PooledConnection};
 use crate::net::Peeked;
 use crate::state::parameters::Parameters;
 use crate::state::prepared::ServerStatements;

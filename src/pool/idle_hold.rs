@@ -26,7 +26,7 @@ use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::pool_state::ConnectionId;
+use super::ids::ConnectionId;
 
 /// See the top of this file.
 #[derive(Debug, Default)]

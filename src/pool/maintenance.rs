@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::closing::{CapPlace, Closing};
 use super::connection::Connection;
 use super::idle_hold::ReclaimPolicy;
+use super::key::Key;
 use super::lease::Lease;
-use super::limiter::{Admission, Whose};
-use super::limiter_state::Key;
-use super::pools::{Pools, PoolsInner, Work};
+use super::pools::{Pools, State};
 use crate::config::values::Priority;
 use crate::metrics::PoolFigures;
 use crate::net::Peeked;
@@ -31,7 +30,7 @@ pub(crate) async fn maintain(pools: Pools, stop: CancellationToken) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = pools.inner().limiter.somebody_queued() => pools.reclaim(),
+            () = pools.room_wanted() => pools.reclaim(),
             _ = rounds.tick() => {
                 pools.tick();
                 pools.reclaim();
@@ -43,52 +42,41 @@ pub(crate) async fn maintain(pools: Pools, stop: CancellationToken) {
     }
 }
 
-impl PoolsInner {
+impl State {
     /// Notes who has used the connection that it keeps. Who has not, and needs it no
     /// more, is asked for it: others look for idle ones on the shelf.
-    fn look_at_holders(&mut self, now: Instant, out: &mut Work) {
-        for (&id, (pool, holder)) in &self.holders {
+    fn look_at_holders(&mut self, now: Instant) {
+        for (&id, (pool, holder)) in &self.holds {
             if holder.look() {
-                self.pools.touched(*pool, id, now, out);
+                self.allocator.touched(*pool, id, now);
             } else if holder.is_idle() {
-                self.pools.ask((*pool, id), ReclaimPolicy::Anyone, out);
+                self.allocator.ask((*pool, id), ReclaimPolicy::Anyone);
             }
         }
     }
 }
 
 impl Pools {
-    /// Makes room for those who wait at the cap.
-    pub(super) fn reclaim(&self) {
-        let rivals = self.competing_waiters();
-        if rivals.iter().any(|rival| rival.pool.is_none()) {
-            // Before others lose one: clients of passthrough that have left.
-            self.retire_unused();
-        }
-        if !rivals.is_empty() {
-            self.act(|room, out| room.pools.reclaim(&rivals, out));
-        }
-    }
-
     pub(super) fn tick(&self) {
-        self.retire_unused();
-        let speaking = self.act(|room, out| {
+        let speaking = self.act(|state| {
             let is_dead = |connection: &Connection| connection.glance() == Peeked::Ended;
             let now = Instant::now();
-            room.look_at_holders(now, out);
-            room.pools.reap(now, |connection| is_dead(connection), out);
+            state.allocator.retire_unused();
+            state.look_at_holders(now);
+            state.allocator.reap(now, |connection| is_dead(connection));
             let speaks = |connection: &Connection| connection.glance() == Peeked::Bytes;
-            let speaking = room.pools.inspect(|connection| speaks(connection));
+            let speaking = state.allocator.inspect(|connection| speaks(connection));
+            let pool_of = |number| state.by_number.get(&number).map(Arc::clone);
             let speaking = speaking.into_iter();
             speaking
-                .filter_map(|(pool, connection)| {
-                    let pool = room.by_number.get(&pool)?;
-                    Some(Lease::new(connection, Arc::clone(pool), NOBODY))
-                })
+                .map(|(number, connection)| (pool_of(number), connection))
                 .collect::<Vec<_>>()
         });
+        let speaking = speaking.into_iter();
+        let leases =
+            speaking.filter_map(|(pool, connection)| Some(Lease::new(connection, pool?, NOBODY)));
         // Most servers say why before they close: it is heard, and the place is free.
-        for mut lease in speaking {
+        for mut lease in leases {
             self.spawn(async move {
                 match lease.freshen().await {
                     Ok(()) => lease.check_in(),
@@ -106,12 +94,11 @@ impl Pools {
             return;
         };
         let key = Key::new(&*prober.role, &*prober.database);
-        let gatekeeper = &self.inner().limiter;
-        if !gatekeeper.has_room(&key) || !upstream.health().begin_probe() {
+        let has_room = self.inner().state.lock().allocator.limits().has_room(&key);
+        if !has_room || !upstream.health().begin_probe() {
             return;
         }
-        let Ok(Admission::Admitted(permit)) = gatekeeper.ask(key, Priority::Low, Whose::Clients)
-        else {
+        let Some(permit) = self.try_admit(key, Priority::Low) else {
             return;
         };
         let place = CapPlace::new(permit, upstream.metrics().connection());
@@ -137,10 +124,10 @@ impl Pools {
     fn report(&self) {
         let mut figures: BTreeMap<String, PoolFigures> = BTreeMap::new();
         {
-            let room = self.inner().state.lock();
-            for (key, tally, kept) in room.pools.tallies() {
+            let state = self.inner().state.lock();
+            for (key, tally, kept) in state.allocator.tallies() {
                 let (mut held, mut idle) = (0, 0);
-                for (_, holder) in kept.filter_map(|id| room.holders.get(&id)) {
+                for (_, holder) in kept.filter_map(|id| state.holds.get(&id)) {
                     idle += u32::from(holder.is_idle());
                     held += u32::from(holder.is_at_rest());
                 }

@@ -1,46 +1,37 @@
 //! Who holds which upstream connection, and who waits for one.
 //!
-//! `limiter_state` and `limiter` keep the cap: every connection, pooled or a client's
-//! own, has a [`Permit`] from before its dial until the server has closed. `pool_state`
-//! decides which client gets which pooled connection, and `pools` carries that out.
+//! Every connection, pooled or a client's own, has a [`Permit`] from before its dial until
+//! the server has closed. `allocator` decides who gets a place and who gets which pooled
+//! connection, and `pools` carries that out.
 
+mod allocator;
 mod closing;
 mod connection;
 mod connector;
+mod greeting;
 mod idle_hold;
+mod ids;
+mod key;
 mod lease;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "resizing is for reload, snapshots for the console"
-    )
-)]
-mod limiter;
-mod limiter_state;
+mod lease_error;
 mod maintenance;
+mod permit;
 mod plan;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the model of the tests looks closer")
-)]
-mod pool_state;
 mod pools;
-mod probation;
 mod waits;
 
-pub(crate) use closing::{CapPlace, Closing, UpstreamState};
-pub(crate) use limiter::{ConnectionLimiter, Permit};
-pub(crate) use limiter_state::{Caps, Key};
-
 pub(crate) use self::{
+    allocator::{Caps, Silence},
+    closing::{CapPlace, Closing, UpstreamState},
     connection::{Connection, LeftBehind, ServerKey},
     idle_hold::IdleHold,
-    lease::{Lease, LeaseError},
+    ids::ConnectionId,
+    key::Key,
+    lease::Lease,
+    lease_error::LeaseError,
     maintenance::maintain,
+    permit::Probation,
     plan::{CheckoutRequest, OpenerPlan, Placeholders, PoolId, PoolPlan},
-    pool_state::ConnectionId,
-    pools::{DatabaseEviction, Pool, Pools},
-    probation::{Probation, Silence},
+    pools::{DatabaseEviction, Pool, PoolHandle, Pools},
     waits::Wait,
 };

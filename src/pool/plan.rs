@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::pool_state::ConnectionId;
+use super::ids::ConnectionId;
 use crate::config::values::{ChannelBinding, Priority};
 use crate::name::Name;
 use crate::secret::Secret;

@@ -1,16 +1,16 @@
-//! The pools of one upstream: the door to the books, which several threads use.
+//! The pools and places of one upstream, which several threads share.
 //!
-//! Not here: the rules (`pool_state`), and how connections are made (`connector`). This is
-//! one lock around the books, a mailbox for each waiter, and the promise that
+//! Not here: the rules (`allocator`), and how connections are made (`connector`). This is
+//! one lock around the allocator, a mailbox for each waiter, and the promise that
 //! whatever is dropped, and whenever, gives back what it had.
 //!
 //! Invariant: the lock is never held across an await; a connection is always in
-//! exactly one of four places: a [`Lease`](super::Lease), a shelf, a mailbox, the task that
-//! closes it. A mailbox is filled, and abandoned, under the lock only.
+//! exactly one of four places: a [`Lease`](super::Lease), an idle set, a mailbox, the task
+//! that closes it. A mailbox is filled, and abandoned, under the lock only.
 
-use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use foldhash::HashMap;
@@ -20,31 +20,29 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::allocator::{Allocator, Caps, CloseReason, Effect, Silence};
 use super::closing::{Closing, UpstreamState};
 use super::connection::Connection;
-use super::connector;
+use super::greeting::LoginGreeting;
 use super::idle_hold::{IdleHold, ReclaimAnswer};
-use super::lease::LeaseError;
-use super::limiter::ConnectionLimiter;
-use super::limiter_state::Key;
+use super::ids::{ConnectionId, LoginNumber, PoolNumber, Ticket};
+use super::key::Key;
+use super::lease_error::LeaseError;
+use super::permit::{Permit, Place, PlaceCounter};
 use super::plan::{Opener, PoolId, PoolPlan};
-use super::pool_state::{CloseReason, CompetingWaiter, Ticket};
-use super::pool_state::{ConnectionId, Effect, Effects, PoolNumber, PoolState};
 use crate::name::Name;
 use crate::state::parameters::Parameters;
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
+mod checkout;
 mod login_greeting;
-mod pool;
-
-pub(crate) use login_greeting::LoginGreeting;
+mod open_attempt;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
-/// Waiters at the cap that are looked at when a connection comes back.
-const RIVALS: usize = 16;
 /// How long after a client has ended others by their process ids it may be seen.
 const TERMINATING: Duration = Duration::from_secs(5);
 /// How long somebody who needs a database to be free waits for it: as long as
@@ -60,12 +58,13 @@ pub(crate) struct Pools {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) limiter: ConnectionLimiter,
-    pub(super) state: Mutex<PoolsInner>,
+    pub(super) state: Mutex<State>,
+    /// How many wait for a place, as of the last change; read without the lock.
+    waiting: AtomicUsize,
+    /// Others may have to make room for somebody who waits for a place.
+    room_wanted: Notify,
     /// Bounds the logins in flight.
     pub(super) logins: Semaphore,
-    /// An opener that waits for a slot may be needless.
-    pub(super) withdrawn: Notify,
     /// A connection is gone, or will not go.
     gone: Notify,
     generation: AtomicU32,
@@ -78,19 +77,24 @@ pub(super) struct Inner {
 }
 
 #[derive(Debug)]
-pub(super) struct PoolsInner {
-    pub(super) pools: PoolState<Box<Connection>>,
+pub(super) struct State {
+    pub(super) allocator: Allocator<Box<Connection>>,
     mailboxes: HashMap<Ticket, oneshot::Sender<Outcome>>,
-    pub(super) holders: HashMap<ConnectionId, (PoolNumber, Arc<IdleHold>)>,
+    pub(super) holds: HashMap<ConnectionId, (PoolNumber, Arc<IdleHold>)>,
     pub(super) by_number: HashMap<PoolNumber, Arc<Pool>>,
     /// Several where plans differ.
     by_id: HashMap<PoolId, Vec<PoolNumber>>,
-    /// Empty: what is done most often is not to allocate.
-    work: Work,
 }
 
-type Outcome = Result<Box<Connection>, LeaseError>;
-pub(super) type Work = Effects<Box<Connection>>;
+/// What a waiter gets.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    Connection(Box<Connection>),
+    /// A place for a connection of its own.
+    Place(Key, Option<LoginNumber>),
+}
+
+pub(super) type Outcome = Result<Delivery, LeaseError>;
 
 /// The connections of one user, database and set of startup parameters.
 #[derive(Debug)]
@@ -107,16 +111,21 @@ pub(crate) struct Pool {
     settled: Notify,
     /// What the last connection reported at its login.
     pub(super) reported: Mutex<Parameters>,
+    /// Where a client has waited last: connections for it are opened there.
+    runtime: Mutex<Option<Handle>>,
     pools: Pools,
+}
+
+/// A client's membership in a pool, which lasts for as long as it has clients.
+#[derive(Debug)]
+pub(crate) struct PoolHandle {
+    pool: Arc<Pool>,
 }
 
 /// What is done once the lock is released.
 enum Deferred {
     Open(Arc<Pool>),
-    Withdraw,
-    /// Somebody was asked in vain.
-    Relieve,
-    Close(Box<Connection>, CloseReason),
+    Close(Option<Arc<Pool>>, Box<Connection>, CloseReason),
 }
 
 impl Pools {
@@ -124,26 +133,25 @@ impl Pools {
     /// when a thread ends.
     pub(crate) fn new(
         upstream: Arc<Upstream>,
-        gatekeeper: ConnectionLimiter,
+        caps: Caps,
         max_logins: Option<u32>,
         main: Handle,
     ) -> Self {
         let logins = max_logins.map_or(Semaphore::MAX_PERMITS, |max| max as usize);
-        let room = PoolsInner {
-            pools: PoolState::new(),
+        let state = State {
+            allocator: Allocator::new(caps),
             mailboxes: HashMap::default(),
-            holders: HashMap::default(),
+            holds: HashMap::default(),
             by_number: HashMap::default(),
             by_id: HashMap::default(),
-            work: Vec::new(),
         };
         Self {
             inner: Arc::new(Inner {
                 upstream,
-                limiter: gatekeeper,
-                state: Mutex::new(room),
+                state: Mutex::new(state),
+                waiting: AtomicUsize::new(0),
+                room_wanted: Notify::new(),
                 logins: Semaphore::new(logins.clamp(1, Semaphore::MAX_PERMITS)),
-                withdrawn: Notify::new(),
                 gone: Notify::new(),
                 generation: AtomicU32::new(0),
                 terminated_at: Mutex::new(None),
@@ -156,19 +164,20 @@ impl Pools {
 
     /// The pool of this name, plan and way to log in, if it is there: most clients find
     /// it, and need not make what only a new one takes.
-    pub(crate) fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
-        self.inner.state.lock().known(id, plan, opens)
+    pub(crate) fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<PoolHandle> {
+        self.inner.state.lock().join(id, plan, opens)
     }
 
     /// The pool of this name, made if it is not there. The plan and the opener of a
     /// pool that is there stay as they are.
-    pub(crate) fn pool(&self, id: PoolId, plan: Arc<PoolPlan>, opener: Opener) -> Arc<Pool> {
-        let mut room = self.inner.state.lock();
-        if let Some(pool) = room.known(&id, &plan, opener.is_some()) {
+    pub(crate) fn pool(&self, id: PoolId, plan: Arc<PoolPlan>, opener: Opener) -> PoolHandle {
+        let mut state = self.inner.state.lock();
+        if let Some(pool) = state.join(&id, &plan, opener.is_some()) {
             return pool;
         }
         let key = Key::new(id.user.clone(), id.database.clone());
-        let number = room.pools.enlist(&key, &plan, opener.is_some());
+        let outdated = id.generation != self.generation();
+        let number = (state.allocator).enlist(&key, &plan, (opener.is_some(), outdated));
         let pool = Arc::new(Pool {
             number,
             id: id.clone(),
@@ -178,11 +187,13 @@ impl Pools {
             introduction: Mutex::new(None),
             settled: Notify::new(),
             reported: Mutex::default(),
+            runtime: Mutex::default(),
             pools: self.clone(),
         });
-        room.by_number.insert(number, Arc::clone(&pool));
-        room.by_id.entry(id).or_default().push(number);
-        pool
+        state.by_number.insert(number, Arc::clone(&pool));
+        state.by_id.entry(id).or_default().push(number);
+        state.allocator.join(number);
+        PoolHandle { pool }
     }
 
     /// Which generation of logins new clients belong to. What logins begin with may
@@ -194,7 +205,10 @@ impl Pools {
     /// Clients that come from now on get connections that are opened from now on.
     /// Idle connections of pools that have no client left are closed soon.
     pub(crate) fn bump_generation(&self) {
-        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        self.act(|state| {
+            self.inner.generation.fetch_add(1, Ordering::AcqRel);
+            state.allocator.outdate_pools();
+        });
     }
 
     /// A client may just have ended others by their process ids.
@@ -208,10 +222,14 @@ impl Pools {
         at.is_some_and(|at| at.elapsed() < TERMINATING)
     }
 
+    /// No connection is opened from now on, and nobody waits for a place.
+    pub(crate) fn drain(&self) {
+        self.act(|state| state.allocator.drain(Instant::now()));
+    }
+
     /// Closes what is idle, now and whenever a connection comes back; all who wait fail.
     pub(crate) fn close_all(&self) {
-        self.act(|room, out| room.pools.close(Instant::now(), out));
-        self.inner.withdrawn.notify_waiters();
+        self.act(|state| state.allocator.close(Instant::now()));
         self.inner.tasks.close();
     }
 
@@ -226,88 +244,63 @@ impl Pools {
     /// go of them, or after five seconds. While the result lives, connections to the
     /// database that are given back are closed unless somebody waits for them.
     pub(crate) async fn evict_database(&self, database: Name) -> DatabaseEviction {
-        let vacancy = DatabaseEviction {
+        let eviction = DatabaseEviction {
             pools: self.clone(),
             database,
         };
-        self.act(|room, out| {
-            room.pools
-                .evict_database(&vacancy.database, Instant::now(), out)
+        self.act(|state| {
+            let now = Instant::now();
+            state.allocator.evict_database(&eviction.database, now);
         });
-        let vacated = async {
+        let evicted = async {
             loop {
                 let gone = self.inner.gone.notified();
-                if !self.inner.state.lock().pools.is_evicting(&vacancy.database) {
+                let evicting = |state: &State| state.allocator.is_evicting(&eviction.database);
+                if !evicting(&self.inner.state.lock()) {
                     return;
                 }
                 gone.await;
             }
         };
-        let _ = timeout(VACATING, vacated).await;
-        vacancy
-    }
-
-    /// Forgets pools that nobody can use any more: of generations past, or empty.
-    pub(super) fn retire_unused(&self) {
-        let generation = self.generation();
-        self.act(|room, out| {
-            let unused: Vec<(PoolId, PoolNumber)> = room
-                .by_number
-                .values()
-                // One count is the map's.
-                .filter(|pool| Arc::strong_count(pool) == 1)
-                .filter(|pool| {
-                    let empty = room.pools.tally(pool.number) == Default::default();
-                    // Whoever comes next has to log in itself, and brings a connection.
-                    let barren = pool.opener.is_none();
-                    let useless = empty && pool.plan.min_size == 0;
-                    useless || barren || pool.id.generation != generation
-                })
-                .map(|pool| (pool.id.clone(), pool.number))
-                .collect();
-            for (id, number) in unused {
-                room.by_number.remove(&number);
-                room.pools.retire(number, out);
-                if let Some(numbers) = room.by_id.get_mut(&id) {
-                    numbers.retain(|known| *known != number);
-                    if numbers.is_empty() {
-                        room.by_id.remove(&id);
-                    }
-                }
-            }
-        });
+        let _ = timeout(VACATING, evicted).await;
+        eviction
     }
 
     pub(super) fn inner(&self) -> &Inner {
         &self.inner
     }
 
-    /// Who waits at the cap, for the books to judge.
-    pub(super) fn competing_waiters(&self) -> Vec<CompetingWaiter> {
-        if !self.inner.limiter.is_crowded() {
-            return Vec::new();
-        }
-        let petitioners = self.inner.limiter.cap_waiters(RIVALS).into_iter();
-        petitioners
-            .map(|petitioner| CompetingWaiter {
-                key: petitioner.key,
-                obstacle: petitioner.obstacle,
-                pool: petitioner.pool,
-                priority: petitioner.priority,
-                waited: petitioner.waited,
-                has: petitioner.in_use,
-            })
-            .collect()
+    /// Whether anybody waits for a place. As of a moment ago: a hint, and cheap.
+    pub(super) fn is_contended(&self) -> bool {
+        self.inner.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Changes the books, and does what follows from it.
-    pub(super) fn act<T>(&self, change: impl FnOnce(&mut PoolsInner, &mut Work) -> T) -> T {
+    /// Completes when others may have to make room for somebody who waits for a place.
+    pub(super) async fn room_wanted(&self) {
+        self.inner.room_wanted.notified().await;
+    }
+
+    /// Makes room for those who wait for a place.
+    pub(super) fn reclaim(&self) {
+        if self.is_contended() {
+            self.act(|state| state.allocator.reclaim(Instant::now()));
+        }
+    }
+
+    /// Changes the state, and does what follows from it.
+    pub(super) fn act<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut jobs = Vec::new();
         let result = {
-            let mut room = self.inner.state.lock();
-            let mut out = std::mem::take(&mut room.work);
-            let result = change(&mut room, &mut out);
-            room.dispatch(out, &mut jobs);
+            let mut state = self.inner.state.lock();
+            let result = change(&mut state);
+            state.dispatch(&mut jobs);
+            if std::mem::take(&mut state.allocator.room_wanted) {
+                self.inner.room_wanted.notify_one();
+            }
+            let waiting = state.allocator.limits().waiting();
+            if waiting != self.inner.waiting.load(Ordering::Relaxed) {
+                self.inner.waiting.store(waiting, Ordering::Release);
+            }
             result
         };
         self.perform(jobs);
@@ -317,38 +310,34 @@ impl Pools {
     fn perform(&self, jobs: Vec<Deferred>) {
         for job in jobs {
             match job {
-                Deferred::Open(pool) => connector::begin(&pool),
-                Deferred::Withdraw => self.inner.withdrawn.notify_waiters(),
-                Deferred::Relieve => self.reclaim(),
-                Deferred::Close(mut connection, reason) => {
-                    let pool = connection.pool;
+                Deferred::Open(pool) => pool.open(),
+                Deferred::Close(pool, mut connection, reason) => {
+                    let number = connection.pool;
                     if reason == CloseReason::Lost {
                         connection.tell_of_loss(self.expects_terminations());
                     }
-                    self.count_closed(pool, reason);
+                    if let Some(pool) = pool {
+                        pool.count_closed(reason);
+                    }
                     let (closing, stream) = connection.into_closing(UpstreamState::AtRest);
-                    self.close_in_background(pool, closing, stream);
+                    self.close_in_background(number, closing, stream);
                 }
             }
         }
     }
 
-    /// Closes a connection that the books count as closing.
+    /// Closes a connection that the pool counts as closing.
     pub(super) fn close_in_background(
         &self,
         pool: PoolNumber,
-        closing: Closing,
+        mut closing: Closing,
         mut stream: MaybeTls,
     ) {
-        let counted = ClosingGuard {
-            pools: self.clone(),
-            pool,
-        };
+        closing.joins(pool);
         self.spawn(async move {
             // The thread that it was used on may end before the server has closed.
             let _ = stream.rehome();
             closing.close(stream).await;
-            drop(counted);
         });
     }
 
@@ -367,35 +356,82 @@ impl Pools {
         self.inner.tasks.spawn_on(task, runtime);
     }
 
-    fn count_closed(&self, pool: PoolNumber, reason: CloseReason) {
-        let room = self.inner.state.lock();
-        if let Some(pool) = room.by_number.get(&pool) {
-            let generation = pool.id.generation;
-            tracing::debug!(
-                pool = pool.label(),
-                generation,
-                reason = reason.label(),
-                "connection leaves its pool"
-            );
-            let metrics = self.inner.upstream.metrics();
-            metrics.pool_closed(&pool.label(), reason.label());
-        }
+    /// For a place that is taken.
+    pub(super) fn permit(&self, key: Key, login: Option<LoginNumber>) -> Permit {
+        let counter = Arc::clone(&self.inner);
+        Permit::new(counter, key, login)
     }
 }
 
-/// A connection that is closing; dropped when the server has let go of it.
-#[derive(Debug)]
-pub(super) struct ClosingGuard {
-    pub(super) pools: Pools,
-    pub(super) pool: PoolNumber,
+impl PlaceCounter for Inner {
+    fn release(self: Arc<Self>, place: Place) {
+        let pools = Pools { inner: self };
+        pools.act(|state| {
+            let of = (&place.key, place.pool);
+            state.allocator.release(of, place.login, Instant::now());
+        });
+        if place.pool.is_some() {
+            pools.gone();
+        }
+    }
+
+    fn proven(self: Arc<Self>, login: LoginNumber) {
+        Pools { inner: self }.act(|state| state.allocator.proven(login));
+    }
+
+    fn awaits_client(&self, login: LoginNumber, awaits: bool) {
+        let mut state = self.state.lock();
+        (state.allocator).awaits_client(login, awaits, Instant::now());
+    }
+
+    fn silence(&self, login: LoginNumber) -> Option<Silence> {
+        let mut state = self.state.lock();
+        state.allocator.silence(login, Instant::now())
+    }
 }
 
-impl Drop for ClosingGuard {
+impl Pool {
+    pub(in crate::pool) const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.id.user.clone(), self.id.database.clone())
+    }
+
+    /// How metrics and logs call it.
+    pub(crate) fn label(&self) -> String {
+        self.key().label()
+    }
+
+    pub(super) fn count_closed(&self, reason: CloseReason) {
+        let (pool, generation) = (self.label(), self.id.generation);
+        let label = reason.label();
+        tracing::debug!(
+            pool,
+            generation,
+            reason = label,
+            "connection leaves its pool"
+        );
+        let metrics = self.pools.inner.upstream.metrics();
+        metrics.pool_closed(&pool, label);
+    }
+}
+
+impl Deref for PoolHandle {
+    type Target = Arc<Pool>;
+
+    fn deref(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+/// The client is done with the pool. Where the proxy cannot log in, what is idle there
+/// is of use to nobody once the last has left: others get its place if they wait.
+impl Drop for PoolHandle {
     fn drop(&mut self) {
-        let pool = self.pool;
-        self.pools
-            .act(|room, out| room.pools.closed(pool, Instant::now(), out));
-        self.pools.gone();
+        let number = self.pool.number;
+        self.pool.pools.act(|state| state.allocator.quit(number));
     }
 }
 
@@ -409,85 +445,103 @@ pub(crate) struct DatabaseEviction {
 
 impl Drop for DatabaseEviction {
     fn drop(&mut self) {
-        let mut room = self.pools.inner.state.lock();
-        room.pools.end_eviction(&self.database);
+        let mut state = self.pools.inner.state.lock();
+        state.allocator.end_eviction(&self.database);
     }
 }
 
-impl PoolsInner {
-    fn known(&self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<Arc<Pool>> {
+impl State {
+    fn join(&mut self, id: &PoolId, plan: &PoolPlan, opens: bool) -> Option<PoolHandle> {
         let numbers = self.by_id.get(id)?.iter();
-        numbers
+        let pool = numbers
             .filter_map(|number| self.by_number.get(number))
-            .find(|pool| *pool.plan == *plan && pool.opener.is_some() == opens)
-            .map(Arc::clone)
+            .find(|pool| *pool.plan == *plan && pool.opener.is_some() == opens)?;
+        let pool = Arc::clone(pool);
+        self.allocator.join(pool.number);
+        Some(PoolHandle { pool })
     }
 
     /// Nobody keeps this connection any more.
     pub(super) fn unlist(&mut self, id: ConnectionId) {
-        if let Some((_, holder)) = self.holders.remove(&id) {
-            holder.unlist();
+        if let Some((_, hold)) = self.holds.remove(&id) {
+            hold.unlist();
         }
     }
 
     /// Fills mailboxes, and collects what is to be done without the lock.
-    fn dispatch(&mut self, work: Work, jobs: &mut Vec<Deferred>) {
-        let mut work = VecDeque::from(work);
-        while let Some(effect) = work.pop_front() {
-            match effect {
-                Effect::Deliver(ticket, connection) => {
-                    let pool = connection.pool;
-                    let undelivered = match self.mailboxes.remove(&ticket) {
-                        Some(mailbox) => mailbox.send(Ok(connection)).err(),
-                        None => Some(Ok(connection)),
-                    };
-                    if let Some(Ok(connection)) = undelivered {
-                        let mut more = Vec::new();
-                        let now = Instant::now();
-                        self.pools.check_in((pool, connection), now, &[], &mut more);
-                        work.extend(more);
-                    }
+    fn dispatch(&mut self, jobs: &mut Vec<Deferred>) {
+        while !self.allocator.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.allocator.effects);
+            for effect in effects.drain(..) {
+                self.carry_out(effect, jobs);
+            }
+            if self.allocator.effects.is_empty() {
+                self.allocator.effects = effects;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect<Box<Connection>>, jobs: &mut Vec<Deferred>) {
+        match effect {
+            Effect::Deliver(ticket, connection) => {
+                let pool = connection.pool;
+                let undelivered = self.send(ticket, Ok(Delivery::Connection(connection)));
+                if let Some(Ok(Delivery::Connection(connection))) = undelivered {
+                    let now = Instant::now();
+                    self.allocator.check_in((pool, connection), now);
                 }
-                Effect::Fail(ticket, failure) => {
-                    if let Some((mailbox, error)) = self
-                        .mailboxes
-                        .remove(&ticket)
-                        .map(|mailbox| (mailbox, failure.into()))
-                    {
-                        // Whoever is gone needs no telling.
-                        let _ = mailbox.send(Err(error));
-                    }
+            }
+            Effect::Admit(ticket, key, login) => {
+                let undelivered = self.send(ticket, Ok(Delivery::Place(key, login)));
+                if let Some(Ok(Delivery::Place(key, login))) = undelivered {
+                    self.allocator.release((&key, None), login, Instant::now());
                 }
-                Effect::Open(pool) => {
-                    if let Some(pool) = self.by_number.get(&pool) {
-                        jobs.push(Deferred::Open(Arc::clone(pool)));
+            }
+            Effect::Fail(ticket, failure) => {
+                // Whoever is gone needs no telling.
+                let _ = self.send(ticket, Err(failure.into()));
+            }
+            Effect::Open(pool) => {
+                jobs.extend(self.by_number.get(&pool).cloned().map(Deferred::Open));
+            }
+            Effect::Close(pool, connection, reason) => {
+                let pool = self.by_number.get(&pool).cloned();
+                jobs.push(Deferred::Close(pool, connection, reason));
+            }
+            Effect::Ask(id, policy) => {
+                let Some((pool, hold)) = self.holds.get(&id) else {
+                    return;
+                };
+                let (pool, answer) = (*pool, hold.ask(policy));
+                match answer {
+                    ReclaimAnswer::Told => return,
+                    ReclaimAnswer::Busy => {
+                        self.holds.remove(&id);
+                        self.allocator.used(pool, id, Instant::now());
                     }
+                    ReclaimAnswer::Used => self.allocator.touched(pool, id, Instant::now()),
                 }
-                Effect::Withdraw(_) => jobs.push(Deferred::Withdraw),
-                Effect::Close(_, connection, reason) => {
-                    jobs.push(Deferred::Close(connection, reason))
-                }
-                Effect::Ask(id, whom) => {
-                    let Some((pool, holder)) = self.holders.get(&id) else {
-                        continue;
-                    };
-                    let (pool, asked) = (*pool, holder.ask(whom));
-                    let mut more = Vec::new();
-                    match asked {
-                        ReclaimAnswer::Told => continue,
-                        ReclaimAnswer::Busy => {
-                            self.holders.remove(&id);
-                            self.pools.used(pool, id, Instant::now(), &mut more);
-                        }
-                        ReclaimAnswer::Used => {
-                            self.pools.touched(pool, id, Instant::now(), &mut more)
-                        }
+                // Another may have what was asked for in vain.
+                self.allocator.reclaim(Instant::now());
+            }
+            Effect::Retire(pool) => {
+                if let Some(pool) = self.by_number.remove(&pool)
+                    && let Some(numbers) = self.by_id.get_mut(&pool.id)
+                {
+                    numbers.retain(|number| *number != pool.number);
+                    if numbers.is_empty() {
+                        self.by_id.remove(&pool.id);
                     }
-                    work.extend(more);
-                    jobs.push(Deferred::Relieve);
                 }
             }
         }
-        self.work = work.into();
+    }
+
+    /// Says what could not be delivered.
+    fn send(&mut self, ticket: Ticket, outcome: Outcome) -> Option<Outcome> {
+        match self.mailboxes.remove(&ticket) {
+            Some(mailbox) => mailbox.send(outcome).err(),
+            None => Some(outcome),
+        }
     }
 }

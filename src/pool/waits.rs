@@ -1,9 +1,9 @@
 //! What somebody waits for who wants a connection: for people, in logs. Nothing here
 //! decides anything.
 
-use super::limiter::ConnectionLimiter;
-use super::limiter_state::{Caps, Key};
-use super::pools::Pool;
+use super::allocator::Caps;
+use super::key::Key;
+use super::pools::{Pool, Pools};
 
 /// Users and databases that are named as those who have the connections.
 const NAMED: usize = 5;
@@ -20,22 +20,21 @@ pub(crate) struct Wait {
     pub(crate) owners: String,
 }
 
-impl ConnectionLimiter {
+impl Pools {
     /// What a connection for `key` waits for at the caps.
     pub(crate) fn wait_of(&self, key: &Key) -> Wait {
-        let now = self.snapshot();
+        let state = self.inner().state.lock();
+        let limits = state.allocator.limits();
+        let by_key = limits.in_use_by_key();
         let of = |same: &dyn Fn(&Key) -> bool| -> u32 {
-            let tallies = now.by_key.iter();
-            tallies
-                .filter(|(key, _)| same(key))
-                .map(|(_, tally)| tally.in_use)
-                .sum()
+            let same = by_key.iter().filter(|(key, _)| same(key));
+            same.map(|(_, in_use)| in_use).sum()
         };
         let Caps {
             total,
             per_user,
             per_database,
-        } = now.caps;
+        } = limits.caps();
         let user = of(&|other| other.user == key.user);
         let database = of(&|other| other.database == key.database);
         let (limit, in_use) = match (per_user, per_database) {
@@ -43,13 +42,14 @@ impl ConnectionLimiter {
             (_, Some(max)) if database >= max => {
                 (format!("limits.max_db_connections = {max}"), database)
             }
-            _ => (format!("limits.max_upstream_conn = {total}"), now.in_use),
+            _ => (
+                format!("limits.max_upstream_conn = {total}"),
+                limits.in_use(),
+            ),
         };
-        let mut owners: Vec<_> = now
-            .by_key
+        let mut owners: Vec<_> = by_key
             .iter()
-            .filter(|(_, tally)| tally.in_use > 0)
-            .map(|(key, tally)| (tally.in_use, format!("{}/{}", key.database, key.user)))
+            .map(|(key, in_use)| (in_use, format!("{}/{}", key.database, key.user)))
             .collect();
         owners.sort_by(|one, other| other.cmp(one));
         let others = owners.len().saturating_sub(NAMED);
@@ -64,7 +64,7 @@ impl ConnectionLimiter {
         Wait {
             limit,
             in_use,
-            waiting: now.waiting,
+            waiting: limits.waiting(),
             owners: owners.join(", "),
         }
     }
@@ -74,7 +74,7 @@ impl Pool {
     /// What a client of this pool waits for.
     pub(crate) fn wait(&self) -> Wait {
         let inner = self.pools().inner();
-        let tally = inner.state.lock().pools.tally(self.number);
+        let tally = inner.state.lock().allocator.tally(self.number);
         let size = self.plan.size;
         let label = self.label();
         let limit = if tally.total() - tally.queued >= size {
@@ -83,7 +83,7 @@ impl Pool {
             format!("a connection for pool {label}: {error}")
         } else if tally.queued > 0 {
             // Its places are others', which it does not tell.
-            let wait = inner.limiter.wait_of(&self.key());
+            let wait = self.pools().wait_of(&self.key());
             return Wait {
                 waiting: tally.waiting as usize,
                 ..wait
@@ -97,36 +97,5 @@ impl Pool {
             waiting: tally.waiting as usize,
             owners: String::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::config::values::Priority;
-
-    #[tokio::test]
-    async fn the_cap_that_is_reached_is_named_with_those_who_have_the_places() {
-        let caps = Caps {
-            total: 3,
-            per_user: Some(2),
-            per_database: None,
-        };
-        let gatekeeper = ConnectionLimiter::new(caps);
-        let key = |user: &str| Key::new(user, "shop");
-        let mut held = Vec::new();
-        for user in ["app", "app", "report"] {
-            let admitted = gatekeeper.admit(key(user), Priority::Medium, Instant::now());
-            held.push(admitted.await.unwrap());
-        }
-        let wait = gatekeeper.wait_of(&key("report"));
-        assert_eq!(wait.limit, "limits.max_upstream_conn = 3");
-        assert_eq!((wait.in_use, wait.waiting), (3, 0));
-        assert_eq!(wait.owners, "shop/app 2, shop/report 1");
-        let wait = gatekeeper.wait_of(&key("app"));
-        assert_eq!(wait.limit, "limits.max_user_connections = 2");
-        assert_eq!(wait.in_use, 2);
     }
 }

@@ -158,18 +158,11 @@ impl NewSession<'_> {
         let deadline = began + self.service.query_wait_timeout;
         let outcome = {
             let _waiting = metrics.waiting();
-            let limiter = &self.route.limiter;
-            let wait = || limiter.wait_of(&key);
+            let pools = &self.route.pools;
+            let wait = || pools.wait_of(&key);
             let is_proven = matches!(self.client.identity, Identity::Held(_));
-            let admission = pin!(async {
-                match is_proven {
-                    true => limiter.admit(key.clone(), priority, deadline).await,
-                    false => {
-                        let key = key.clone();
-                        limiter.admit_unproven(key, priority, deadline).await
-                    }
-                }
-            });
+            let terms = (priority, is_proven);
+            let admission = pin!(pools.admit(key.clone(), terms, deadline));
             let handle = self.entry.handle();
             let waiting = pin!(waits::noted(admission, handle, self.service, wait));
             while_client_stays(&mut self.client.stream, waiting).await?

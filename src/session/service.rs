@@ -14,7 +14,7 @@ use crate::config::values::{Database, Pooling, SaslPlus};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::name::Name;
-use crate::pool::{ConnectionLimiter, Pools};
+use crate::pool::Pools;
 use crate::startup::{Admitted, Identity};
 use crate::upstream::{LoginPolicy, Upstream};
 
@@ -22,7 +22,6 @@ use crate::upstream::{LoginPolicy, Upstream};
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
-    pub(crate) limiter: ConnectionLimiter,
     pub(crate) pools: Pools,
     pub(crate) databases: DatabaseRegistry,
 }

@@ -7,40 +7,23 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::Pool;
-use crate::pool::connection::ServerKey;
+use crate::pool::greeting::LoginGreeting;
 use crate::pool::idle_hold::IdleHold;
-use crate::pool::lease::{Lease, LeaseError};
+use crate::pool::lease::Lease;
+use crate::pool::lease_error::LeaseError;
 use crate::pool::plan::CheckoutRequest;
-use crate::pool::pool_state::ConnectionId;
-use crate::state::parameters::Parameters;
 use crate::wire::startup::CancelKey;
 
 /// How long a client that could be told of a connection of others waits for one of its
 /// own: several times what a login over a long way takes.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What a client needs to be told of its connection before it has one.
-#[derive(Debug, Clone)]
-pub(crate) struct LoginGreeting {
-    pub(crate) connection: ConnectionId,
-    /// Gone with the connection.
-    pub(crate) key: Weak<ServerKey>,
-    /// Of the server's process, zero if it has none.
-    pub(crate) pid: u32,
-    pub(crate) parameters: Parameters,
-    /// The same as messages, of which there are a dozen, behind the notices of the
-    /// connection's login: made once for all clients that are told the same.
-    pub(crate) messages: Arc<[u8]>,
-    notices: Bytes,
-}
 
 impl Pool {
     /// From a connection which is that client's for now if it was nobody's. Others are
@@ -137,30 +120,23 @@ impl Pool {
     }
 
     fn take_idle(self: &Arc<Self>, want: &CheckoutRequest) -> Option<Lease> {
-        let mut room = self.pools.inner.state.lock();
-        let connection = room.pools.take(self.number, want)?;
+        let mut state = self.pools.inner.state.lock();
+        let connection = state.allocator.take(self.number, want)?;
+        drop(state);
         Some(Lease::new(connection, Arc::clone(self), want.client))
     }
 
     /// Begins to open one connection more, if that takes nothing from anybody who is here,
     /// or to make room for it: whether something is on its way.
     fn expand(&self) -> bool {
-        let (pool, now) = (self.number, Instant::now());
-        let has_room = self.pools.inner.limiter.has_room(&self.key());
-        self.pools.act(|room, out| {
-            let by_number = &room.by_number;
-            // One count is the map's; each client has another.
-            let is_deserted = |other| {
-                let other = by_number.get(&other);
-                other.is_some_and(|pool| Arc::strong_count(pool) == 1)
-            };
-            (room.pools).expand((pool, has_room), is_deserted, now, out)
-        })
+        let pool = self.number;
+        self.pools
+            .act(|state| state.allocator.expand(pool, Instant::now()))
     }
 
     /// Whether one more connection is on its way, and waits for no slot.
     fn is_opening(&self) -> bool {
-        let tally = self.pools.inner.state.lock().pools.tally(self.number);
+        let tally = self.pools.inner.state.lock().allocator.tally(self.number);
         tally.opening > tally.queued
     }
 
@@ -198,11 +174,6 @@ impl Pool {
     /// would say: a newcomer is not kept waiting for that.
     fn can_introduce(&self) -> bool {
         self.introduction.lock().is_some()
-            && self.pools.inner.state.lock().pools.is_full(self.number)
-    }
-
-    /// One of its openers has come to its end, well or not.
-    pub(in crate::pool) fn opener_ended(&self) {
-        self.settled.notify_waiters();
+            && self.pools.inner.state.lock().allocator.is_full(self.number)
     }
 }

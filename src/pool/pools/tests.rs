@@ -18,7 +18,6 @@ use crate::config::values::{self, ChannelBinding, Keepalive, Priority};
 use crate::config::values::{RequireAuth, ServerMethod, UpstreamAddress, UpstreamTls};
 use crate::metrics::Metrics;
 use crate::pool::connection::Stale;
-use crate::pool::pool_state::PoolNumber;
 use crate::pool::{Caps, CheckoutRequest, Lease, OpenerPlan, maintain};
 use crate::wire::startup::{self, First};
 
@@ -26,6 +25,7 @@ mod cancels;
 mod introductions;
 mod keeping;
 mod losses;
+mod places;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -129,6 +129,29 @@ impl Server {
     }
 }
 
+/// A server behind a socket, without TLS.
+fn upstream_at(path: PathBuf) -> Arc<Upstream> {
+    let second = Duration::from_secs(1);
+    let config = values::Upstream {
+        name: "test".to_owned(),
+        address: UpstreamAddress::Unix(path),
+        tls: UpstreamTls::Disable,
+        user: None,
+        password: None,
+        dbname: None,
+        channel_binding: ChannelBinding::Prefer,
+        require_auth: RequireAuth::of(&[ServerMethod::None]),
+        connect_timeout: LONG,
+        keepalive: Keepalive {
+            idle: second,
+            interval: second,
+            count: 3,
+            user_timeout: LONG,
+        },
+    };
+    Arc::new(Upstream::new(Arc::new(config), &Metrics::detached()).unwrap())
+}
+
 struct Stand {
     pools: Pools,
     server: Arc<Server>,
@@ -156,31 +179,13 @@ impl Stand {
     fn down(total: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let second = Duration::from_secs(1);
-        let config = values::Upstream {
-            name: "test".to_owned(),
-            address: UpstreamAddress::Unix(path.clone()),
-            tls: UpstreamTls::Disable,
-            user: None,
-            password: None,
-            dbname: None,
-            channel_binding: ChannelBinding::Prefer,
-            require_auth: RequireAuth::of(&[ServerMethod::None]),
-            connect_timeout: LONG,
-            keepalive: Keepalive {
-                idle: second,
-                interval: second,
-                count: 3,
-                user_timeout: LONG,
-            },
-        };
-        let upstream = Upstream::new(Arc::new(config), &Metrics::detached()).unwrap();
-        let gatekeeper = ConnectionLimiter::new(Caps {
+        let upstream = upstream_at(path.clone());
+        let caps = Caps {
             total,
             per_user: None,
             per_database: None,
-        });
-        let pools = Pools::new(Arc::new(upstream), gatekeeper, Some(4), Handle::current());
+        };
+        let pools = Pools::new(upstream, caps, Some(4), Handle::current());
         let keeper = tokio::spawn(maintain(pools.clone(), CancellationToken::new()));
         Self {
             pools,
@@ -197,7 +202,7 @@ impl Stand {
         self._tasks.push(AbortOnDrop(tokio::spawn(serving)));
     }
 
-    fn pool(&self, database: &str, size: u32) -> Arc<Pool> {
+    fn pool(&self, database: &str, size: u32) -> PoolHandle {
         let plan = PoolPlan {
             max_prepared_statements: 200,
             size,
@@ -214,7 +219,7 @@ impl Stand {
     }
 
     /// A pool of one connection, which a client has to bring.
-    fn passthrough(&self, database: &str) -> Arc<Pool> {
+    fn passthrough(&self, database: &str) -> PoolHandle {
         let plan = Arc::clone(&self.pool(database, 1).plan);
         self.pools.pool(id(database), plan, None)
     }
@@ -222,8 +227,8 @@ impl Stand {
     /// A client logs in by itself.
     async fn adopt(&self, pool: &Arc<Pool>, client: u64) -> Option<Lease> {
         let upstream = &self.pools.inner.upstream;
-        let gatekeeper = &self.pools.inner.limiter;
-        let permit = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
+        let terms = (Priority::Medium, true);
+        let permit = (self.pools).admit(pool.key(), terms, Instant::now() + LONG);
         let connection = upstream.metrics().connection();
         let place = crate::pool::CapPlace::new(permit.await.unwrap(), connection);
         let closing = Closing::new(place, Arc::clone(upstream));
@@ -295,7 +300,7 @@ fn waiting(pool: &Pool) -> u32 {
         .inner
         .state
         .lock()
-        .pools
+        .allocator
         .tally(pool.number)
         .waiting
 }
@@ -317,7 +322,7 @@ async fn a_connection_is_opened_once_and_used_by_one_after_the_other() {
     second.close(UpstreamState::AtRest);
     until(|| stand.server.live.load(Ordering::SeqCst) == 0).await;
     let again = stand.pools.pool(id("d"), Arc::clone(&pool.plan), None);
-    assert!(!Arc::ptr_eq(&pool, &again), "it cannot log in");
+    assert!(!Arc::ptr_eq(&*pool, &*again), "it cannot log in");
 }
 
 #[test]
@@ -380,7 +385,7 @@ async fn a_waiter_that_is_gone_swallows_nothing() {
     let mut second = Box::pin(lease(&pool, 2));
     assert!(futures_util::poll!(&mut second).is_pending());
     let third = tokio::spawn({
-        let pool = Arc::clone(&pool);
+        let pool = Arc::clone(&*pool);
         async move { lease(&pool, 3).await.map(Lease::check_in) }
     });
     until(|| waiting(&pool) == 2).await;
@@ -466,12 +471,12 @@ async fn idle_connections_give_way_at_the_cap_when_the_server_has_let_go() {
     let leased = lease(&other, 3).await.unwrap();
     let deadline = Instant::now() + LONG;
     let key = Key::new("u", "f");
-    let gatekeeper = &stand.pools.inner.limiter;
-    let own = gatekeeper.admit(key.clone(), Priority::Medium, deadline);
+    let terms = (Priority::Medium, true);
+    let own = stand.pools.admit(key.clone(), terms, deadline);
     let _own = own.await.unwrap();
-    let third = gatekeeper.admit(key, Priority::Medium, deadline);
+    let third = stand.pools.admit(key, terms, deadline);
     let (third, ()) = tokio::join!(third, async {
-        until(|| gatekeeper.is_crowded()).await;
+        until(|| stand.pools.is_contended()).await;
         leased.check_in();
     });
     drop(third.unwrap());
@@ -499,18 +504,19 @@ async fn what_the_last_client_of_a_pool_leaves_is_no_obstacle_where_nobody_can_u
     let plan = Arc::clone(&stand.pool("d", 1).plan);
     let pool = stand.pools.pool(id("d"), plan, None);
     stand.adopt(&pool, 1).await.unwrap().check_in();
-    let gatekeeper = &stand.pools.inner.limiter;
-    let next = gatekeeper.admit(pool.key(), Priority::Medium, Instant::now() + LONG);
+    let other = stand.passthrough("d");
+    let terms = (Priority::Medium, true);
+    let next = (stand.pools).admit(pool.key(), terms, Instant::now() + LONG);
     let ((), next) = tokio::join!(
         async {
-            until(|| gatekeeper.is_crowded()).await;
-            pool.clone().leave();
+            until(|| stand.pools.is_contended()).await;
+            drop(other);
             assert_eq!(
                 stand.server.live.load(Ordering::SeqCst),
                 1,
                 "another is there"
             );
-            pool.leave();
+            drop(pool);
             assert!(
                 stand.pools.inner.state.lock().by_number.is_empty(),
                 "at once"

@@ -21,7 +21,7 @@ use super::super::waits;
 use super::backend_pid::AnnouncedBackend;
 use crate::config::values::{PoolPlan, User};
 use crate::pool::{
-    self, CheckoutRequest, Closing, IdleHold, Key, LeaseError, OpenerPlan, Pool, PoolId,
+    self, CheckoutRequest, Closing, IdleHold, Key, LeaseError, OpenerPlan, PoolHandle, PoolId,
 };
 use crate::state::parameters::Parameters;
 use crate::upstream::Opened;
@@ -46,7 +46,7 @@ pub(in super::super) struct PoolRequest {
 #[derive(Debug)]
 pub(in super::super) struct PooledLogin {
     pub(super) route: Arc<Route>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) pool: PoolHandle,
     pub(super) plan: Arc<PoolPlan>,
     pub(super) cancel_slot: Arc<CancelSlot>,
     /// What the client has been told.
@@ -64,7 +64,7 @@ impl PoolRequest {
         route: &Route,
         startup: &StartupMessage,
         opener: Option<&dyn Fn() -> OpenerPlan>,
-    ) -> Arc<Pool> {
+    ) -> PoolHandle {
         let id = PoolId {
             user: self.key.user.clone(),
             database: self.key.database.clone(),

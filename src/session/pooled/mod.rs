@@ -35,7 +35,7 @@ use super::session_end::{RelayExit, SessionEnd, UpstreamLeg};
 use crate::config::values::{PoolPlan, Scrub};
 use crate::fault::ClientFacing as _;
 use crate::name::Name;
-use crate::pool::{IdleHold, Lease, LeaseError, LeftBehind, Pool, UpstreamState};
+use crate::pool::{IdleHold, Lease, LeaseError, LeftBehind, PoolHandle, UpstreamState};
 use crate::state::reset;
 use crate::state::tracker::{Cleanup, Hold, HoldReason};
 use crate::wire::frontend;
@@ -58,7 +58,7 @@ pub(super) struct PooledSession<'a> {
     link: ClientLink,
     client: Box<PooledClient>,
     notification_pids: Arc<NotificationPids>,
-    pool: Arc<Pool>,
+    pool: PoolHandle,
     plan: Arc<PoolPlan>,
     route: Arc<Route>,
     cancel_slot: Arc<CancelSlot>,
@@ -191,7 +191,7 @@ impl<'a> PooledSession<'a> {
             pool,
             ..
         } = *self;
-        pool.leave();
+        drop(pool);
         drop(entry);
         let (client, told) = link.part(exit.client_error()).await;
         let over = UpstreamLeg {

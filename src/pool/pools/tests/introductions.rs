@@ -1,7 +1,7 @@
 //! What clients are told at their logins.
 
 use super::*;
-use crate::pool::pools::login_greeting::LoginGreeting;
+use crate::pool::greeting::LoginGreeting;
 
 async fn introduce(pool: &Arc<Pool>, client: u64, holder: &Arc<IdleHold>) -> LoginGreeting {
     let deadline = Instant::now() + LONG;

@@ -26,7 +26,7 @@ async fn the_places_of_connections_that_the_server_has_ended_are_given_back() {
     lease(&pool, 1).await.unwrap().check_in();
     let farewell = News::Farewell(error("57P01"));
     stand.server.news.send_replace(farewell);
-    while stand.pools.inner.limiter.snapshot().in_use > 0 {
+    while stand.pools.inner.state.lock().allocator.limits().in_use() > 0 {
         stand.pools.tick();
         tokio::task::yield_now().await;
     }
@@ -36,8 +36,8 @@ async fn the_places_of_connections_that_the_server_has_ended_are_given_back() {
     second.check_in();
     stand.server.news.send_replace(News::Say(notice));
     let idle = || {
-        let room = stand.pools.inner.state.lock();
-        let tally = room.pools.tally(pool.number);
+        let state = stand.pools.inner.state.lock();
+        let tally = state.allocator.tally(pool.number);
         (tally.idle, tally.lent)
     };
     let mut inspected = false;
@@ -73,7 +73,7 @@ async fn the_client_that_used_a_connection_last_hears_that_the_server_has_ended_
         let poll = async |holder: &IdleHold| poll_fn(|cx| Poll::Ready(holder.poll_lost(cx))).await;
         assert_eq!(poll(&last).await, Poll::Pending);
         stand.server.news.send_replace(news.clone());
-        while stand.pools.inner.limiter.snapshot().in_use > 0 {
+        while stand.pools.inner.state.lock().allocator.limits().in_use() > 0 {
             stand.pools.tick();
             tokio::task::yield_now().await;
         }
