@@ -7,7 +7,6 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, split};
 use tokio::time::sleep;
@@ -15,14 +14,11 @@ use tokio::time::sleep;
 use super::ids::PoolNumber;
 use super::permit::{Permit, Probation};
 use crate::metrics::Counted;
+use crate::pool::timing::CANCEL_INTERVAL;
 use crate::tls::MaybeTls;
 use crate::upstream::{Alive, Upstream};
 use crate::wire::frontend::TERMINATE_MESSAGE;
 use crate::wire::startup::CancelKey;
-
-/// How long a statement whose client is gone may go on before it is cancelled
-/// (again), the first time and at most.
-const STATEMENT_PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
 
 /// What the upstream connection is in the middle of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +119,7 @@ impl Closing {
 
     /// Cancels again and again: behind the statement that runs there may be others.
     async fn keep_cancelling(&self) {
-        let (mut patience, longest) = STATEMENT_PATIENCE;
+        let (mut patience, longest) = CANCEL_INTERVAL;
         if self.state == UpstreamState::Busy {
             self.cancel().await;
         }

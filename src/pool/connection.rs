@@ -20,6 +20,7 @@ use super::idle_hold::IdleHold;
 use super::ids::{ConnectionId, PoolNumber};
 use super::plan::{CheckoutRequest, Placeholders};
 use crate::net::Peeked;
+use crate::pool::timing::READ_TIMEOUT;
 use crate::state::parameters::Parameters;
 use crate::state::prepared::ServerStatements;
 use crate::state::settings::Settings;
@@ -30,9 +31,6 @@ use crate::wire::frame::{self, HEADER};
 use crate::wire::frontend::split_cstr;
 use crate::wire::sqlstate::SqlState;
 use crate::wire::startup::CancelKey;
-
-/// How long bytes that the kernel has may take to come through TLS.
-const HEARING: Duration = Duration::from_millis(200);
 
 /// Longest message, in bytes, that a server may send between transactions.
 const MAX_NEWS: usize = 64 << 10;
@@ -198,7 +196,7 @@ impl Connection {
         if moved && self.stream.rehome().is_ok() {
             self.thread = here;
         }
-        let heard = timeout(HEARING, self.hear(moved)).await;
+        let heard = timeout(READ_TIMEOUT, self.hear(moved)).await;
         self.dry = true;
         heard.map_err(|_| Stale::Odd)?
     }

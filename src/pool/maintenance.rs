@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,17 +15,16 @@ use super::pools::{Pools, State};
 use crate::config::values::Priority;
 use crate::metrics::PoolFigures;
 use crate::net::Peeked;
+use crate::pool::timing::TICK;
 use crate::upstream::{self, FailedOpen};
 
-/// How often the pools are looked over.
-const ROUND: Duration = Duration::from_secs(1);
 /// No client has this number.
 const NOBODY: u64 = u64::MAX;
 
 /// Looks after the pools until `stop`: closes what is old, unused or dead, keeps
 /// the connections that plans ask for, and makes room when somebody waits at the cap.
 pub(crate) async fn maintain(pools: Pools, stop: CancellationToken) {
-    let mut rounds = interval(ROUND);
+    let mut rounds = interval(TICK);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

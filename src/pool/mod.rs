@@ -18,6 +18,7 @@ mod maintenance;
 mod permit;
 mod plan;
 mod pools;
+mod timing;
 mod waits;
 
 pub(crate) use self::{

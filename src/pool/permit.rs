@@ -10,10 +10,8 @@ use super::allocator::{BlockedBy, Silence};
 use super::ids::{LoginNumber, PoolNumber};
 use super::key::Key;
 use crate::fault::{ClientFacing, Fault, rounded};
+use crate::pool::timing::SILENCE_CHECK;
 use crate::wire::sqlstate::SqlState;
-
-/// How often it is looked whether somebody waits for a silent client's place.
-const SILENCE_CHECK: Duration = Duration::from_millis(100);
 
 /// Who counts the places.
 pub(super) trait PlaceCounter: fmt::Debug + Send + Sync {

@@ -11,13 +11,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::allocator::{Allocator, Caps, CloseReason, Effect, Silence};
@@ -30,24 +29,21 @@ use super::key::Key;
 use super::lease_error::LeaseError;
 use super::permit::{Permit, Place, PlaceCounter};
 use super::plan::{Opener, PoolId, PoolPlan};
-use crate::name::Name;
+use crate::pool::timing::TERMINATION_WINDOW;
 use crate::state::parameters::Parameters;
 use crate::tls::MaybeTls;
 use crate::upstream::Upstream;
 
 mod checkout;
+mod eviction;
 mod login_greeting;
 mod open_attempt;
 mod waiting;
 
+pub(crate) use eviction::DatabaseEviction;
+
 #[cfg(test)]
 mod tests;
-
-/// How long after a client has ended others by their process ids it may be seen.
-const TERMINATING: Duration = Duration::from_secs(5);
-/// How long somebody who needs a database to be free waits for it: as long as
-/// Postgres itself.
-const VACATING: Duration = Duration::from_secs(5);
 
 /// All pools of one upstream. Clones are the same.
 #[derive(Debug, Clone)]
@@ -219,7 +215,7 @@ impl Pools {
     /// Whether connections that end now may have been ended by a client.
     pub(crate) fn expects_terminations(&self) -> bool {
         let at = *self.inner.terminated_at.lock();
-        at.is_some_and(|at| at.elapsed() < TERMINATING)
+        at.is_some_and(|at| at.elapsed() < TERMINATION_WINDOW)
     }
 
     /// No connection is opened from now on, and nobody waits for a place.
@@ -237,33 +233,6 @@ impl Pools {
     /// connections but those that clients still have.
     pub(crate) async fn all_closed(&self) {
         self.inner.tasks.wait().await;
-    }
-
-    /// Frees a database of connections that no client uses: those that are idle are
-    /// closed, clients that keep one are asked for it. Returns when the server has let
-    /// go of them, or after five seconds. While the result lives, connections to the
-    /// database that are given back are closed unless somebody waits for them.
-    pub(crate) async fn evict_database(&self, database: Name) -> DatabaseEviction {
-        let eviction = DatabaseEviction {
-            pools: self.clone(),
-            database,
-        };
-        self.act(|state| {
-            let now = Instant::now();
-            state.allocator.evict_database(&eviction.database, now);
-        });
-        let evicted = async {
-            loop {
-                let gone = self.inner.gone.notified();
-                let evicting = |state: &State| state.allocator.is_evicting(&eviction.database);
-                if !evicting(&self.inner.state.lock()) {
-                    return;
-                }
-                gone.await;
-            }
-        };
-        let _ = timeout(VACATING, evicted).await;
-        eviction
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -432,21 +401,6 @@ impl Drop for PoolHandle {
     fn drop(&mut self) {
         let number = self.pool.number;
         self.pool.pools.act(|state| state.allocator.quit(number));
-    }
-}
-
-/// A database that somebody needs to be free; see [`Pools::evict_database`].
-#[derive(Debug)]
-#[must_use = "once it is dropped, idle connections to the database are kept again"]
-pub(crate) struct DatabaseEviction {
-    pools: Pools,
-    database: Name,
-}
-
-impl Drop for DatabaseEviction {
-    fn drop(&mut self) {
-        let mut state = self.pools.inner.state.lock();
-        state.allocator.end_eviction(&self.database);
     }
 }
 

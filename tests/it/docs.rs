@@ -126,7 +126,7 @@ fn every_reason_to_keep_or_to_close_a_pooled_connection_is_explained() {
             "## Why a client keeps its connection",
         ),
         (
-            "src/pool/allocator.rs",
+            "src/pool/allocator/types.rs",
             "fn label(self)",
             "## Connections that end",
         ),

@@ -8,38 +8,13 @@ use tokio::time::Instant;
 use super::idle_set::{IdleSet, PoolGroup};
 use super::limits::{BlockedBy, PlaceUse};
 use super::unproven::share;
-use super::{Allocator, CloseReason, PoolNumber, PooledConnection};
+use super::{Allocator, CloseReason, CompetingWaiter, PoolNumber, PooledConnection};
 use crate::config::values::Priority;
 use crate::pool::idle_hold::ReclaimPolicy;
 use crate::pool::key::Key;
-
-/// How long a rival of the same priority waits before it is given a fair share.
-const SHARE_PATIENCE: Duration = Duration::from_millis(100);
-/// How long one waits at most that has nothing at all.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(1);
-/// Between two connections that a pool gives to logins of its own user: each costs
-/// the others a login's time.
-const LOGIN_PAUSE: Duration = Duration::from_millis(50);
-/// How long the next waits while one is on its way: it may be a slow client's.
-const SLOW_LOGIN: Duration = Duration::from_secs(1);
-
-/// Waiters for a place that are looked at when room can be made.
-const RIVALS: usize = 16;
-/// The part of the queue that these are chosen from: whoever comes behind is looked at later.
-const LOOKED_AT: usize = 256;
-
-/// Somebody who waits for a place, as those see it that can make room.
-#[derive(Debug, Clone)]
-pub(super) struct CompetingWaiter {
-    pub(super) key: Key,
-    pub(super) blocked_by: BlockedBy,
-    /// The pool that wants it; `None` is a client with a connection of its own.
-    pub(super) pool: Option<PoolNumber>,
-    pub(super) priority: Priority,
-    pub(super) waited: Duration,
-    /// What its key has, in pools or not.
-    pub(super) has: u32,
-}
+use crate::pool::timing::{
+    CLAIM_AFTER, COMPETING_SCAN, COMPETING_WAITERS, LOGIN_PAUSE, SHARE_AFTER, SLOW_LOGIN,
+};
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy)]
@@ -55,25 +30,14 @@ pub(super) struct Contender {
 /// a login costs more than a transaction. Nobody is left with nothing for long,
 /// whatever the priorities; where there is but one place, it goes to and fro.
 pub(super) fn gives_way(own: Contender, other: Contender, waited: Duration) -> bool {
-    let last_resort = other.has == 0 && waited >= CLAIM_PATIENCE;
+    let last_resort = other.has == 0 && waited >= CLAIM_AFTER;
     last_resort
         || match other.priority.cmp(&own.priority) {
             // High comes first.
             Ordering::Less => own.has > 1,
-            Ordering::Equal => own.has > other.has + 1 && waited >= SHARE_PATIENCE,
+            Ordering::Equal => own.has > other.has + 1 && waited >= SHARE_AFTER,
             Ordering::Greater => false,
         }
-}
-
-impl CompetingWaiter {
-    /// Whether a place that a connection of `key` gives up would be of use.
-    fn is_helped_by(&self, key: &Key) -> bool {
-        match self.blocked_by {
-            BlockedBy::Total => true,
-            BlockedBy::User => self.key.user == key.user,
-            BlockedBy::Database => self.key.database == key.database,
-        }
-    }
 }
 
 impl<C: PooledConnection> Allocator<C> {
@@ -100,12 +64,12 @@ impl<C: PooledConnection> Allocator<C> {
             due -= usize::from(is_due && place_use == PlaceUse::UnprovenClient);
             is_due
         };
-        let mut waiting: Vec<_> = self.limits.waiters().take(LOOKED_AT).collect();
+        let mut waiting: Vec<_> = self.limits.waiters().take(COMPETING_SCAN).collect();
         waiting.sort_by_key(|(_, waiter)| waiter.priority);
         waiting
             .into_iter()
             .filter(|(_, waiter)| is_due(waiter.place_use))
-            .take(RIVALS)
+            .take(COMPETING_WAITERS)
             .map(|(ticket, waiter)| CompetingWaiter {
                 blocked_by: self.limits.blocked_by(ticket).unwrap_or(BlockedBy::Total),
                 pool: match waiter.place_use {
@@ -234,10 +198,10 @@ impl<C: PooledConnection> Allocator<C> {
             return slow && group.tally.has() > logging_in + 1;
         }
         let eldest = shelf.waiters.eldest().map(|waiter| passed(waiter.since));
-        let first = rival.waited >= SHARE_PATIENCE && Some(rival.waited) > eldest;
+        let first = rival.waited >= SHARE_AFTER && Some(rival.waited) > eldest;
         let own = shelf.tally.has();
         let most = own > rival.has.saturating_sub(own) + 1;
-        since_last >= LOGIN_PAUSE && (first && most || rival.waited >= CLAIM_PATIENCE)
+        since_last >= LOGIN_PAUSE && (first && most || rival.waited >= CLAIM_AFTER)
     }
 
     fn is_in(&self, rival: &CompetingWaiter, group: super::GroupNumber) -> bool {

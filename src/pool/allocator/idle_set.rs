@@ -11,21 +11,10 @@ use crate::config::values::Priority;
 use crate::pool::ids::{ConnectionId, PoolNumber, Ticket};
 use crate::pool::key::Key;
 use crate::pool::plan::{CheckoutRequest, PoolPlan};
-
-/// After that long a waiter goes before those of higher priority.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one waits to whom no connection is any good that others could use: a
-/// login costs more than a transaction.
-const PICKY_PATIENCE: Duration = Duration::from_millis(50);
-/// How much later one may have come that is served before another because it is on
-/// the connection's own thread (taking it to another costs system calls on both): this,
-/// or such a part of the other's wait. And how far down the line one is looked for.
-const KIN_DELAY: (Duration, u32) = (Duration::from_millis(5), 2);
-const KIN_REACH: usize = 64;
-/// Openers of one pool that wait for a slot.
-pub(super) const MOST_QUEUED: u32 = 2;
-/// First pause after a failed login; doubled with each.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
+use crate::pool::timing::{
+    FIRST_RETRY, MAX_QUEUED_OPENERS, PRIORITY_YIELDS_AFTER, SAME_THREAD_DELAY, SAME_THREAD_REACH,
+    UNSUITED_WAIT,
+};
 
 /// The pools of one user and database, which share a size.
 #[derive(Debug)]
@@ -173,7 +162,7 @@ impl<C> IdleSet<C> {
     /// next comes when one has got it, and others are seen who wait at the cap.
     pub(super) fn wants_opener(&self, now: Instant) -> bool {
         self.tally.waiting > self.tally.opening
-            && self.tally.queued < MOST_QUEUED
+            && self.tally.queued < MAX_QUEUED_OPENERS
             && self.may_try(now)
     }
 
@@ -222,10 +211,10 @@ impl<C: PooledConnection> IdleSet<C> {
             return Some(first);
         }
         let equals = self.waiters.line(first.want.priority).iter();
-        let (least, part) = KIN_DELAY;
+        let (least, part) = SAME_THREAD_DELAY;
         let delay = least.max(now.saturating_duration_since(first.since) / part);
         let came_with_it = |waiter: &&Waiter| waiter.since <= first.since + delay;
-        let equals = equals.take(KIN_REACH).take_while(came_with_it);
+        let equals = equals.take(SAME_THREAD_REACH).take_while(came_with_it);
         let kin = equals.into_iter().find(is_kin);
         Some(kin.unwrap_or(first))
     }
@@ -239,7 +228,7 @@ impl<C: PooledConnection> IdleSet<C> {
         }
         self.waiters.next(now).is_some_and(|waiter| {
             let waited = now.saturating_duration_since(waiter.since);
-            waited >= PICKY_PATIENCE && !self.fits(item, &waiter.want)
+            waited >= UNSUITED_WAIT && !self.fits(item, &waiter.want)
         })
     }
 
@@ -322,7 +311,7 @@ impl Waiters {
     /// By priority, unless the eldest has lost patience.
     pub(super) fn next(&self, now: Instant) -> Option<&Waiter> {
         let eldest = self.eldest()?;
-        if now.saturating_duration_since(eldest.since) >= PATIENCE {
+        if now.saturating_duration_since(eldest.since) >= PRIORITY_YIELDS_AFTER {
             return Some(eldest);
         }
         self.lines.iter().find_map(VecDeque::front)

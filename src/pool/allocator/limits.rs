@@ -7,7 +7,7 @@
 //!
 //! Who is next: priority, then order of arrival, among those whose user's and
 //! database's caps have room. Two rules keep that from starving anybody, each
-//! counting to [`PATIENCE`]:
+//! counting to [`PASSES_BEFORE_TURN`]:
 //!
 //! * *Share.* After that many grants in a row that overtook the eldest waiter
 //!   with room, the next one is the eldest's.
@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::pool::ids::Ticket;
 use crate::pool::key::{Key, SubLimit};
+use crate::pool::timing::PASSES_BEFORE_TURN;
 
 mod queue;
 
@@ -31,9 +32,6 @@ pub(crate) use queue::{PlaceUse, PlaceWaiter};
 
 #[cfg(test)]
 mod tests;
-
-/// How often a waiter is passed over before its turn is due.
-pub(crate) const PATIENCE: u32 = 8;
 
 /// The promises; `None` is no limit. `max_upstream_conn`,
 /// `max_user_connections` and `max_db_connections`.
@@ -205,7 +203,7 @@ impl Limits {
         let first = self
             .queue
             .pick(Order::Priority, |gate| counts.has_room(gate))?;
-        if first == eldest || self.overtakings >= PATIENCE {
+        if first == eldest || self.overtakings >= PASSES_BEFORE_TURN {
             self.overtakings = 0;
             return Some(eldest);
         }
@@ -217,7 +215,7 @@ impl Limits {
     fn claimant_with_room(&self) -> Option<Ticket> {
         let (id, passed) = self.eldest?;
         let key = &self.queue.get(id)?.key;
-        (passed >= PATIENCE && self.counts.fits(key)).then_some(id)
+        (passed >= PASSES_BEFORE_TURN && self.counts.fits(key)).then_some(id)
     }
 
     /// Takes a place for `key`, for the waiter `id` or past the queue.
@@ -252,7 +250,7 @@ impl Limits {
         let is_pass = id.is_some() && self.counts.fits(&waiter.key) || takes_last_place();
         let passed = passed.saturating_add(u32::from(is_pass));
         self.eldest = Some((eldest, passed));
-        if passed >= PATIENCE && self.counts.kept.is_none() {
+        if passed >= PASSES_BEFORE_TURN && self.counts.kept.is_none() {
             let claimed = waiter.key.clone();
             self.counts.kept = Some(claimed.clone());
             self.publish(&claimed);

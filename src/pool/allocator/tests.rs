@@ -2,6 +2,7 @@
 //! by chance.
 
 use std::collections::VecDeque;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use super::*;

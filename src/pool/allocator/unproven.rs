@@ -17,14 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::pool::ids::LoginNumber;
-
-/// How long a client that was asked is safe, though others wait: first, and for a while
-/// after one has given way. Those that are alive answer within milliseconds.
-const MOMENT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(250));
-/// That while.
-const ALERT: Duration = Duration::from_secs(10);
-/// How long it may take though nobody waits.
-const ANSWER: Duration = Duration::from_secs(10);
+use crate::pool::timing::{ALERT, ANSWER_TIMEOUT, SILENCE_ALLOWED};
 
 /// The part of all places that these logins may take from others.
 pub(super) const fn share(total: u32) -> usize {
@@ -80,13 +73,17 @@ impl UnprovenLogins {
     ) -> Option<Silence> {
         let since = (*self.asked.get(&login)?)?;
         let silent = now.saturating_duration_since(since);
-        if silent >= ANSWER {
-            return Some(Silence::TooLong(ANSWER));
+        if silent >= ANSWER_TIMEOUT {
+            return Some(Silence::TooLong(ANSWER_TIMEOUT));
         }
         let alert = self
             .gave_way_at
             .is_some_and(|at| now.saturating_duration_since(at) < ALERT);
-        let moment = if alert { MOMENT.1 } else { MOMENT.0 };
+        let moment = if alert {
+            SILENCE_ALLOWED.1
+        } else {
+            SILENCE_ALLOWED.0
+        };
         // The first of two that were asked at once is the one that came first.
         let longer = |(other, asked): (&LoginNumber, &Option<Instant>)| {
             asked.is_some_and(|at| (at, *other) < (since, login))
@@ -119,10 +116,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_longest_silent_gives_way_to_who_waits_and_nobody_to_nobody() {
-        tokio::time::advance(ANSWER).await;
+        tokio::time::advance(ANSWER_TIMEOUT).await;
         let now = Instant::now();
         let mut logins = logins(now, &[1500, 5000, 500]);
-        let gave_way = Some(Silence::GaveWay(MOMENT.0));
+        let gave_way = Some(Silence::GaveWay(SILENCE_ALLOWED.0));
         let silence = |logins: &mut UnprovenLogins, login, waiting| {
             logins.silence(LoginNumber(login), waiting, now)
         };
@@ -134,21 +131,21 @@ mod tests {
         logins.gave_way_at = None;
         assert_eq!(silence(&mut logins, 2, 9), None, "it may still answer");
         assert_eq!(silence(&mut logins, 0, 9), gave_way);
-        let gave_way = Some(Silence::GaveWay(MOMENT.1));
+        let gave_way = Some(Silence::GaveWay(SILENCE_ALLOWED.1));
         assert_eq!(silence(&mut logins, 2, 9), gave_way, "patience is gone");
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_login_though_nobody_waits() {
-        tokio::time::advance(ANSWER).await;
+        tokio::time::advance(ANSWER_TIMEOUT).await;
         let mut logins = UnprovenLogins::default();
         let login = logins.add();
         let now = Instant::now();
         logins.awaits_client(login, true, now);
-        logins.awaits_client(login, true, now + ANSWER / 2);
-        assert_eq!(logins.silence(login, 0, now + ANSWER / 2), None);
-        let silence = logins.silence(login, 0, now + ANSWER);
-        assert_eq!(silence, Some(Silence::TooLong(ANSWER)));
+        logins.awaits_client(login, true, now + ANSWER_TIMEOUT / 2);
+        assert_eq!(logins.silence(login, 0, now + ANSWER_TIMEOUT / 2), None);
+        let silence = logins.silence(login, 0, now + ANSWER_TIMEOUT);
+        assert_eq!(silence, Some(Silence::TooLong(ANSWER_TIMEOUT)));
         assert_eq!(logins.count(), 1);
         logins.remove(login);
         assert_eq!(logins.count(), 0);

@@ -9,7 +9,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -19,11 +18,8 @@ use crate::pool::idle_hold::IdleHold;
 use crate::pool::lease::Lease;
 use crate::pool::lease_error::LeaseError;
 use crate::pool::plan::CheckoutRequest;
+use crate::pool::timing::GREETING_WAIT;
 use crate::wire::startup::CancelKey;
-
-/// How long a client that could be told of a connection of others waits for one of its
-/// own: several times what a login over a long way takes.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// From a connection which is that client's for now if it was nobody's. Others are
@@ -80,7 +76,7 @@ impl Pool {
     /// A connection that nobody who is here has been told of: one that is idle, or, while
     /// the pool has room or can be given some, a new one.
     async fn untold(self: &Arc<Self>, want: &CheckoutRequest, deadline: Instant) -> Option<Lease> {
-        let deadline = deadline.min(Instant::now() + PATIENCE);
+        let deadline = deadline.min(Instant::now() + GREETING_WAIT);
         let mut asked = false;
         loop {
             let mut settled = pin!(self.settled.notified());

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;

@@ -251,7 +251,7 @@ fn endless_high_priority_load_passes_a_low_waiter_a_bounded_number_of_times() {
     let low = scene.wait(&key("a", "x"), Priority::Low);
     let busy = [key("a", "x"), key("b", "y"), key("c", "z")];
     let before = overtaken(&mut scene, &busy, low, place);
-    assert_eq!(before, PATIENCE as usize);
+    assert_eq!(before, PASSES_BEFORE_TURN as usize);
     scene.close();
 }
 
@@ -264,7 +264,7 @@ fn a_long_low_queue_gets_its_share_and_no_more() {
         .collect();
     let before = overtaken(&mut scene, &[key("b", "y")], lows[9], place);
     // The tenth low one: ten shares of the high ones before it, nine lows.
-    assert_eq!(before, 10 * PATIENCE as usize + 9);
+    assert_eq!(before, 10 * PASSES_BEFORE_TURN as usize + 9);
     scene.close();
 }
 
@@ -277,7 +277,7 @@ fn share_holds_while_the_eldest_is_blocked_by_its_own_cap() {
     let low = scene.wait(&key("low", "x"), Priority::Low);
     let busy = [key("b", "x"), key("c", "x")];
     let before = overtaken(&mut scene, &busy, low, place);
-    assert!(before <= PATIENCE as usize, "{before}");
+    assert!(before <= PASSES_BEFORE_TURN as usize, "{before}");
     assert!(!scene.served.contains(&eldest));
     scene.release(stuck);
     scene.close();
@@ -292,7 +292,7 @@ fn a_waiter_for_two_caps_is_not_starved_by_those_that_need_one() {
     let mut of_database = scene.take(&key("b", "x"));
     let w = scene.wait(&key("a", "x"), Priority::Low);
     for round in 0.. {
-        assert!(round <= PATIENCE, "starved");
+        assert!(round <= PASSES_BEFORE_TURN, "starved");
         let next = scene.wait(&key("a", "y"), Priority::High);
         scene.release(of_user);
         let next_database = scene.wait(&key("b", "x"), Priority::High);
@@ -320,7 +320,7 @@ fn the_same_with_connections_granted_past_the_queue() {
         Some(_) => None,
     };
     for round in 0.. {
-        assert!(round <= PATIENCE, "starved");
+        assert!(round <= PASSES_BEFORE_TURN, "starved");
         scene.release(of_user);
         let user_again = retake(&mut scene, key("a", "y"));
         scene.release(of_database);
@@ -340,7 +340,7 @@ fn a_claimant_that_leaves_gives_up_what_was_kept() {
     let mut of_user = scene.take(&key("a", "y"));
     let of_database = scene.take(&key("b", "x"));
     let w = scene.wait(&key("a", "x"), Priority::Low);
-    for _ in 0..PATIENCE {
+    for _ in 0..PASSES_BEFORE_TURN {
         scene.release(of_user);
         of_user = scene.take(&key("a", "y"));
     }

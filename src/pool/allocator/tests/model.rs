@@ -416,7 +416,8 @@ impl World {
             assert_eq!(sum, group.tally.total());
             // Somebody is at work for whoever waits, or nobody can be.
             let room = group.tally.total() < group.plan.size;
-            if room && shelf.may_try(now) && tally.queued < idle_set::MOST_QUEUED {
+            if room && shelf.may_try(now) && tally.queued < crate::pool::timing::MAX_QUEUED_OPENERS
+            {
                 assert!(tally.opening >= tally.waiting, "room, and no opener");
             }
         }

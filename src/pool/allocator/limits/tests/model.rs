@@ -72,7 +72,7 @@ impl Reference {
     /// As anybody sees it: kept places are taken.
     fn is_open_to(&self, key: &Key) -> bool {
         let kept = match self.waiters.first() {
-            Some((_, claimant, _)) if self.passes >= PATIENCE => (
+            Some((_, claimant, _)) if self.passes >= PASSES_BEFORE_TURN => (
                 u32::from(claimant.user == key.user),
                 u32::from(claimant.database == key.database),
             ),
@@ -114,14 +114,14 @@ impl Reference {
     }
 
     fn choose(&mut self) -> Option<usize> {
-        if self.passes >= PATIENCE && self.fits(&self.waiters.first()?.1) {
+        if self.passes >= PASSES_BEFORE_TURN && self.fits(&self.waiters.first()?.1) {
             self.overtakings = 0;
             return Some(0);
         }
         let may_go = || (0..self.waiters.len()).filter(|&at| self.is_open_to(&self.waiters[at].1));
         let eldest = may_go().next()?;
         let first = may_go().min_by_key(|&at| (self.waiters[at].2, at))?;
-        if first == eldest || self.overtakings >= PATIENCE {
+        if first == eldest || self.overtakings >= PASSES_BEFORE_TURN {
             self.overtakings = 0;
             return Some(eldest);
         }
