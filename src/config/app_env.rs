@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use super::kinds::{Kind, SslMode};
 use super::layer::{Layer, Place};
 use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Path, Section};
 use super::url::{self, ConnectionUrl};
+use super::value_parsers::{Kind, SslMode};
 
 const UPSTREAM: &str = "cluster";
 

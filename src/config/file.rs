@@ -7,11 +7,11 @@ use figment::value::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::kinds::{Shape, split_list};
 use super::layer::{Layer, Place};
 use super::meant;
 use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Fallback, Key, Path, Repeat, Section};
+use super::value_parsers::{Shape, split_list};
 
 /// Reads the text of the file at `path` (a name for messages).
 pub(super) fn read(path: &FsPath, text: &str, problems: &mut Problems) -> Layer {

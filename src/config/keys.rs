@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
-use super::kinds::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, TlsMode};
 use super::layer::{Set, Table};
 use super::log_filter::LogFilter;
 use super::problem::{Location, Problems};
 use super::require_auth::RequireAuth;
 use super::schema::{Fallback, Key, Repeat, Section};
+use super::value_parsers::{AuthMethod, FileMode, FilePath, Kind, List, SslMode, Text, TlsMode};
 use super::values::{
     AuthMode, ChannelBinding, LogFormat, Negotiation, OnSessionState, PoolMode, Priority, SaslPlus,
     Scrub, TlsVersion,

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::kinds::{Kind, Shape, split_list};
 use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::{Fallback, Key, Path, Repeat, Section};
+use super::value_parsers::{Kind, Shape, split_list};
 
 /// A value that was written, or its default.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 //! library that reads the filter takes every unknown word for a target, and a
 //! target that logs nothing silences everything.
 
-use super::kinds::{Info, Kind, Shape};
 use super::nearest::nearest;
 use super::problem::Invalid;
+use super::value_parsers::{Info, Kind, Shape};
 
 /// A filter such as `info` or `pgsluice=debug,rustls=warn`.
 #[derive(Debug, Clone, PartialEq, Eq)]

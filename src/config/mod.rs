@@ -11,7 +11,6 @@ mod environment;
 mod file;
 mod foreign;
 mod keys;
-mod kinds;
 mod layer;
 mod log_filter;
 mod lookup;
@@ -24,6 +23,7 @@ mod resolve;
 mod schema;
 mod show;
 mod url;
+mod value_parsers;
 pub(crate) mod values;
 
 #[cfg(test)]
@@ -109,7 +109,8 @@ pub(crate) fn survey(sources: &Sources) -> (Vec<Setting>, Vec<Problem>) {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    <Duration as kinds::Kind>::parse(text).map_err(|bad| format!("{}: {}", bad.message, bad.fix))
+    <Duration as value_parsers::Kind>::parse(text)
+        .map_err(|bad| format!("{}: {}", bad.message, bad.fix))
 }
 
 fn file_of(sources: &Sources) -> Option<&Path> {

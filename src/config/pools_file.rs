@@ -6,11 +6,11 @@ use std::path::Path as FsPath;
 use figment::value::Value;
 use serde_json::{Map, Value as Json};
 
-use super::kinds::Shape;
 use super::layer::{Layer, Place};
 use super::nearest::nearest;
 use super::problem::{Invalid, Location, Origin, Problems};
 use super::schema::Section;
+use super::value_parsers::Shape;
 
 const LIST: &str = "connection_pools";
 

@@ -1,7 +1,7 @@
 //! `require_auth`: libpq's list of what a server may ask of whoever logs in.
 
-use super::kinds::{Info, Kind, Shape, TEXT, not_a_word};
 use super::problem::Invalid;
+use super::value_parsers::{Info, Kind, Shape, TEXT, not_a_word};
 
 /// A way in which a server has the proxy, or a client, prove itself; libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

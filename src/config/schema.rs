@@ -1,7 +1,7 @@
 //! What a key and a section are, the path to a value, and how each is written in a
 //! file and in the environment.
 
-use super::kinds::Info;
+use super::value_parsers::Info;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value as Json, json};
 
 use super::keys::SECTIONS;
-use super::kinds::Shape;
 use super::layer::Merged;
 use super::schema::{Key, Path, Repeat, header, toml_key};
+use super::value_parsers::Shape;
 use super::values::{ClientAuth, Config, UpstreamTls};
 
 const MASK: &str = "********";
@@ -175,7 +175,7 @@ pub(super) fn reference() -> String {
             let default = match key.fallback {
                 Fallback::Text(text) => {
                     let items: Vec<&str> = match key.info.shape {
-                        Shape::List => super::kinds::split_list(text).collect(),
+                        Shape::List => super::value_parsers::split_list(text).collect(),
                         _ => vec![text],
                     };
                     format!("`{}`", to_toml(key, &items))

@@ -16,7 +16,7 @@ mod registry;
 mod relay;
 mod service;
 mod session_end;
-mod waits;
+mod wait_log;
 mod warnings;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) use pooled::DatabaseRegistry;
 pub(crate) use registry::Registry;
 pub(crate) use service::{Route, Service};
 pub(crate) use session_end::SessionEnd;
-pub(crate) use waits::watch as watch_waits;
+pub(crate) use wait_log::watch as watch_waits;
 pub(crate) use warnings::Warnings;
 
 use direct::Direct;

@@ -10,7 +10,7 @@ use super::login::{CapturedLogin, LoginPlan, log_client_in};
 use super::new_session::{Ahead, NewSession, OpenFailure, while_client_stays};
 use super::pooled::{self, PoolRequest, PooledLogin};
 use super::registry::CancelSlot;
-use super::waits;
+use super::wait_log;
 use crate::config::values::Priority;
 use crate::fault::ClientFacing as _;
 use crate::name::Name;
@@ -164,7 +164,7 @@ impl NewSession<'_> {
             let terms = (priority, is_proven);
             let admission = pin!(pools.admit(key.clone(), terms, deadline));
             let handle = self.entry.handle();
-            let waiting = pin!(waits::noted(admission, handle, self.service, wait));
+            let waiting = pin!(wait_log::noted(admission, handle, self.service, wait));
             while_client_stays(&mut self.client.stream, waiting).await?
         };
         metrics.waited(began.elapsed());

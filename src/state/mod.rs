@@ -4,7 +4,7 @@
 //! Transaction pooling lets a client's session move between connections. This
 //! room answers the questions that asks: what did a transaction leave behind
 //! (`tracker`), can that be proven from the catalog (`catalog`), what does the server
-//! say (`check`), what has to be replayed (`settings`), what undone (`scrub`),
+//! say (`probe`), what has to be replayed (`settings`), what undone (`reset`),
 //! and which prepared statements are where (`prepared`).
 
 mod literal;
@@ -14,3 +14,4 @@ pub(crate) mod probe;
 pub(crate) mod reset;
 pub(crate) mod settings;
 pub(crate) mod tracker;
+mod untracked_settings;

@@ -10,6 +10,7 @@
 
 use super::literal::put_literal;
 use super::tracker::HoldReason;
+use super::untracked_settings::is_untracked;
 use crate::wire::backend;
 use crate::wire::frame::Frame;
 
@@ -17,13 +18,6 @@ const SQL: &str = include_str!("probe.sql");
 /// An error is how the server says that no sequence was used, and an error must
 /// not end the session.
 const LASTVAL: &str = include_str!("lastval.sql");
-
-/// Every transaction sets these anew, though the server calls them the session's.
-const OF_TRANSACTION: &[&[u8]] = &[
-    b"transaction_deferrable",
-    b"transaction_isolation",
-    b"transaction_read_only",
-];
 
 /// Appends the text. `custom` names the settings with a dot in them that the client
 /// may have; with `sequences` it asks for lastval, at the price of an error in the
@@ -202,7 +196,7 @@ impl ProbeReader {
             }
             b"setting" | b"privileged" => {
                 let (name, value) = (name?, value.unwrap_or_default());
-                if OF_TRANSACTION.contains(&name) {
+                if is_untracked(name) {
                     return Some(());
                 }
                 self.rights.needed |= what == b"privileged";

@@ -21,7 +21,7 @@ const MAX_STATEMENT: usize = 4096;
 const MAX_PARTS: usize = 16;
 
 /// Settings that change no statement's meaning, only its surroundings.
-const MEANINGLESS: &[&[u8]] = &[
+const NOT_IN_FINGERPRINT: &[&[u8]] = &[
     b"application_name",
     b"client_min_messages",
     b"idle_in_transaction_session_timeout",
@@ -92,7 +92,7 @@ impl Turn {
         match name {
             b"client_encoding" => Self::Encoding,
             b"role" => Self::Role,
-            _ if MEANINGLESS.contains(&name) => Self::Late,
+            _ if NOT_IN_FINGERPRINT.contains(&name) => Self::Late,
             _ => Self::Any,
         }
     }
@@ -251,7 +251,7 @@ impl Settings {
     /// What a statement's meaning may depend on; 0 if that is nothing. It takes
     /// two spellings of one value for two values.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let matters = |name: &[u8]| !MEANINGLESS.contains(&name) && !name.contains(&b'.');
+        let matters = |name: &[u8]| !NOT_IN_FINGERPRINT.contains(&name) && !name.contains(&b'.');
         let mut sum = 0_u64;
         let mut parts = 0_u64;
         for entry in self.entries().iter().filter(|entry| matters(&entry.name)) {

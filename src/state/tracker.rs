@@ -282,7 +282,7 @@ impl SessionTracker {
         self.left.leaves.cleanup = Cleanup::Close;
     }
 
-    /// Names for `check::query`: the custom settings that may exist.
+    /// Names for `probe::query`: the custom settings that may exist.
     pub(crate) fn custom(&self) -> impl Iterator<Item = &[u8]> {
         let suspects = self.suspects.iter().map(|name| &**name);
         self.settings.placeholders().chain(suspects)

@@ -9,7 +9,7 @@ mod accept;
 mod binding;
 mod certificate;
 mod connect;
-mod explain;
+mod diagnose;
 mod fault;
 mod files;
 mod hello;

@@ -20,7 +20,7 @@ use rustls::{
 };
 
 use super::certificate::Facts;
-use super::explain::{Shown, Trusted, is_wrong_name, outdated_ca, seconds};
+use super::diagnose::{Shown, Trusted, is_wrong_name, outdated_ca, seconds};
 use super::fault::TlsFault;
 use super::files::SetupError;
 use super::shown::Recorder;

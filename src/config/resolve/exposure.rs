@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::resolver::Resolver;
 use crate::config::keys::{ListenKeys, UpstreamKeys};
-use crate::config::kinds::TlsMode;
 use crate::config::problem::{Invalid, Location};
+use crate::config::value_parsers::TlsMode;
 use crate::config::values::{
     AuthMode, ClientAuth, ClientCertificates, ListenTls, ServerMethod, Upstream, UpstreamTls, User,
     Verify,

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::resolver::Resolver;
 use crate::config::encoding::{Encoded, Wanted};
-use crate::config::kinds::{FilePath, Text};
 use crate::config::layer::Set;
 use crate::config::problem::{Invalid, Location, Origin};
+use crate::config::value_parsers::{FilePath, Text};
 use crate::config::values::Roots;
 use crate::secret::Secret;
 

@@ -8,9 +8,9 @@ use super::files;
 use super::resolver::{KeepaliveKeys, Resolver, at_least_one, keepalive};
 use crate::config::encoding::Wanted;
 use crate::config::keys::ListenKeys;
-use crate::config::kinds::{FilePath, TlsMode};
 use crate::config::layer::Set;
 use crate::config::problem::Invalid;
+use crate::config::value_parsers::{FilePath, TlsMode};
 use crate::config::values::{
     AuthMode, ClientCertificates, Listen, ListenTls, OwnCertificate, ServerIdentity,
 };

@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use super::app_env;
 use super::keys::{AdminKeys, AuthKeys, LimitKeys, LogKeys, Root, UpstreamKeys};
-use super::kinds::FilePath;
 use super::layer::{Merged, Set};
 use super::nearest::nearest;
 use super::problem::{Invalid, Location, Problems};
+use super::value_parsers::FilePath;
 use super::values::{
     Admin, Auth, AuthMode, Config, Limits, Listen, Log, LogFormat, Upstream, UpstreamAddress,
 };

@@ -9,9 +9,9 @@ use super::files::{self, SecretKeys};
 use super::resolver::{KeepaliveKeys, Resolver, entries, keepalive, missing, some_time};
 use crate::config::encoding::Wanted;
 use crate::config::keys::UpstreamKeys;
-use crate::config::kinds::SslMode;
 use crate::config::layer::Set;
 use crate::config::problem::{Invalid, Location};
+use crate::config::value_parsers::SslMode;
 use crate::config::values::{
     ChannelBinding, Negotiation, RequireAuth, Roots, ServerMethod, TlsClient, Upstream,
     UpstreamAddress, UpstreamTls, Verify,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::files::{self, SecretKeys};
 use super::resolver::{Resolver, entries};
 use crate::config::keys::{AuthKeys, UpstreamKeys, UserKeys};
-use crate::config::kinds::{AuthMethod, Text};
 use crate::config::layer::{Set, secret_spellings};
 use crate::config::problem::{Invalid, Location};
+use crate::config::value_parsers::{AuthMethod, Text};
 use crate::config::values::{AuthMode, ClientAuth, ServerMethod, Upstream, User};
 use crate::secret::Secret;
 

@@ -17,7 +17,7 @@ use super::super::login::CapturedLogin;
 use super::super::new_session::{Ahead, NewSession, OpenFailure, while_client_stays};
 use super::super::registry::{CancelSlot, CancelTarget};
 use super::super::service::Route;
-use super::super::waits;
+use super::super::wait_log;
 use super::backend_pid::AnnouncedBackend;
 use crate::config::values::{PoolPlan, User};
 use crate::pool::{
@@ -173,7 +173,7 @@ pub(in super::super) async fn log_in(
                 fault = route.upstream.refuses_logins() => Err(LeaseError::Failed(fault)),
             }
         });
-        let waiting = waits::noted(introduction, entry.handle(), service, || pool.wait());
+        let waiting = wait_log::noted(introduction, entry.handle(), service, || pool.wait());
         let waiting = pin!(waiting);
         while_client_stays(&mut client.stream, waiting).await?
     };

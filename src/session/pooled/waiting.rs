@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio::time::{Instant, timeout};
 
 use super::super::handle::{Activity, log_session};
-use super::super::waits;
+use super::super::wait_log;
 use super::{PinRequest, PooledSession};
 use crate::pool::{CheckoutRequest, Lease, LeaseError, Wait};
 use crate::state::tracker::HoldReason;
@@ -22,7 +22,7 @@ impl PooledSession<'_> {
         let place = Arc::clone(&self.pins).acquire_owned();
         let place = pin!(timeout(self.plan.query_wait_timeout, place));
         let wait = || self.wait_for_pin_told();
-        let place = waits::noted(place, self.entry.handle(), self.service, wait);
+        let place = wait_log::noted(place, self.entry.handle(), self.service, wait);
         self.cancel_slot.wait();
         let place = tokio::select! {
             place = place => match place {

@@ -67,9 +67,9 @@ pub(crate) enum Hold {
 pub(crate) enum Cleanup {
     #[default]
     Nothing,
-    /// `scrub::LIGHT`
+    /// `reset::LIGHT`
     Scrub,
-    /// `scrub::FULL`
+    /// `reset::FULL`
     Discard,
     /// It cannot be undone.
     Close,

@@ -11,7 +11,7 @@ use crate::sql::effects::{Certainty, Marks};
 use crate::sql::kind::Command;
 use crate::sql::{Dialect, Statement, statements};
 
-mod build;
+mod classify;
 
 /// What the catalog proves of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::sql::Statement;
 use crate::sql::effects::Marks;
 use crate::sql::kind::{Command, Discarded, ObjectType, Scope, Set, Setting, Value, Which};
 use crate::sql::name::{Ident, Path};
+use crate::state::untracked_settings::is_untracked;
 
 impl StatementEffects {
     pub(super) fn by_marks(&mut self, kind: Command<'_>, marks: Marks) {
@@ -122,11 +123,7 @@ impl StatementEffects {
             _ => {}
         }
         match (&*name, set.value) {
-            // These hold for the transaction, whoever sets them.
-            (
-                b"transaction_isolation" | b"transaction_read_only" | b"transaction_deferrable",
-                _,
-            ) => {}
+            (name, _) if is_untracked(name) => {}
             (b"role" | b"session_authorization", _) => {
                 self.check(HoldReason::Role);
                 self.traits.add(Traits::RELEASES);
