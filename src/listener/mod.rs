@@ -233,7 +233,7 @@ async fn receive(
     match handshake(front, socket, peer, pending).await {
         Ok((Ok(Arrival::Client(client)), place)) => return Some((client, place)),
         Ok((Ok(Arrival::Cancel(key, stream)), _place)) => {
-            Box::pin(cancel(front, &key, peer, stream)).await;
+            Box::pin(cancel(&front.service, &key, peer, stream)).await;
         }
         Ok((Err(refused), _place)) => Box::pin(reject(front, refused, peer)).await,
         Err(aborted) => {
