@@ -29,6 +29,8 @@ pub(crate) struct Difference {
     /// Whether other rows differ too, which were not looked for.
     pub(crate) is_partial: bool,
     pub(crate) has_key: bool,
+    /// Whether it is known which rows of the two sides are of the same key.
+    is_paired: bool,
 }
 
 /// A cursor over the suspects of one side.
@@ -148,12 +150,17 @@ fn difference(apart: &Apart, classified: &Classified, samples: usize, has_key: b
     if !has_key {
         return difference;
     }
-    // What is known of all of them only if all are remembered.
-    if apart.from.is_whole() && apart.to.is_whole() {
-        difference.changed = classified.changed.len() as u64;
-        difference.missing -= difference.changed;
-        difference.extra -= difference.changed;
+    // Which of them belong together is known only if all are remembered.
+    difference.is_paired = apart.from.is_whole() && apart.to.is_whole();
+    if !difference.is_paired {
+        let keys = classified.changed.keys().chain(&classified.missing);
+        let keys = keys.chain(&classified.extra).take(samples);
+        difference.samples = keys.map(|key| ("differs", key.clone())).collect();
+        return difference;
     }
+    difference.changed = classified.changed.len() as u64;
+    difference.missing -= difference.changed;
+    difference.extra -= difference.changed;
     let changed = classified.changed.keys().map(|key| ("differs", key));
     let missing = classified.missing.iter().map(|key| ("missing", key));
     let extra = classified.extra.iter().map(|key| ("extra", key));
@@ -215,7 +222,7 @@ impl Difference {
     /// In words, with the keys of some.
     pub(crate) fn describe(&self) -> String {
         let mut numbers = Vec::new();
-        let (missing, extra) = match self.has_key {
+        let (missing, extra) = match self.has_key && self.is_paired {
             true => ("missing on the new side", "only on the new side"),
             false => ("only on the old side", "only on the new side"),
         };
@@ -244,5 +251,53 @@ impl Difference {
             text += &format!("; keys: {}", keys.collect::<Vec<_>>().join(", "));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toolkit::verify::drill::Alone;
+
+    fn alone(number: u64, rows: &[(i64, &str)]) -> Alone {
+        let rows = rows.iter().map(|(hash, key)| (*hash, (*key).to_owned()));
+        Alone {
+            number,
+            rows: rows.collect(),
+        }
+    }
+
+    fn described(from: Alone, to: Alone, has_key: bool) -> String {
+        let apart = Apart { from, to };
+        difference(&apart, &classify(&apart), 3, has_key).describe()
+    }
+
+    #[test]
+    fn changed_missing_and_extra_rows_are_told_apart() {
+        let (from, to) = (
+            alone(2, &[(1, "a"), (2, "b")]),
+            alone(2, &[(3, "a"), (4, "c")]),
+        );
+        assert_eq!(
+            described(from, to, true),
+            "rows: 1 missing on the new side, 1 only on the new side, 1 different; \
+             keys: a differs, b missing, c extra"
+        );
+    }
+
+    #[test]
+    fn a_row_is_not_called_missing_when_its_other_half_may_only_be_forgotten() {
+        let (from, to) = (alone(9, &[(1, "a")]), alone(9, &[(4, "c")]));
+        assert_eq!(
+            described(from, to, true),
+            "rows: 9 only on the old side, 9 only on the new side; keys: a differs, c differs"
+        );
+    }
+
+    #[test]
+    fn rows_without_a_key_are_counted() {
+        let (from, to) = (alone(2, &[(1, ""), (1, "")]), alone(1, &[(5, "")]));
+        let text = "rows: 2 only on the old side, 1 only on the new side";
+        assert_eq!(described(from, to, false), text);
     }
 }
