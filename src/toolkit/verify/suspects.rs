@@ -28,7 +28,6 @@ pub(crate) struct Difference {
     pub(crate) columns: BTreeSet<String>,
     /// Whether other rows differ too, which were not looked for.
     pub(crate) is_partial: bool,
-    pub(crate) has_key: bool,
     /// Whether it is known which rows of the two sides are of the same key.
     is_paired: bool,
 }
@@ -99,7 +98,7 @@ pub(crate) async fn find(
     let classified = classify(&apart);
     let mut difference = difference(&apart, &classified, samples, !pair.from.key.is_empty());
     difference.is_partial = chosen.len() < differing.len();
-    if difference.has_key && !classified.changed.is_empty() {
+    if !pair.from.key.is_empty() && !classified.changed.is_empty() {
         difference.columns = columns(sides, [&from, &to], pair, &classified).await?;
     }
     Ok(difference)
@@ -144,7 +143,6 @@ fn difference(apart: &Apart, classified: &Classified, samples: usize, has_key: b
     let mut difference = Difference {
         missing: apart.from.number,
         extra: apart.to.number,
-        has_key,
         ..Difference::default()
     };
     if !has_key {
@@ -222,7 +220,7 @@ impl Difference {
     /// In words, with the keys of some.
     pub(crate) fn describe(&self) -> String {
         let mut numbers = Vec::new();
-        let (missing, extra) = match self.has_key && self.is_paired {
+        let (missing, extra) = match self.is_paired {
             true => ("missing on the new side", "only on the new side"),
             false => ("only on the old side", "only on the new side"),
         };
