@@ -19,7 +19,7 @@ pub(crate) const ALGORITHM: &str =
     "sum and count of 64-bit row hashes by bucket (hashtextextended), v1";
 
 /// Major versions that verify is tested with.
-const TESTED: std::ops::RangeInclusive<u32> = 14..=18;
+const TESTED: [u32; 2] = [15, 18];
 
 #[derive(Debug)]
 pub(crate) struct Report {
