@@ -1,6 +1,6 @@
 //! Who holds which upstream connection, and who waits for one.
 //!
-//! Every connection, pooled or a client's own, has a [`Permit`] from before its dial until
+//! Every connection, pooled or a client's own, has a `Permit` from before its dial until
 //! the server has closed. `allocator` decides who gets a place and who gets which pooled
 //! connection, and `pools` carries that out.
 

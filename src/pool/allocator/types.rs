@@ -84,7 +84,7 @@ pub(crate) enum Effect<C> {
     /// Counted as closing from here on.
     Close(PoolNumber, C, CloseReason),
     /// The client that keeps this one is asked for it. If it turns out to use it, or to
-    /// have used it not long ago: [`Allocator::used`], [`Allocator::touched`].
+    /// have used it not long ago: `Allocator::used`, `Allocator::touched`.
     Ask(ConnectionId, ReclaimPolicy),
     /// No client can find this pool any more.
     Retire(PoolNumber),
